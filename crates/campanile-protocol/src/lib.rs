@@ -1,1 +1,25 @@
-//! (skeleton)
+//! The words of the Pusher Channels protocol, version 4 to 7.
+//!
+//! Owns every shape on the wire: names, frames, signatures, API bodies, webhooks, close codes, limits.
+//! Never does I/O, spawns, reads a clock or draws randomness: bytes and times go in, values come out.
+//! One invariant: a value that exists is valid, so nobody checks it again.
+//! Reading order: [`channel_kind`] and [`name`], [`frame`], [`signature`], [`trigger`]; then [`close`],
+//! [`limits`], [`webhook`], [`websocket`].
+
+pub mod channel_kind;
+pub mod close;
+pub mod frame;
+pub mod json;
+pub mod limits;
+pub mod name;
+pub mod signature;
+pub mod trigger;
+pub mod webhook;
+pub mod websocket;
+
+pub use channel_kind::{Access, ChannelKind};
+pub use close::CloseCode;
+pub use frame::{ClientFrame, EncodedFrame, ServerFrame};
+pub use limits::Limits;
+pub use name::{ChannelName, EventName, SocketId, UserId};
+pub use signature::Secret;

@@ -1,0 +1,1 @@
+//! The bodies and replies of the HTTP API.
