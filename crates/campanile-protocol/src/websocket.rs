@@ -8,7 +8,7 @@
 //! a violation.
 //!
 //! Keep in mind: what a peer sent means the same however the network cut it. [`Incoming`] answers
-//! one byte at a time as it does all at once, and refuses at the first byte that cannot be right.
+//! one byte at a time as it does all at once, and refuses a header or a text at its first wrong byte.
 //!
 //! Read next: [`Incoming::receive`] for what arrives, [`encode`] for what leaves, [`upgrade`] for
 //! how a connection begins.
@@ -21,7 +21,7 @@ mod incoming;
 mod outgoing;
 
 pub use close::{Close, Violation, close_code};
-pub use frame::{CONTROL_PAYLOAD_MAX, HEADER_BYTES_MAX, Header, Opcode, Role, Step, apply_mask};
+pub use frame::{CONTROL_PAYLOAD_MAX, Opcode, Role, apply_mask};
 pub use handshake::{SUPPORTED_VERSION, UpgradeRefusal, accept_key, upgrade};
 pub use incoming::{Incoming, Received, Rules};
 pub use outgoing::{

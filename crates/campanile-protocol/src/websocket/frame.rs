@@ -15,7 +15,7 @@ use super::Violation;
 pub const CONTROL_PAYLOAD_MAX: usize = 125;
 
 /// The longest header: two bytes, a 64-bit length and a mask key.
-pub const HEADER_BYTES_MAX: usize = 14;
+pub(super) const HEADER_BYTES_MAX: usize = 14;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
@@ -84,24 +84,35 @@ impl Opcode {
     }
 }
 
-/// A frame's header. One that exists is lawful for our role and announces a payload that we take.
+/// What decides whether a frame may come now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    /// Which end we are.
+    pub(super) role: Role,
+    /// Whether the fragments of a message are arriving.
+    pub(super) is_open: bool,
+    /// The most bytes that a data frame may carry.
+    pub(super) payload_max: usize,
+}
+
+/// A frame's header. One that exists may come now and announces a payload that we take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(super) struct Header {
     /// Whether this is the last frame of its message.
-    pub fin: bool,
+    pub(super) fin: bool,
     /// What the frame is for.
-    pub opcode: Opcode,
+    pub(super) opcode: Opcode,
     /// The key to apply to the payload, if the peer is a client.
-    pub mask: Option<[u8; 4]>,
+    pub(super) mask: Option<[u8; 4]>,
     /// The bytes of payload that follow the header.
-    pub payload_len: usize,
+    pub(super) payload_len: usize,
     /// The bytes of the header itself.
-    pub size: usize,
+    pub(super) size: usize,
 }
 
 /// How far the bytes at hand get us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Nothing wrong yet, but the header needs at least this many bytes in all.
     Incomplete {
         /// Counted from the start of the frame; always more than were given.
@@ -112,9 +123,9 @@ pub enum Step {
 }
 
 impl Header {
-    /// Reads the header at the start of `bytes`, as `role`, refusing a data frame whose declared
-    /// length is over `payload_max` as soon as the length is readable.
-    pub fn parse(bytes: &[u8], role: Role, payload_max: usize) -> Result<Step, Violation> {
+    /// Reads the header at the start of `bytes`. A length that is too great is refused as soon as it
+    /// is readable.
+    pub(super) fn parse(bytes: &[u8], expected: Expected) -> Result<Step, Violation> {
         let Some(&first) = bytes.first() else {
             return Ok(Step::Incomplete { needed: 2 });
         };
@@ -127,12 +138,17 @@ impl Header {
         if opcode.is_control() && !fin {
             return Err(Violation::FragmentedControl);
         }
+        match (opcode, expected.is_open) {
+            (Opcode::Continuation, false) => return Err(Violation::NothingToContinue),
+            (Opcode::Text | Opcode::Binary, true) => return Err(Violation::NotContinued),
+            _ => {}
+        }
 
         let Some(&second) = bytes.get(1) else {
             return Ok(Step::Incomplete { needed: 2 });
         };
         let masked = second & MASKED != 0;
-        match (role, masked) {
+        match (expected.role, masked) {
             (Role::Server, false) => return Err(Violation::Unmasked),
             (Role::Client, true) => return Err(Violation::Masked),
             (Role::Server, true) | (Role::Client, false) => {}
@@ -162,7 +178,7 @@ impl Header {
         let Some(length) = length else {
             return Ok(Step::Incomplete { needed: size });
         };
-        let payload_len = checked_length(length, short, opcode, payload_max)?;
+        let payload_len = checked_length(length, short, opcode, expected.payload_max)?;
 
         let mask = match bytes.get(mask_at..).and_then(<[u8]>::first_chunk) {
             _ if !masked => None,
@@ -225,13 +241,25 @@ mod tests {
 
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
+    fn parse(bytes: &[u8], role: Role, payload_max: usize) -> Result<Step, Violation> {
+        let is_open = false;
+        Header::parse(
+            bytes,
+            Expected {
+                role,
+                is_open,
+                payload_max,
+            },
+        )
+    }
+
     fn parse_plain(bytes: &[u8]) -> Result<Step, Violation> {
-        Header::parse(bytes, Role::Client, 100_000)
+        parse(bytes, Role::Client, 100_000)
     }
 
     #[test]
     fn an_incomplete_header_says_how_long_it_will_be() {
-        let needed = |bytes: &[u8]| match Header::parse(bytes, Role::Server, 100_000) {
+        let needed = |bytes: &[u8]| match parse(bytes, Role::Server, 100_000) {
             Ok(Step::Incomplete { needed }) => needed,
             other => panic!("expected an incomplete header, got {other:?}"),
         };
@@ -284,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_payload_at_the_bound_is_taken_and_one_byte_more_is_refused_before_its_mask_arrives() {
-        let parse = |bytes: &[u8], payload_max| Header::parse(bytes, Role::Server, payload_max);
+        let parse = |bytes: &[u8], payload_max| parse(bytes, Role::Server, payload_max);
         for (header, len) in [
             (&[0x81, 0x80 | 100][..], 100),
             (&[0x81, 0xfe, 1, 0], 256),
@@ -301,7 +329,7 @@ mod tests {
     #[test]
     fn a_control_frame_is_bounded_by_its_own_limit_alone() {
         for opcode in [0x88, 0x89, 0x8a] {
-            let whole = Header::parse(&[opcode, 125], Role::Client, 0);
+            let whole = parse(&[opcode, 125], Role::Client, 0);
             assert!(matches!(
                 whole,
                 Ok(Step::Whole(Header {
@@ -331,13 +359,33 @@ mod tests {
     }
 
     #[test]
+    fn an_open_message_takes_only_its_continuation_and_control_frames() {
+        let first_byte = |opcode: u8, is_open| {
+            let expected = Expected {
+                role: Role::Client,
+                is_open,
+                payload_max: 0,
+            };
+            Header::parse(&[0x80 | opcode], expected)
+        };
+        let lawful = Ok(Step::Incomplete { needed: 2 });
+        assert_eq!(first_byte(0x0, true), lawful);
+        assert_eq!(first_byte(0x0, false), Err(Violation::NothingToContinue));
+        for data in 0x1..=0x2 {
+            assert_eq!(first_byte(data, true), Err(Violation::NotContinued));
+            assert_eq!(first_byte(data, false), lawful);
+        }
+        for control in 0x8..=0xa {
+            assert_eq!(first_byte(control, true), lawful);
+            assert_eq!(first_byte(control, false), lawful);
+        }
+    }
+
+    #[test]
     fn a_server_takes_only_masked_frames_and_a_client_only_plain_ones() {
+        assert_eq!(parse(&[0x81, 0], Role::Server, 9), Err(Violation::Unmasked));
         assert_eq!(
-            Header::parse(&[0x81, 0], Role::Server, 9),
-            Err(Violation::Unmasked)
-        );
-        assert_eq!(
-            Header::parse(&[0x81, 0x80], Role::Client, 9),
+            parse(&[0x81, 0x80], Role::Client, 9),
             Err(Violation::Masked)
         );
     }
@@ -377,12 +425,14 @@ mod tests {
         fn a_verdict_on_a_header_never_changes_as_more_of_it_arrives(
             bytes in proptest::collection::vec(any::<u8>(), HEADER_BYTES_MAX),
             server: bool,
+            is_open: bool,
             payload_max in 0_usize..200_000,
         ) {
             let role = if server { Role::Server } else { Role::Client };
-            let verdict = Header::parse(&bytes, role, payload_max);
+            let expected = Expected { role, is_open, payload_max };
+            let verdict = Header::parse(&bytes, expected);
             for cut in 0..bytes.len() {
-                match Header::parse(&bytes[..cut], role, payload_max) {
+                match Header::parse(&bytes[..cut], expected) {
                     Ok(Step::Incomplete { needed }) => prop_assert!(needed > cut && needed <= HEADER_BYTES_MAX),
                     decided => prop_assert_eq!(decided, verdict),
                 }
@@ -393,7 +443,7 @@ mod tests {
     #[test]
     fn the_mask_key_is_read_after_the_length() {
         let header = [&[0x81, 0x85][..], &KEY].concat();
-        let Ok(Step::Whole(header)) = Header::parse(&header, Role::Server, 5) else {
+        let Ok(Step::Whole(header)) = parse(&header, Role::Server, 5) else {
             panic!("the header is whole");
         };
         assert_eq!((header.mask, header.size), (Some(KEY), 6));

@@ -6,8 +6,8 @@
 //! Never keeps a read buffer: the caller reads every socket into one, and whole messages are
 //! handed out from there, unmasked in place. Only what a read leaves unfinished is copied and kept.
 //!
-//! Keep in mind: between messages a connection owns no memory here, and never more than
-//! `message_max` plus a control frame.
+//! Keep in mind: between messages a connection owns no memory here, and within one it holds what
+//! has come of it, never what was only announced: at most `message_max` bytes and a control frame.
 //!
 //! Read next: `assembly.rs` for a message in pieces, `frame.rs` for a header.
 
@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 
 use super::assembly::Assembly;
 use super::close::{Close, Violation};
-use super::frame::{HEADER_BYTES_MAX, Header, Opcode, Role, Step, apply_mask};
+use super::frame::{Expected, HEADER_BYTES_MAX, Header, Opcode, Role, Step, apply_mask};
 
 /// By which rules a connection is read. The same for all connections of one kind, so not kept in
 /// each of them.
@@ -100,14 +100,8 @@ impl Incoming {
             }
         });
         self.closed = !matches!(outcome, Ok(ControlFlow::Continue(())));
-        if self.closed
-            || self
-                .unfinished
-                .as_ref()
-                .is_some_and(|unfinished| unfinished.is_empty())
-        {
-            self.unfinished = None;
-        }
+        self.unfinished
+            .take_if(|unfinished| self.closed || unfinished.is_empty());
         outcome.map(|_| ())
     }
 
@@ -158,46 +152,39 @@ impl Incoming {
             .unfinished
             .as_ref()
             .and_then(|unfinished| unfinished.message.as_ref());
-        let is_open = message.is_some();
-        let payload_max = rules
-            .message_max
-            .saturating_sub(message.map_or(0, Assembly::len));
-        let parse = |bytes: &[u8]| Header::parse(bytes, rules.role, payload_max);
+        let held = message.map_or(0, Assembly::len);
+        let expected = Expected {
+            role: rules.role,
+            is_open: message.is_some(),
+            payload_max: rules.message_max.saturating_sub(held),
+        };
 
         let kept = self
             .unfinished
             .as_deref_mut()
             .map(|unfinished| &mut unfinished.header);
-        let header = match kept {
+        match kept {
             Some(kept) if kept.len > 0 => loop {
-                match parse(kept.bytes())? {
+                match Header::parse(kept.bytes(), expected)? {
                     Step::Whole(header) => {
                         kept.len = 0;
-                        break header;
+                        return Ok(Some(header));
                     }
                     Step::Incomplete { .. } if rest.is_empty() => return Ok(None),
                     Step::Incomplete { needed } => kept.take_until(needed, rest),
                 }
             },
-            _ => match parse(rest)? {
+            _ => match Header::parse(rest, expected)? {
                 Step::Whole(header) => {
                     take(rest, header.size);
-                    header
+                    Ok(Some(header))
                 }
                 Step::Incomplete { needed } => {
-                    self.unfinished
-                        .get_or_insert_default()
-                        .header
-                        .take_until(needed, rest);
-                    return Ok(None);
+                    let unfinished = self.unfinished.get_or_insert_default();
+                    unfinished.header.take_until(needed, rest);
+                    Ok(None)
                 }
             },
-        };
-
-        match header.opcode {
-            Opcode::Continuation if !is_open => Err(Violation::NothingToContinue),
-            Opcode::Text | Opcode::Binary if is_open => Err(Violation::NotContinued),
-            _ => Ok(Some(header)),
         }
     }
 
@@ -287,7 +274,7 @@ impl HeaderSoFar {
 }
 
 impl<'a> Received<'a> {
-    /// A message that is one frame, or a control frame.
+    /// A control frame, or a message that is one frame (which a continuation never is).
     fn alone(opcode: Opcode, payload: &'a [u8]) -> Result<Self, Violation> {
         Ok(match opcode {
             Opcode::Text => {
