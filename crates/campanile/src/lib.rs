@@ -1,1 +1,3 @@
-//! (skeleton)
+//! The server and its command line.
+
+pub mod cli;
