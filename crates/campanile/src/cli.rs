@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// What a shell user sees first.
 const LONG_ABOUT: &str = "\
@@ -208,6 +208,7 @@ Examples:
   campanile keys new > campanile.toml          a file that `serve` takes as it is
   campanile keys new --app-id shop             for an app with a name of your own
   campanile keys new --count 3                 three apps at once
+  campanile keys new --format env >> .env      only the lines for a Laravel application
 
 The key is public (20 hex digits), the secret is not (40 hex digits). Both come from the
 operating system's random number generator and are printed once, kept nowhere.";
@@ -222,6 +223,20 @@ pub struct KeysNewArgs {
     /// How many apps to make
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub count: u16,
+
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: KeysFormat,
+}
+
+/// What `campanile keys new` prints.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum KeysFormat {
+    /// A table for the configuration file, with the .env lines as comments
+    #[default]
+    Toml,
+    /// Only the lines for the .env of a Laravel application
+    Env,
 }
 
 /// Where a running server is and which app to speak for: shared by `trigger` and `listen`.

@@ -1,3 +1,5 @@
 //! The server and its command line.
 
 pub mod cli;
+pub mod commands;
+pub mod config;
