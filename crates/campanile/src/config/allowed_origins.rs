@@ -136,7 +136,7 @@ impl AllowedOrigins {
             match OriginPattern::parse(text) {
                 Ok(pattern) => patterns.push(pattern),
                 Err(reason) => {
-                    problems.at(&format!("{path}[{index}]"), format!("{text:?}: {reason}"))
+                    problems.at(&format!("{path}[{index}]"), format!("{text:?}: {reason}"));
                 }
             }
         }

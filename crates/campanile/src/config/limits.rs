@@ -334,15 +334,18 @@ impl NodeLimits {
             .saturating_mul(http_connections_max)
             .saturating_add(DESCRIPTORS_RESERVED);
         let available = descriptors.saturating_sub(reserved);
-        let connections_max =
-            numbers.read_derived(&CONNECTIONS_MAX, &mut table.connections_max, available);
+        let connections_max = numbers.read_derived(
+            &CONNECTIONS_MAX,
+            &mut table.connections_max,
+            available.max(1),
+        );
         if connections_max > available {
             numbers.problems.at(
                 "limits.connections_max",
                 format!(
-                    "{connections_max} connections need {} open files and this process may have \
-                     {descriptors}: lower it, or raise LimitNOFILE (systemd) or --ulimit nofile \
-                     (containers)",
+                    "{connections_max}, with what else the server opens, need {} open files, and \
+                     this process may have {descriptors}: raise LimitNOFILE (systemd) or --ulimit \
+                     nofile (containers), or lower this or limits.http_connections_max",
                     connections_max.saturating_add(reserved),
                 ),
             );

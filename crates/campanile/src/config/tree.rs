@@ -169,18 +169,21 @@ pub(super) fn suggestion(name: &str, path: &str, siblings: &[Field]) -> String {
 /// The full path of the nearest known setting.
 pub(super) fn nearest(name: &str, path: &str, siblings: &[Field]) -> Option<String> {
     let name = name.to_lowercase();
-    let allowed = (name.len() / 3).max(2);
     let sibling = siblings
         .iter()
         .map(|field| (strsim::damerau_levenshtein(&name, field.name), field.name))
-        .filter(|(distance, _)| *distance <= allowed)
         .min();
-    if let Some((_, known)) = sibling {
-        return Some(join(path, known));
-    }
+    // A name that is exactly right somewhere else is a better guess than one that is nearly right.
     let mut elsewhere = Vec::new();
-    collect_named(&name, File::SHAPE, "", &mut elsewhere);
-    elsewhere.into_iter().next()
+    if !matches!(sibling, Some((0, _))) {
+        collect_named(&name, File::SHAPE, "", &mut elsewhere);
+    }
+    let allowed = (name.len() / 3).max(1);
+    elsewhere.into_iter().next().or_else(|| {
+        sibling
+            .filter(|(distance, _)| *distance <= allowed)
+            .map(|(_, known)| join(path, known))
+    })
 }
 
 /// The paths of all settings called `name`.
