@@ -12,7 +12,7 @@ use super::allowed_origins::AllowedOrigins;
 use super::file::{AppTable, KeyTable};
 use super::limits::{self, CREDENTIAL_LENGTH_MAX, Numbers, SECRET_FILE_BYTES_MAX, count, seconds};
 use super::problem::Problems;
-use super::secret::Secret;
+use super::secret::{REDACTED, REDACTED_REFUSAL, Secret};
 use super::webhooks::WebhookConfig;
 
 /// The id of the app that exists where nobody defines one.
@@ -23,6 +23,9 @@ pub const DEVELOPMENT_KEY: &str = "app-key";
 
 /// Its secret: known to everybody, so refused on any address but loopback.
 pub const DEVELOPMENT_SECRET: &str = "app-secret";
+
+/// What every secret in the shipped examples begins with; refused like the development one.
+pub(super) const EXAMPLE_SECRET_PREFIX: &str = "example-secret";
 
 /// One tenant.
 #[derive(Clone, Debug)]
@@ -62,6 +65,22 @@ pub struct AppKeyPair {
     pub secret: Secret,
     /// A disabled key is refused like an unknown one.
     pub enabled: bool,
+}
+
+impl AppKeyPair {
+    /// What of it everybody can read in this repository.
+    fn published(&self) -> Option<&'static str> {
+        let secret = self.secret.expose();
+        if self.key == DEVELOPMENT_KEY {
+            Some("the development key")
+        } else if secret == DEVELOPMENT_SECRET {
+            Some("the development secret")
+        } else if secret.starts_with(EXAMPLE_SECRET_PREFIX) {
+            Some("a secret from the examples")
+        } else {
+            None
+        }
+    }
 }
 
 /// The numbers of one app; `docs/limits.md` explains each.
@@ -149,20 +168,15 @@ pub(super) fn read(
                 );
                 problems.at(&format!("{at}.key"), text);
             }
-            let known = if pair.key == DEVELOPMENT_KEY {
-                "key"
-            } else if pair.secret.expose() == DEVELOPMENT_SECRET {
-                "secret"
-            } else {
-                continue;
-            };
-            if !is_loopback {
+            if let Some(known) = pair.published()
+                && !is_loopback
+            {
                 problems.at(
                     "listen.host",
                     format!(
-                        "app {:?} uses the development {known}, which everybody knows, so the \
-                         server would be open to anyone who can reach it: make keys of your own \
-                         with `campanile keys new`, or listen on 127.0.0.1",
+                        "app {:?} uses {known}, which everybody knows, so the server would be open \
+                         to anyone who can reach it: make keys of your own with `campanile keys \
+                         new`, or listen on 127.0.0.1",
                         app.id
                     ),
                 );
@@ -305,6 +319,10 @@ fn read_secret(table: &KeyTable, path: &str, problems: &mut Problems) -> Option<
     let length = secret.expose().chars().count();
     if length == 0 {
         problems.at(&at, "is empty: anyone could sign");
+        return None;
+    }
+    if secret.expose() == REDACTED {
+        problems.at(&at, REDACTED_REFUSAL);
         return None;
     }
     if length > CREDENTIAL_LENGTH_MAX {

@@ -25,6 +25,9 @@ pub const SECRET_FILE_BYTES_MAX: u64 = 4096;
 /// Characters of an app's id, of a key and of a secret.
 pub const CREDENTIAL_LENGTH_MAX: usize = 200;
 
+/// Bytes of a Unix socket's path: what the kernel's address holds, less its final zero.
+pub const UNIX_SOCKET_PATH_BYTES_MAX: usize = 107;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -225,9 +228,7 @@ impl Numbers<'_> {
             Default(unset) => unset,
             Derived(_) | Off => *limit.range.start(),
         };
-        let number = *written.get_or_insert(unset);
-        self.check(limit, number);
-        number
+        self.check(limit, *written.get_or_insert(unset))
     }
 
     /// A limit whose default was computed.
@@ -243,29 +244,30 @@ impl Numbers<'_> {
                 .record(&join(self.path, limit.name), Origin::Derived(how));
         }
         // Never past the range: what does not fit then is told as the relation that it breaks.
-        let number = *written.get_or_insert(computed.min(*limit.range.end()));
-        self.check(limit, number);
-        number
+        self.check(
+            limit,
+            *written.get_or_insert(computed.min(*limit.range.end())),
+        )
     }
 
     /// A limit that holds only where it is set.
     pub(super) fn read_optional(&mut self, limit: &Limit, written: Option<u64>) -> Option<u64> {
-        if let Some(number) = written {
-            self.check(limit, number);
-        }
-        written
+        written.map(|number| self.check(limit, number))
     }
 
-    fn check(&mut self, limit: &Limit, number: u64) {
+    /// Tells a number that is out of range, and goes on with the nearest that is not, so that
+    /// arithmetic on it cannot overflow.
+    fn check(&mut self, limit: &Limit, number: u64) -> u64 {
         let (min, max) = (*limit.range.start(), *limit.range.end());
         let text = if number < min {
             format!("{number} is below the least allowed, {min} {}", limit.unit)
         } else if number > max {
             format!("{number} is above the most allowed, {max} {}", limit.unit)
         } else {
-            return;
+            return number;
         };
         self.problems.at(&join(self.path, limit.name), text);
+        number.clamp(min, max)
     }
 }
 
@@ -477,6 +479,7 @@ pub fn to_markdown() -> String {
          | the configuration file | {FILE_BYTES_MAX} bytes | the start is refused |\n\
          | a file that holds a secret | {SECRET_FILE_BYTES_MAX} bytes | the start is refused |\n\
          | an app's id, a key, a secret | {CREDENTIAL_LENGTH_MAX} characters | the start is refused |\n\
+         | the path of a Unix socket | {UNIX_SOCKET_PATH_BYTES_MAX} bytes | the start is refused |\n\
          | descriptors kept back from `limits.connections_max` | {DESCRIPTORS_RESERVED}, and \
          `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\n\
          ## Relations\n\n\

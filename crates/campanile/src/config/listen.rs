@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::file::ListenTable;
-use super::limits::{BACKLOG, Numbers, PORT};
+use super::limits::{BACKLOG, Numbers, PORT, UNIX_SOCKET_PATH_BYTES_MAX};
 use super::network::Network;
 use super::problem::Problems;
 
@@ -58,8 +58,13 @@ impl Listen {
                 ),
             }
         }
-        if table.unix_socket.as_deref() == Some("") {
-            problems.at("listen.unix_socket", "must not be empty: leave it out");
+        if let Some(path) = &table.unix_socket
+            && (path.is_empty() || path.len() > UNIX_SOCKET_PATH_BYTES_MAX)
+        {
+            problems.at(
+                "listen.unix_socket",
+                format!("a socket's path has 1 to {UNIX_SOCKET_PATH_BYTES_MAX} bytes"),
+            );
         }
         Self {
             // Out of range was told above; any port will do for a configuration that is refused.

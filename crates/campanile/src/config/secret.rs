@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize, Serializer};
 /// What stands in a secret's place wherever it would be printed.
 pub const REDACTED: &str = "[redacted]";
 
+/// Why that text is refused where a secret is read: everybody knows it.
+pub(super) const REDACTED_REFUSAL: &str =
+    "is the mark that `campanile check` prints in a secret's place: write the secret itself";
+
 /// A secret from the configuration.
 #[derive(Clone, Default, Deserialize, Eq, PartialEq)]
 #[serde(transparent)]

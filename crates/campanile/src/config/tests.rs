@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::apps::EXAMPLE_SECRET_PREFIX;
 use super::file::{File, Shape, Shaped};
 use super::limits::{self, Limit, Unset};
 use super::*;
@@ -140,7 +141,8 @@ fn development_keys_are_refused_on_any_address_but_loopback() {
     let known_secret = "[[apps]]\nid = 'a'\nkeys = [{ key = 'own', secret = 'app-secret' }]\n";
     let spare_key = "[[apps]]\nid = 'a'\nenabled = false\nkeys = [{ key = 'own', secret = 'own' }, \
                      { key = 'app-key', secret = 'own', enabled = false }]\n";
-    for app in ["", known_key, known_secret, spare_key] {
+    let example = "[[apps]]\nid = 'a'\nkeys = [{ key = 'own', secret = 'example-secret-1' }]\n";
+    for app in ["", known_key, known_secret, spare_key, example] {
         for host in [
             "127.0.0.1",
             "127.9.9.9",
@@ -622,6 +624,10 @@ fn an_app_needs_an_id_and_a_key_with_a_secret() {
             "apps[0].keys[0]: has both secret and secret_file: remove one",
         ),
         (
+            "id = 'a'\nkeys = [{ key = 'k', secret = '[redacted]' }]",
+            "apps[0].keys[0].secret: is the mark that `campanile check` prints",
+        ),
+        (
             "id = 'a'\nkeys = [{ key = 'k', secret = '' }]",
             "apps[0].keys[0].secret: is empty",
         ),
@@ -759,6 +765,7 @@ fn every_number_is_accepted_at_its_bounds_and_refused_one_past_them() {
         assert!(!out_of_range(min), "{} refuses its least", limit.name);
         assert!(!out_of_range(max), "{} refuses its most", limit.name);
         assert!(out_of_range(max + 1), "{} accepts {}", limit.name, max + 1);
+        assert!(out_of_range(i64::MAX as u64), "{}", limit.name);
         if let Some(below) = min.checked_sub(1) {
             assert!(out_of_range(below), "{} accepts {below}", limit.name);
         }
@@ -912,6 +919,20 @@ fn a_path_prefix_is_written_in_several_ways_and_read_in_one() {
 }
 
 #[test]
+fn the_path_of_a_unix_socket_must_fit_the_address() {
+    let file = |length: usize| format!("listen.unix_socket = '{}'\n{APP}", "s".repeat(length));
+    for length in [1, 107] {
+        assert!(accept(&file(length)).listen.unix_socket.is_some());
+    }
+    for length in [0, 108] {
+        assert_refused(
+            &file(length),
+            "listen.unix_socket: a socket's path has 1 to 107 bytes",
+        );
+    }
+}
+
+#[test]
 fn a_trusted_proxy_is_a_network() {
     let config = accept(&format!("listen.trusted_proxies = ['10.0.0.0/8']\n{APP}"));
     assert!(config.listen.trusted_proxies[0].contains("10.1.2.3".parse().unwrap()));
@@ -1032,6 +1053,10 @@ fn a_webhook_that_cannot_be_called_is_refused() {
             "apps[0].webhooks[0].headers.a b: is not a header name",
         ),
         (
+            "url = 'http://a'\nheaders = { x-a = '[redacted]' }",
+            "headers.x-a: is the mark that `campanile check` prints",
+        ),
+        (
             "url = 'http://a'\nheaders = { X-Pusher-Signature = 'x' }",
             "headers.X-Pusher-Signature: is set by the server",
         ),
@@ -1090,7 +1115,8 @@ fn what_is_shown_is_a_configuration_that_means_the_same() {
     for file in ["", APP, &everything] {
         let (_, explanation) = explain(Some(file), &[]).unwrap();
         let shown = explanation.to_toml().unwrap();
-        let (_, again) = explain(Some(&shown), &[]).unwrap();
+        let completed = shown.replace(REDACTED, "own");
+        let (_, again) = explain(Some(&completed), &[]).unwrap();
         let plain = |text: &str| -> Vec<String> {
             text.lines()
                 .map(|line| line.split("  # ").next().unwrap_or_default().to_owned())
@@ -1132,7 +1158,9 @@ fn the_example_to_start_from_is_valid() {
     )
     .unwrap();
     assert_eq!(config.apps.len(), 1);
-    assert_ne!(config.apps[0].keys[0].key, DEVELOPMENT_KEY);
+    let pair = &config.apps[0].keys[0];
+    assert_ne!(pair.key, DEVELOPMENT_KEY);
+    assert!(pair.secret.expose().starts_with(EXAMPLE_SECRET_PREFIX));
 }
 
 #[test]
@@ -1162,7 +1190,7 @@ fn the_example_of_everything_has_everything_on() {
     assert!(app("second").enabled);
     for pair in config.apps.iter().flat_map(|app| &app.keys) {
         assert_ne!(pair.key, DEVELOPMENT_KEY);
-        assert!(pair.secret.expose().starts_with("example-secret-"));
+        assert!(pair.secret.expose().starts_with(EXAMPLE_SECRET_PREFIX));
     }
     // Every setting is there, be it commented out.
     fn names(shape: Shape, into: &mut Vec<&'static str>) {

@@ -15,6 +15,7 @@ use super::limits::{
     WEBHOOK_TIMEOUT_SECS, count, seconds,
 };
 use super::problem::Problems;
+use super::secret::{REDACTED, REDACTED_REFUSAL};
 
 /// One endpoint.
 #[derive(Clone, Debug)]
@@ -229,6 +230,10 @@ fn headers(
         };
         if OWN_HEADERS.contains(&header.as_str()) {
             problems.at(&at, "is set by the server: remove it");
+            continue;
+        }
+        if value.expose() == REDACTED {
+            problems.at(&at, REDACTED_REFUSAL);
             continue;
         }
         let Ok(mut value) = HeaderValue::from_str(value.expose()) else {
