@@ -258,7 +258,7 @@ pub struct TargetArgs {
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
 
-    /// Connect with TLS [else: PUSHER_SCHEME or REVERB_SCHEME is https, the file has [tls]]
+    /// Connect with TLS [else: PUSHER_SCHEME or REVERB_SCHEME is https, the file sets tls]
     #[arg(long)]
     pub tls: bool,
 

@@ -115,23 +115,12 @@ impl Setting<'_> {
                     .record_environment(&join(path, &key), self.name, true);
                 map.insert(key, Value::String(self.value.to_owned()));
             }
-            (Shape::Text, at, []) => *at = Value::String(self.value.to_owned()),
-            (Shape::Integer, at, []) => match self.value.trim().parse::<u64>() {
-                Ok(number) => match i64::try_from(number) {
-                    Ok(number) => *at = Value::Integer(number),
-                    Err(_) => problems.in_environment(self.name, "the number is too large"),
-                },
-                Err(_) => problems.in_environment(
-                    self.name,
-                    format!("must be a whole number, not {:?}", self.value),
-                ),
-            },
-            (Shape::Boolean, at, []) => match self.value.trim() {
-                "true" => *at = Value::Boolean(true),
-                "false" => *at = Value::Boolean(false),
-                other => problems
-                    .in_environment(self.name, format!("must be true or false, not {other:?}")),
-            },
+            (Shape::Text | Shape::Integer | Shape::Boolean, at, []) => {
+                match scalar(shape, self.value) {
+                    Ok(value) => *at = value,
+                    Err(reason) => problems.in_environment(self.name, reason),
+                }
+            }
             (Shape::List(_), _, _) => problems.in_environment(
                 self.name,
                 format!(
@@ -165,6 +154,30 @@ impl Setting<'_> {
             }
         };
         problems.in_environment(self.name, text);
+    }
+}
+
+/// A variable's text as a value of the shape; only numbers and answers are quoted in a refusal, since
+/// any other text may be a secret.
+fn scalar(shape: Shape, text: &str) -> Result<Value, String> {
+    match shape {
+        Shape::Integer => {
+            let number: u64 = text
+                .trim()
+                .parse()
+                .map_err(|_| format!("must be a whole number, not {text:?}"))?;
+            i64::try_from(number)
+                .map(Value::Integer)
+                .map_err(|_| "the number is too large".to_owned())
+        }
+        Shape::Boolean => text
+            .trim()
+            .parse()
+            .map(Value::Boolean)
+            .map_err(|_| format!("must be true or false, not {text:?}")),
+        Shape::Text | Shape::List(_) | Shape::Map | Shape::Table(_) => {
+            Ok(Value::String(text.to_owned()))
+        }
     }
 }
 

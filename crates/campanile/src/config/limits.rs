@@ -224,9 +224,8 @@ pub(super) struct Numbers<'a> {
 impl Numbers<'_> {
     /// A limit that always holds.
     pub(super) fn read(&mut self, limit: &Limit, written: &mut Option<u64>) -> u64 {
-        let unset = match limit.unset {
-            Default(unset) => unset,
-            Derived(_) | Off => *limit.range.start(),
+        let Default(unset) = limit.unset else {
+            unreachable!("{} is read as if it had a fixed default", limit.name);
         };
         self.check(limit, *written.get_or_insert(unset))
     }
