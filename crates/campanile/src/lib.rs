@@ -1,1 +1,5 @@
-//! (skeleton)
+//! The server and its command line.
+
+pub mod cli;
+pub mod commands;
+pub mod config;

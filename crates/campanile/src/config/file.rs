@@ -1,0 +1,307 @@
+//! The configuration file exactly as it is written.
+//!
+//! Owns the names, the nesting and the types of every setting; from these declarations come the
+//! unknown-key check, the environment's names and the output of `campanile check`. Never judges a
+//! value: that is done by the files per subject. The invariant: every setting is declared here once
+//! and nowhere else. Next: `tree.rs` reads a document against these shapes, `mod.rs` turns the
+//! result into what the server uses.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::secret::Secret;
+
+/// What may stand at one place of the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shape {
+    /// A string.
+    Text,
+    /// A whole number, never negative.
+    Integer,
+    /// `true` or `false`.
+    Boolean,
+    /// An array, each item of one shape.
+    List(&'static Shape),
+    /// A table whose keys are the operator's own and whose values are strings.
+    Map,
+    /// A table with these keys and no others.
+    Table(&'static [Field]),
+}
+
+impl Shape {
+    /// The shape's name in a sentence.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Shape::Text => "a string",
+            Shape::Integer => "a whole number",
+            Shape::Boolean => "true or false",
+            Shape::List(_) => "an array",
+            Shape::Map | Shape::Table(_) => "a table",
+        }
+    }
+}
+
+/// One key of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+}
+
+/// A type that knows its shape in the file.
+pub(super) trait Shaped {
+    const SHAPE: Shape;
+}
+
+impl Shaped for String {
+    const SHAPE: Shape = Shape::Text;
+}
+
+impl Shaped for Secret {
+    const SHAPE: Shape = Shape::Text;
+}
+
+impl Shaped for u64 {
+    const SHAPE: Shape = Shape::Integer;
+}
+
+impl Shaped for bool {
+    const SHAPE: Shape = Shape::Boolean;
+}
+
+impl Shaped for BTreeMap<String, Secret> {
+    const SHAPE: Shape = Shape::Map;
+}
+
+impl<T: Shaped> Shaped for Option<T> {
+    const SHAPE: Shape = T::SHAPE;
+}
+
+impl<T: Shaped> Shaped for Vec<T> {
+    const SHAPE: Shape = Shape::List(&T::SHAPE);
+}
+
+/// Declares tables of the file: the struct that serde fills and the shape that checks it, from the
+/// same lines, so that the two cannot drift apart.
+macro_rules! tables {
+    ($(
+        $(#[$about_table:meta])*
+        $table:ident {
+            $($(#[$about_field:meta])* $field:ident: $kind:ty,)*
+        }
+    )*) => {$(
+        $(#[$about_table])*
+        #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(super) struct $table {
+            $($(#[$about_field])* pub(super) $field: $kind,)*
+        }
+
+        impl Shaped for $table {
+            const SHAPE: Shape = Shape::Table(&[
+                $(Field { name: stringify!($field), shape: <$kind as Shaped>::SHAPE },)*
+            ]);
+        }
+    )*};
+}
+
+tables! {
+    /// The whole file.
+    File {
+        /// Directory for what must survive a restart; one process locks it.
+        state_dir: Option<String>,
+        /// Threads that own sockets; the default is what CPU affinity and cgroup quota give.
+        workers: Option<u64>,
+        /// Where to accept connections.
+        listen: ListenTable,
+        /// Certificate and key; without them connections are plain.
+        tls: Option<TlsTable>,
+        /// Bounds of this node.
+        limits: LimitsTable,
+        /// How to leave.
+        drain: DrainTable,
+        /// What to log, and how.
+        log: LogTable,
+        /// Which web pages may call the HTTP API.
+        cors: CorsTable,
+        /// The tenants.
+        apps: Vec<AppTable>,
+    }
+
+    /// `[listen]`.
+    ListenTable {
+        /// IP address, or `localhost`.
+        host: Option<String>,
+        /// TCP port; 0 takes a free one.
+        port: Option<u64>,
+        /// Path in front of `/app` and `/apps`, as in `/ws`.
+        path_prefix: Option<String>,
+        /// A Unix socket to accept on, too.
+        unix_socket: Option<String>,
+        /// Networks whose `X-Forwarded-For` is believed.
+        trusted_proxies: Vec<String>,
+        /// Connections that the kernel holds until they are accepted.
+        backlog: Option<u64>,
+    }
+
+    /// `[tls]`.
+    TlsTable {
+        /// PEM file with the certificate and its chain.
+        cert_file: Option<String>,
+        /// PEM file with the private key.
+        key_file: Option<String>,
+    }
+
+    /// `[limits]`: see `docs/limits.md` for each.
+    LimitsTable {
+        /// WebSocket connections on this node.
+        connections_max: Option<u64>,
+        /// Bytes of one request's head.
+        head_bytes_max: Option<u64>,
+        /// Seconds for a request's head to arrive.
+        head_timeout_secs: Option<u64>,
+        /// Bytes of one WebSocket message from a client.
+        frame_bytes_max: Option<u64>,
+        /// Bytes that wait for one slow connection.
+        send_queue_bytes_max: Option<u64>,
+        /// Pieces of work that one worker may have under way.
+        permits_per_worker: Option<u64>,
+        /// Bytes of one HTTP request's body.
+        http_body_bytes_max: Option<u64>,
+        /// Seconds that a kept-alive HTTP connection may be silent.
+        http_idle_timeout_secs: Option<u64>,
+        /// Seconds in which an HTTP request is read and answered.
+        http_request_timeout_secs: Option<u64>,
+        /// HTTP connections per worker.
+        http_connections_max: Option<u64>,
+        /// Bytes of events remembered for cache channels.
+        remembered_bytes_max: Option<u64>,
+        /// Seconds that a vanished member is still counted as present.
+        presence_grace_secs: Option<u64>,
+        /// Seconds for a client to answer a ping.
+        pong_timeout_secs: Option<u64>,
+        /// Seconds for a client to answer a close.
+        closing_timeout_secs: Option<u64>,
+    }
+
+    /// `[drain]`.
+    DrainTable {
+        /// Seconds over which clients are told to reconnect elsewhere.
+        wave_secs: Option<u64>,
+        /// Seconds to deliver the webhooks that are still queued.
+        webhooks_flush_secs: Option<u64>,
+        /// Seconds between reporting not ready and refusing connections.
+        ready_delay_secs: Option<u64>,
+    }
+
+    /// `[log]`.
+    LogTable {
+        /// `error`, `warn`, `info`, `debug` or `trace`.
+        level: Option<String>,
+        /// `text` or `json`.
+        format: Option<String>,
+    }
+
+    /// `[cors]`.
+    CorsTable {
+        /// Origins that a browser may call the HTTP API from.
+        allowed_origins: Vec<String>,
+    }
+
+    /// `[[apps]]`: one tenant.
+    AppTable {
+        /// Names the app in `/apps/{id}`.
+        id: Option<String>,
+        /// For people.
+        name: Option<String>,
+        /// A disabled app refuses every connection with 4003.
+        enabled: Option<bool>,
+        /// May subscribers send `client-` events?
+        client_events: Option<bool>,
+        /// May connections sign in as a user?
+        user_authentication: Option<bool>,
+        /// Are signed-in users told when those they watch come and go?
+        watchlists: Option<bool>,
+        /// Are subscribers told how many they are?
+        subscription_counts: Option<bool>,
+        /// Origins that browsers may connect from; empty means any.
+        allowed_origins: Vec<String>,
+        /// Seconds in which a connection must sign in or join a private or presence channel.
+        authorized_connections_timeout_secs: Option<u64>,
+        /// Seconds of silence after which either side pings.
+        activity_timeout_secs: Option<u64>,
+        /// Connections of this app on this node.
+        connections_max: Option<u64>,
+        /// Events that the app's servers may publish per second.
+        backend_events_per_sec: Option<u64>,
+        /// Client events that one connection may send per second.
+        client_events_per_sec: Option<u64>,
+        /// Characters of a channel's name.
+        channel_name_length_max: Option<u64>,
+        /// Characters of an event's name.
+        event_name_length_max: Option<u64>,
+        /// Bytes of a published event's data.
+        event_data_bytes_max: Option<u64>,
+        /// Bytes of a client event's data.
+        client_event_bytes_max: Option<u64>,
+        /// Channels that one event may be published to.
+        channels_per_event_max: Option<u64>,
+        /// Events of one batch.
+        batch_events_max: Option<u64>,
+        /// Users in one presence channel.
+        presence_members_max: Option<u64>,
+        /// Bytes of what a presence channel knows of one user.
+        presence_member_bytes_max: Option<u64>,
+        /// Characters of a user's id.
+        presence_user_id_length_max: Option<u64>,
+        /// Bytes of the list that a new member receives.
+        presence_snapshot_bytes_max: Option<u64>,
+        /// Seconds that a cache channel remembers its last event.
+        cache_ttl_secs: Option<u64>,
+        /// Users that one user may watch.
+        watchlist_max: Option<u64>,
+        /// Channels that one connection may subscribe to.
+        channels_per_connection_max: Option<u64>,
+        /// What clients and servers identify themselves with; several may be active.
+        keys: Vec<KeyTable>,
+        /// Where to report what happens.
+        webhooks: Vec<WebhookTable>,
+    }
+
+    /// `[[apps.keys]]`.
+    KeyTable {
+        /// Public.
+        key: Option<String>,
+        /// Signs; never public.
+        secret: Option<Secret>,
+        /// A file that holds the secret.
+        secret_file: Option<String>,
+        /// A disabled key is refused like an unknown one.
+        enabled: Option<bool>,
+    }
+
+    /// `[[apps.webhooks]]`.
+    WebhookTable {
+        /// `http://` or `https://`.
+        url: Option<String>,
+        /// Which events; the default is Pusher's seven.
+        events: Option<Vec<String>>,
+        /// Only channels whose name begins so.
+        channel_prefix: Option<String>,
+        /// Several events in one request?
+        batch: Option<bool>,
+        /// Add the socket id to events about members?
+        socket_id: Option<bool>,
+        /// Seconds for the endpoint to answer.
+        timeout_secs: Option<u64>,
+        /// Bytes that wait for the endpoint.
+        queue_bytes_max: Option<u64>,
+        /// Events that wait for the endpoint.
+        queue_events_max: Option<u64>,
+        /// Events kept after their delivery was given up.
+        dead_letters_max: Option<u64>,
+        /// Headers to add to each request.
+        headers: Option<BTreeMap<String, Secret>>,
+    }
+}

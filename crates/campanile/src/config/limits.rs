@@ -1,0 +1,496 @@
+//! Every number that can be set: its default, its bounds, why, and what happens at the bound.
+//!
+//! Owns the one table of limits; `docs/limits.md` is written from it. Never enforces a limit: that
+//! is the work of whoever owns the queue. The invariant: each number in `file.rs` has exactly one
+//! row here, and each row a number there. Next: `sizes.rs` for the relations between limits.
+
+use std::fmt::Write;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::file::LimitsTable;
+use super::problem::{Origin, Problems};
+use super::sizes::Sizes;
+use super::tree::join;
+
+/// Characters of a channel's name that no setting can exceed.
+pub const CHANNEL_NAME_LENGTH_HARD_MAX: u64 = 200;
+
+/// Bytes of the configuration file.
+pub const FILE_BYTES_MAX: u64 = 16 * MIB;
+
+/// Bytes of a file that holds one secret.
+pub const SECRET_FILE_BYTES_MAX: u64 = 4096;
+
+/// Characters of an app's id, of a key and of a secret.
+pub const CREDENTIAL_LENGTH_MAX: usize = 200;
+
+/// Bytes of a Unix socket's path: what the kernel's address holds, less its final zero.
+pub const UNIX_SOCKET_PATH_BYTES_MAX: usize = 107;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// What a limit is where nobody sets it.
+#[derive(Clone, Copy, Debug)]
+pub enum Unset {
+    /// This number.
+    Default(u64),
+    /// A number computed from other settings or from the machine.
+    Derived(&'static str),
+    /// There is no such limit.
+    Off,
+}
+
+/// One row of the table.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// The table of the file that holds it; empty for the top level.
+    pub table: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// What holds where nobody sets it.
+    pub unset: Unset,
+    /// What may be set.
+    pub range: RangeInclusive<u64>,
+    /// What is counted.
+    pub unit: &'static str,
+    /// Why there is a bound, and why this default.
+    pub reason: &'static str,
+    /// What happens at the bound.
+    pub at_bound: &'static str,
+}
+
+/// Declares the rows as constants and lists them all, so that none is left out of the list.
+macro_rules! limits {
+    ($($const:ident: $table:literal $name:literal, $unset:expr, $range:expr, $unit:literal;
+        $reason:literal; $at_bound:literal;)*) => {
+        $(
+            #[doc = concat!("`", $name, "`: ", $reason, ".")]
+            pub const $const: Limit = Limit {
+                table: $table,
+                name: $name,
+                unset: $unset,
+                range: $range,
+                unit: $unit,
+                reason: $reason,
+                at_bound: $at_bound,
+            };
+        )*
+
+        /// All rows, in the order of the file.
+        pub const LIMITS: &[Limit] = &[$($const),*];
+    };
+}
+
+use Unset::{Default, Derived, Off};
+
+limits! {
+    WORKERS: "" "workers", Derived("CPU affinity and cgroup quota"), 1..=256, "threads";
+        "each worker is one core; more than there are only take turns";
+        "connections are spread over this many threads";
+    PORT: "listen" "port", Default(6001), 0..=65_535, "TCP port";
+        "6001 is where Pusher-compatible servers are looked for; 0 takes a free one";
+        "-";
+    BACKLOG: "listen" "backlog", Default(4096), 1..=65_535, "connections";
+        "clients come back in waves; the kernel's own somaxconn may be lower";
+        "the kernel lets further clients try again";
+    CONNECTIONS_MAX: "limits" "connections_max", Derived("open files allowed, less a reserve"), 1..=1_000_000, "connections";
+        "each needs a file descriptor; running out would stop the HTTP API, too";
+        "error frame and close 4100: the client comes back after a pause";
+    HEAD_BYTES_MAX: "limits" "head_bytes_max", Default(16 * KIB), KIB..=64 * KIB, "bytes";
+        "a request's head is held before anything is known of its sender";
+        "answered 431 and closed";
+    HEAD_TIMEOUT_SECS: "limits" "head_timeout_secs", Default(10), 1..=120, "seconds";
+        "a head that never ends must not hold a descriptor";
+        "closed";
+    FRAME_BYTES_MAX: "limits" "frame_bytes_max", Derived("64 KiB, or what the apps' limits need"), KIB..=4 * MIB, "bytes";
+        "one client's message is held in memory until it is whole";
+        "close 1009";
+    SEND_QUEUE_BYTES_MAX: "limits" "send_queue_bytes_max", Derived("1 MiB, or what the apps' limits need"), 64 * KIB..=256 * MIB, "bytes";
+        "a reader slower than its channels must not hold memory without end";
+        "close 4100, counted; never dropped in silence";
+    PERMITS_PER_WORKER: "limits" "permits_per_worker", Default(1024), 16..=65_536, "pieces of work";
+        "bounds every mailbox between workers by construction";
+        "the worker stops reading sockets; the HTTP API answers 503 after its deadline";
+    HTTP_BODY_BYTES_MAX: "limits" "http_body_bytes_max", Derived("256 KiB, or the apps' largest legal batch"), 16 * KIB..=256 * MIB, "bytes";
+        "a body is held in memory until its signature is checked";
+        "answered 413";
+    HTTP_IDLE_TIMEOUT_SECS: "limits" "http_idle_timeout_secs", Default(60), 1..=3600, "seconds";
+        "publishers keep connections alive; forgotten ones pile up";
+        "closed";
+    HTTP_REQUEST_TIMEOUT_SECS: "limits" "http_request_timeout_secs", Default(10), 1..=300, "seconds";
+        "publishers give up after 5 to 30 seconds; an answer later than that is lost";
+        "answered 503 and closed";
+    HTTP_CONNECTIONS_MAX: "limits" "http_connections_max", Default(256), 1..=65_536, "connections per worker";
+        "publishers are few and keep their connections";
+        "answered 503 and closed";
+    REMEMBERED_BYTES_MAX: "limits" "remembered_bytes_max", Default(64 * MIB), 4 * MIB..=64 * GIB, "bytes";
+        "cache channels keep their last event in memory, and names cost nothing to invent";
+        "the event remembered longest is forgotten: its next subscriber gets cache_miss";
+    PRESENCE_GRACE_SECS: "limits" "presence_grace_secs", Default(3), 0..=60, "seconds";
+        "a page reload must not look like leaving and joining";
+        "member_removed goes out";
+    PONG_TIMEOUT_SECS: "limits" "pong_timeout_secs", Default(30), 1..=300, "seconds";
+        "pusher-js waits as long for ours";
+        "close 4201: the client comes back at once";
+    CLOSING_TIMEOUT_SECS: "limits" "closing_timeout_secs", Default(5), 1..=60, "seconds";
+        "a peer that never answers a close must not hold a descriptor";
+        "the socket is dropped";
+    DRAIN_WAVE_SECS: "drain" "wave_secs", Default(10), 0..=600, "seconds";
+        "clients told at once would come back at once, all to one place";
+        "the last clients are told to reconnect";
+    DRAIN_WEBHOOKS_FLUSH_SECS: "drain" "webhooks_flush_secs", Default(10), 0..=600, "seconds";
+        "what is not delivered stays in state_dir for the next start";
+        "the process leaves";
+    DRAIN_READY_DELAY_SECS: "drain" "ready_delay_secs", Default(0), 0..=600, "seconds";
+        "a load balancer needs this long to notice that the node is not ready";
+        "connections are refused";
+    APP_AUTHORIZED_TIMEOUT_SECS: "apps" "authorized_connections_timeout_secs", Off, 1..=3600, "seconds";
+        "an app whose users are all known wants nobody else to hold a connection";
+        "close 4009: the client stays away";
+    APP_ACTIVITY_TIMEOUT_SECS: "apps" "activity_timeout_secs", Default(120), 1..=3600, "seconds";
+        "Pusher's default; shorter finds dead connections sooner and costs more pings";
+        "the side that heard nothing pings";
+    APP_CONNECTIONS_MAX: "apps" "connections_max", Off, 1..=1_000_000, "connections";
+        "one tenant must not take the room of the others";
+        "error frame and close 4004: the client stays away";
+    APP_BACKEND_EVENTS_PER_SEC: "apps" "backend_events_per_sec", Off, 1..=1_000_000, "events per second";
+        "one tenant's loop must not take the time of the others";
+        "answered 429 with Retry-After";
+    APP_CLIENT_EVENTS_PER_SEC: "apps" "client_events_per_sec", Default(10), 1..=100_000, "events per second and connection";
+        "Pusher's limit; a browser is not to be trusted with more";
+        "event dropped, error frame 4301 at most once a second";
+    APP_CHANNEL_NAME_LENGTH_MAX: "apps" "channel_name_length_max", Default(164), 1..=CHANNEL_NAME_LENGTH_HARD_MAX, "characters";
+        "Pusher's limit; older SDKs send up to 200";
+        "subscription_error, or answered 400";
+    APP_EVENT_NAME_LENGTH_MAX: "apps" "event_name_length_max", Default(200), 1..=200, "characters";
+        "Pusher's limit";
+        "error frame, or answered 400";
+    APP_EVENT_DATA_BYTES_MAX: "apps" "event_data_bytes_max", Default(10_240), 1..=MIB, "bytes";
+        "Pusher's limit; every subscriber receives each byte";
+        "answered 413 with the channel, the event and its size";
+    APP_CLIENT_EVENT_BYTES_MAX: "apps" "client_event_bytes_max", Default(10_240), 1..=MIB, "bytes";
+        "Pusher's limit";
+        "event dropped, error frame";
+    APP_CHANNELS_PER_EVENT_MAX: "apps" "channels_per_event_max", Default(100), 1..=1000, "channels";
+        "Pusher's limit; SDKs split longer lists";
+        "answered 400";
+    APP_BATCH_EVENTS_MAX: "apps" "batch_events_max", Default(10), 1..=1000, "events";
+        "Pusher's limit";
+        "answered 400";
+    APP_PRESENCE_MEMBERS_MAX: "apps" "presence_members_max", Default(100), 1..=10_000, "users";
+        "Pusher's limit; each join is told to all the others, so cost grows with the square";
+        "subscription_error LimitReached";
+    APP_PRESENCE_MEMBER_BYTES_MAX: "apps" "presence_member_bytes_max", Default(1024), 16..=64 * KIB, "bytes";
+        "Pusher's limit; held once per user and sent to every member";
+        "subscription_error";
+    APP_PRESENCE_USER_ID_LENGTH_MAX: "apps" "presence_user_id_length_max", Default(128), 1..=128, "characters";
+        "Pusher's limit";
+        "subscription_error, or the sign-in is refused";
+    APP_PRESENCE_SNAPSHOT_BYTES_MAX: "apps" "presence_snapshot_bytes_max", Default(MIB), 4 * KIB..=16 * MIB, "bytes";
+        "a new member receives the whole list in one frame";
+        "subscription_error LimitReached";
+    APP_CACHE_TTL_SECS: "apps" "cache_ttl_secs", Default(1800), 1..=86_400, "seconds";
+        "Pusher's limit";
+        "the event is forgotten: the next subscriber gets cache_miss";
+    APP_WATCHLIST_MAX: "apps" "watchlist_max", Default(100), 1..=1000, "users";
+        "Pusher's limit";
+        "the first are kept, error frame 4302";
+    APP_CHANNELS_PER_CONNECTION_MAX: "apps" "channels_per_connection_max", Default(1000), 1..=100_000, "channels";
+        "each subscription holds memory on this node";
+        "subscription_error LimitReached";
+    WEBHOOK_TIMEOUT_SECS: "apps.webhooks" "timeout_secs", Default(10), 1..=60, "seconds";
+        "an endpoint that hangs must not hold its queue";
+        "the attempt counts as failed and is repeated with backoff";
+    WEBHOOK_QUEUE_BYTES_MAX: "apps.webhooks" "queue_bytes_max", Default(64 * MIB), 64 * KIB..=16 * GIB, "bytes";
+        "an endpoint that is away must not fill the disk";
+        "the newest events go to the dead letters";
+    WEBHOOK_QUEUE_EVENTS_MAX: "apps.webhooks" "queue_events_max", Default(100_000), 1..=10_000_000, "events";
+        "an endpoint that is away must not be buried when it returns";
+        "the newest events go to the dead letters";
+    WEBHOOK_DEAD_LETTERS_MAX: "apps.webhooks" "dead_letters_max", Default(10_000), 0..=1_000_000, "events";
+        "what was given up is kept for the operator to see, not for ever";
+        "counted and alarmed";
+}
+
+/// Reads numbers of one table of the file, filling in what is not set.
+pub(super) struct Numbers<'a> {
+    pub(super) path: &'a str,
+    pub(super) problems: &'a mut Problems,
+}
+
+impl Numbers<'_> {
+    /// A limit that always holds.
+    pub(super) fn read(&mut self, limit: &Limit, written: &mut Option<u64>) -> u64 {
+        let Default(unset) = limit.unset else {
+            unreachable!("{} is read as if it had a fixed default", limit.name);
+        };
+        self.check(limit, *written.get_or_insert(unset))
+    }
+
+    /// A limit whose default was computed.
+    pub(super) fn read_derived(
+        &mut self,
+        limit: &Limit,
+        written: &mut Option<u64>,
+        computed: u64,
+    ) -> u64 {
+        if let (None, Derived(how)) = (&written, limit.unset) {
+            self.problems
+                .origins
+                .record(&join(self.path, limit.name), Origin::Derived(how));
+        }
+        // Never past the range: what does not fit then is told as the relation that it breaks.
+        self.check(
+            limit,
+            *written.get_or_insert(computed.min(*limit.range.end())),
+        )
+    }
+
+    /// A limit that holds only where it is set.
+    pub(super) fn read_optional(&mut self, limit: &Limit, written: Option<u64>) -> Option<u64> {
+        written.map(|number| self.check(limit, number))
+    }
+
+    /// Tells a number that is out of range, and goes on with the nearest that is not, so that
+    /// arithmetic on it cannot overflow.
+    fn check(&mut self, limit: &Limit, number: u64) -> u64 {
+        let (min, max) = (*limit.range.start(), *limit.range.end());
+        let text = if number < min {
+            format!("{number} is below the least allowed, {min} {}", limit.unit)
+        } else if number > max {
+            format!("{number} is above the most allowed, {max} {}", limit.unit)
+        } else {
+            return number;
+        };
+        self.problems.at(&join(self.path, limit.name), text);
+        number.clamp(min, max)
+    }
+}
+
+/// A number of bytes or of things, for indexing and allocating.
+pub(super) fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// A number of seconds.
+pub(super) fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+/// Bounds of this node.
+#[derive(Clone, Debug)]
+pub struct NodeLimits {
+    /// WebSocket connections.
+    pub connections_max: usize,
+    /// Bytes of one request's head.
+    pub head_bytes_max: usize,
+    /// For a request's head to arrive.
+    pub head_timeout: Duration,
+    /// Bytes of one WebSocket message from a client.
+    pub frame_bytes_max: usize,
+    /// Bytes that wait for one slow connection (I4).
+    pub send_queue_bytes_max: usize,
+    /// Pieces of work that one worker may have under way.
+    pub permits_per_worker: usize,
+    /// Bytes of one HTTP request's body.
+    pub http_body_bytes_max: usize,
+    /// How long a kept-alive HTTP connection may be silent.
+    pub http_idle_timeout: Duration,
+    /// In which an HTTP request is read and answered.
+    pub http_request_timeout: Duration,
+    /// HTTP connections per worker.
+    pub http_connections_max: usize,
+    /// Bytes of events remembered for cache channels.
+    pub remembered_bytes_max: usize,
+    /// How long a vanished member still counts as present.
+    pub presence_grace: Duration,
+    /// For a client to answer a ping.
+    pub pong_timeout: Duration,
+    /// For a client to answer a close.
+    pub closing_timeout: Duration,
+}
+
+/// Descriptors kept for what is neither a WebSocket nor an HTTP connection: files, listeners,
+/// pollers, webhook deliveries.
+pub const DESCRIPTORS_RESERVED: u64 = 128;
+
+impl NodeLimits {
+    pub(super) fn read(
+        table: &mut LimitsTable,
+        workers: usize,
+        descriptors: u64,
+        sizes: &Sizes,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut numbers = Numbers {
+            path: "limits",
+            problems,
+        };
+        let http_connections_max =
+            numbers.read(&HTTP_CONNECTIONS_MAX, &mut table.http_connections_max);
+        let reserved = (workers as u64)
+            .saturating_mul(http_connections_max)
+            .saturating_add(DESCRIPTORS_RESERVED);
+        let available = descriptors.saturating_sub(reserved);
+        let connections_max = numbers.read_derived(
+            &CONNECTIONS_MAX,
+            &mut table.connections_max,
+            available.max(1),
+        );
+        if connections_max > available {
+            numbers.problems.at(
+                "limits.connections_max",
+                format!(
+                    "{connections_max}, with what else the server opens, need {} open files, and \
+                     this process may have {descriptors}: raise LimitNOFILE (systemd) or --ulimit \
+                     nofile (containers), or lower this or limits.http_connections_max",
+                    connections_max.saturating_add(reserved),
+                ),
+            );
+        }
+        let limits = Self {
+            connections_max: count(connections_max),
+            head_bytes_max: count(numbers.read(&HEAD_BYTES_MAX, &mut table.head_bytes_max)),
+            head_timeout: seconds(numbers.read(&HEAD_TIMEOUT_SECS, &mut table.head_timeout_secs)),
+            frame_bytes_max: count(numbers.read_derived(
+                &FRAME_BYTES_MAX,
+                &mut table.frame_bytes_max,
+                sizes.from_client.bytes.max(64 * KIB),
+            )),
+            send_queue_bytes_max: count(numbers.read_derived(
+                &SEND_QUEUE_BYTES_MAX,
+                &mut table.send_queue_bytes_max,
+                sizes.to_client.bytes.max(MIB),
+            )),
+            permits_per_worker: count(
+                numbers.read(&PERMITS_PER_WORKER, &mut table.permits_per_worker),
+            ),
+            http_body_bytes_max: count(numbers.read_derived(
+                &HTTP_BODY_BYTES_MAX,
+                &mut table.http_body_bytes_max,
+                sizes.request.bytes.max(256 * KIB),
+            )),
+            http_idle_timeout: seconds(
+                numbers.read(&HTTP_IDLE_TIMEOUT_SECS, &mut table.http_idle_timeout_secs),
+            ),
+            http_request_timeout: seconds(numbers.read(
+                &HTTP_REQUEST_TIMEOUT_SECS,
+                &mut table.http_request_timeout_secs,
+            )),
+            http_connections_max: count(http_connections_max),
+            remembered_bytes_max: count(
+                numbers.read(&REMEMBERED_BYTES_MAX, &mut table.remembered_bytes_max),
+            ),
+            presence_grace: seconds(
+                numbers.read(&PRESENCE_GRACE_SECS, &mut table.presence_grace_secs),
+            ),
+            pong_timeout: seconds(numbers.read(&PONG_TIMEOUT_SECS, &mut table.pong_timeout_secs)),
+            closing_timeout: seconds(
+                numbers.read(&CLOSING_TIMEOUT_SECS, &mut table.closing_timeout_secs),
+            ),
+        };
+        for (name, set, needed) in [
+            (
+                "frame_bytes_max",
+                limits.frame_bytes_max,
+                &sizes.from_client,
+            ),
+            (
+                "send_queue_bytes_max",
+                limits.send_queue_bytes_max,
+                &sizes.to_client,
+            ),
+            (
+                "http_body_bytes_max",
+                limits.http_body_bytes_max,
+                &sizes.request,
+            ),
+        ] {
+            if set < count(needed.bytes) {
+                problems.at(
+                    &join("limits", name),
+                    format!(
+                        "{set} is too small: {} may take {} bytes; raise it, or lower what the app \
+                         allows",
+                        needed.what, needed.bytes
+                    ),
+                );
+            }
+        }
+        limits
+    }
+}
+
+/// The table as Markdown: `docs/limits.md`.
+#[must_use]
+pub fn to_markdown() -> String {
+    let mut text = String::from(
+        "# Limits\n\n\
+         Every queue, map, loop and wait of the server has a bound, and every bound a behaviour. \
+         This page is\nwritten from the table that the server itself uses \
+         (`crates/campanile/src/config/limits.rs`); a test\ncompares the two.\n\n\
+         Each limit is set in the configuration file under the table that heads its section, or by \
+         the\nenvironment: `limits.frame_bytes_max` is `CAMPANILE__LIMITS__FRAME_BYTES_MAX`, and\n\
+         `apps[0].presence_members_max` is `CAMPANILE__APPS__0__PRESENCE_MEMBERS_MAX`. A value \
+         outside its\nrange stops the start. Defaults per app are Pusher's.\n",
+    );
+    let mut table = None;
+    for limit in LIMITS {
+        if table != Some(limit.table) {
+            table = Some(limit.table);
+            let heading = match limit.table {
+                "" => "The top level".to_owned(),
+                "apps" => "`[[apps]]`: each app by itself".to_owned(),
+                "apps.webhooks" => "`[[apps.webhooks]]`: each endpoint by itself".to_owned(),
+                table => format!("`[{table}]`"),
+            };
+            let _infallible = write!(
+                text,
+                "\n## {heading}\n\n\
+                 | name | default | range | unit | reason | at the bound |\n\
+                 | --- | --- | --- | --- | --- | --- |\n"
+            );
+        }
+        let unset = match limit.unset {
+            Default(number) => number.to_string(),
+            Derived(how) => format!("derived: {how}"),
+            Off => "no limit".to_owned(),
+        };
+        let _infallible = writeln!(
+            text,
+            "| `{}` | {unset} | {} to {} | {} | {} | {} |",
+            limit.name,
+            limit.range.start(),
+            limit.range.end(),
+            limit.unit,
+            limit.reason,
+            limit.at_bound
+        );
+    }
+    let _infallible = write!(
+        text,
+        "\n## Not settable\n\n\
+         | what | bound | at the bound |\n\
+         | --- | --- | --- |\n\
+         | the configuration file | {FILE_BYTES_MAX} bytes | the start is refused |\n\
+         | a file that holds a secret | {SECRET_FILE_BYTES_MAX} bytes | the start is refused |\n\
+         | an app's id, a key, a secret | {CREDENTIAL_LENGTH_MAX} characters | the start is refused |\n\
+         | the path of a Unix socket | {UNIX_SOCKET_PATH_BYTES_MAX} bytes | the start is refused |\n\
+         | descriptors kept back from `limits.connections_max` | {DESCRIPTORS_RESERVED}, and \
+         `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\n\
+         ## Relations\n\n\
+         Three limits of the node must hold what its apps allow; their defaults grow with it, and a \
+         smaller\nvalue is refused:\n\n\
+         - `limits.frame_bytes_max`: the largest message that a client may send, be it a client \
+         event, a\n  member's description or a sign-in with its watchlist. Text inside JSON inside \
+         JSON doubles at\n  worst where it is ordinary text, and the names around it take up to 4096 \
+         bytes.\n\
+         - `limits.send_queue_bytes_max`: the largest single frame that a client may receive, be it \
+         an event\n  or the list of a presence channel.\n\
+         - `limits.http_body_bytes_max`: the largest legal batch.\n"
+    );
+    text
+}

@@ -1,0 +1,212 @@
+//! The configuration as the server uses it: whole, valid and typed.
+//!
+//! Owns the order in which sources are applied: the defaults, the file, the names that Laravel teams
+//! have, `CAMPANILE__*`. Never binds, writes or spawns; it reads the files that it is pointed to and
+//! asks the machine for cores and descriptors. The invariant: a [`Config`] that exists is valid, and
+//! one that is not is refused with everything that is wrong with it. Next: `file.rs` for what can be
+//! written, `limits.rs` for every number, one file per subject for the rest.
+
+mod allowed_origins;
+mod apps;
+mod cors;
+mod drain;
+mod env;
+mod explanation;
+mod file;
+mod laravel;
+pub mod limits;
+mod listen;
+mod log;
+mod machine;
+mod network;
+mod problem;
+mod secret;
+mod sizes;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod tree;
+mod webhooks;
+mod workers;
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use allowed_origins::{AllowedOrigins, OriginPattern};
+pub use apps::{
+    AppConfig, AppKeyPair, AppLimits, DEVELOPMENT_ID, DEVELOPMENT_KEY, DEVELOPMENT_SECRET,
+};
+pub use cors::Cors;
+pub use drain::Drain;
+pub use explanation::Explanation;
+pub use listen::Listen;
+pub use log::{Log, LogFormat, LogLevel};
+pub use machine::{Machine, raise_descriptor_limit};
+pub use network::Network;
+pub use problem::{ConfigError, Origin, Origins, Problem};
+pub use secret::{REDACTED, Secret};
+pub use tls::Tls;
+pub use webhooks::{WebhookConfig, WebhookEvent};
+
+use file::File;
+pub use limits::NodeLimits;
+use limits::{FILE_BYTES_MAX, Numbers, WORKERS, count};
+use problem::Problems;
+use sizes::Sizes;
+
+/// Everything that the server was told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory for what must survive a restart.
+    pub state_dir: PathBuf,
+    /// Threads that own sockets.
+    pub workers: usize,
+    /// Where to accept connections.
+    pub listen: Listen,
+    /// Certificate and key; without them connections are plain.
+    pub tls: Option<Tls>,
+    /// Bounds of this node.
+    pub limits: NodeLimits,
+    /// How to leave.
+    pub drain: Drain,
+    /// What to log, and how.
+    pub log: Log,
+    /// Which web pages may call the HTTP API.
+    pub cors: Cors,
+    /// The tenants; at least one.
+    pub apps: Vec<AppConfig>,
+    /// What the operator should know though nothing is wrong: to be logged once at start.
+    pub notes: Vec<String>,
+}
+
+/// This process's environment, for [`Config::load`].
+///
+/// What is not UTF-8 is replaced character by character, so that such a value of ours is refused
+/// rather than overlooked.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| {
+        (
+            name.to_string_lossy().into_owned(),
+            value.to_string_lossy().into_owned(),
+        )
+    })
+}
+
+impl Config {
+    /// Reads the file, if there is one, and the environment, on this machine.
+    ///
+    /// # Errors
+    ///
+    /// Tells everything that is wrong, each with its place and its remedy.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        Self::load_explained(path, environment, &Machine::here()).map(|(config, _)| config)
+    }
+
+    /// The same for a given machine, and with an account of where each value came from.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_explained(
+        path: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        machine: &Machine,
+    ) -> Result<(Self, Explanation), ConfigError> {
+        let name = path.map_or_else(String::new, |path| path.display().to_string());
+        let mut problems = Problems::new(name);
+        let text = match path.map(read_file).transpose() {
+            Ok(text) => text.unwrap_or_default(),
+            Err(reason) => {
+                problems.in_file(0, "", reason);
+                String::new()
+            }
+        };
+        problems.settle()?;
+
+        // Form first: a value of the wrong type would only cause follow-up problems below.
+        let variables: Vec<_> = environment.collect();
+        let mut tree = tree::from_document(&text, &mut problems);
+        let notes = laravel::overlay(&mut tree, &variables, &mut problems);
+        env::overlay(&mut tree, &variables, &mut problems);
+        problems.settle()?;
+        let mut file = File::deserialize(tree).unwrap_or_else(|error| {
+            problems.in_file(0, "", error.to_string());
+            File::default()
+        });
+        problems.settle()?;
+
+        let config = Self::read(&mut file, machine, notes, &mut problems);
+        problems.settle()?;
+        let explanation = Explanation::new(file, problems.origins, config.notes.clone());
+        Ok((config, explanation))
+    }
+
+    /// Judges what was written and fills in what was not, in the file's own form too, so that it
+    /// can be shown.
+    fn read(
+        file: &mut File,
+        machine: &Machine,
+        notes: Vec<String>,
+        problems: &mut Problems,
+    ) -> Self {
+        let state_dir = file
+            .state_dir
+            .get_or_insert_with(|| "./campanile-state".to_owned())
+            .clone();
+        if state_dir.is_empty() {
+            problems.at("state_dir", "must not be empty: name a directory");
+        }
+        let workers = Numbers { path: "", problems }.read_derived(
+            &WORKERS,
+            &mut file.workers,
+            machine.cores as u64,
+        );
+        let workers = count(workers);
+        let listen = Listen::read(&mut file.listen, problems);
+        if file.apps.is_empty() {
+            file.apps.push(apps::development());
+        }
+        let is_loopback = listen.address.ip().to_canonical().is_loopback();
+        let apps = apps::read(&mut file.apps, is_loopback, problems);
+        let sizes = Sizes::of(&apps);
+        Self {
+            state_dir: PathBuf::from(state_dir),
+            workers,
+            listen,
+            tls: Tls::read(file.tls.as_ref(), problems),
+            limits: NodeLimits::read(
+                &mut file.limits,
+                workers,
+                machine.descriptors,
+                &sizes,
+                problems,
+            ),
+            drain: Drain::read(&mut file.drain, problems),
+            log: Log::read(&mut file.log, problems),
+            cors: Cors::read(&file.cors, problems),
+            apps,
+            notes,
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| {
+            format!("cannot read it: {error}; `campanile keys new` prints a file to start from")
+        })?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!(
+            "has more than {FILE_BYTES_MAX} bytes: is it the right file?"
+        ));
+    }
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8: save it as UTF-8".to_owned())
+}
