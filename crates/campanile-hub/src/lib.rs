@@ -1,1 +1,27 @@
-//! (skeleton)
+//! The mind of Campanile: who is connected, who subscribes, who gets what.
+//!
+//! Owns sessions, channels, members and fan-out. Never does I/O, spawns, reads a clock or draws randomness: input and
+//! [`Moment`]s go in, [`Effect`]s and frames come out, so all of it can be simulated from a seed. The invariant: each
+//! connection belongs to one worker and each channel to one home worker, and they talk by [`Letter`]s alone.
+//! Reading order: [`app`], [`hub`] (one worker's mind), [`session`], [`channel`], [`fanout`]; then [`letter`],
+//! [`notice`], [`effect`].
+
+pub mod app;
+pub mod channel;
+pub mod effect;
+pub mod fanout;
+pub mod handshake;
+pub mod hub;
+pub mod letter;
+pub mod members;
+pub mod notice;
+pub mod session;
+pub mod timers;
+
+pub use app::{App, AppIndex, Apps, Credential, Features, NoticeSet};
+pub use effect::Effect;
+pub use fanout::{ConnectionId, Fanout, Write};
+pub use hub::{Hub, Settings};
+pub use letter::{Answer, Ask, AskId, ChannelInfo, Letter, Publication, WorkerId};
+pub use notice::{Notice, NoticeKind};
+pub use timers::Moment;

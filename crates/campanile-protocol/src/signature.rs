@@ -248,7 +248,7 @@ mod tests {
         let member = r#"{"user_id":10,"user_info":{"name":"Mr. Channels"}}"#;
         assert_eq!(
             secret.sign_channel(socket(), "presence-foobar", Some(member)),
-            "afaed3695da2ffd16931f457e338e6c9f2921fa133ce7dac49f529792be6304c"
+            "31935e7d86dba64c2a90aed31fdc61869f9b22ba9d8863bba239c03ca481bc80"
         );
         assert_eq!(
             secret.sign_user(socket(), r#"{"id":"12345"}"#),

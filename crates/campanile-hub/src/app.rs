@@ -1,0 +1,135 @@
+//! A tenant: its keys, switches and limits.
+//!
+//! Owns the lookup by key and by id. Never is logged, serialised or sent to another node. The invariant: an app keeps
+//! its [`AppIndex`] for the life of the process, so a reload swaps the set under living sessions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use campanile_protocol::{Limits, Secret};
+
+use crate::notice::NoticeKind;
+
+/// Where an app stands in [`Apps`]; the same id keeps the same index over reloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppIndex(pub u32);
+
+/// One of an app's keys with its secret.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The public key.
+    pub key: Arc<str>,
+    /// What signs.
+    pub secret: Secret,
+}
+
+/// What an app has switched on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Features {
+    /// Subscribers may send `client-*` events.
+    pub client_events: bool,
+    /// `pusher:signin` is accepted.
+    pub user_authentication: bool,
+    /// Watchlists are honoured.
+    pub watchlists: bool,
+    /// `subscription_count` is announced.
+    pub subscription_counts: bool,
+}
+
+/// Which kinds of notice at least one of the app's webhooks wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NoticeSet(u16);
+
+impl NoticeSet {
+    /// The same set with this kind in it. The kind's payload does not matter.
+    #[must_use]
+    pub fn with(self, bit: u8) -> Self {
+        Self(self.0 | 1 << bit)
+    }
+
+    /// Whether the kind is wanted.
+    pub fn has(self, kind: &NoticeKind) -> bool {
+        self.0 & 1 << kind.bit() != 0
+    }
+}
+
+/// One tenant.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Its id, as in the HTTP API's paths.
+    pub id: Arc<str>,
+    /// Where it stands in [`Apps`].
+    pub index: AppIndex,
+    /// Switched off: connections get 4003 and requests 403.
+    pub enabled: bool,
+    /// Its active keys.
+    pub credentials: Vec<Credential>,
+    /// Its switches.
+    pub features: Features,
+    /// Its limits.
+    pub limits: Limits,
+    /// What `connection_established` tells clients, in seconds.
+    pub activity_timeout_secs: u32,
+    /// Connections that have not been authorized by then are closed with 4009.
+    pub authorized_connections_timeout_secs: Option<u32>,
+    /// Which notices to make.
+    pub notices: NoticeSet,
+}
+
+impl App {
+    /// The secret of an active key.
+    pub fn secret(&self, key: &str) -> Option<&Secret> {
+        self.credentials.iter().find(|credential| *credential.key == *key).map(|credential| &credential.secret)
+    }
+}
+
+/// Every app of this process.
+#[derive(Debug, Clone, Default)]
+pub struct Apps {
+    list: Vec<Option<Arc<App>>>,
+    by_key: HashMap<Arc<str>, AppIndex>,
+    by_id: HashMap<Arc<str>, AppIndex>,
+}
+
+impl Apps {
+    /// Builds the set, keeping the index of every id that `previous` knew. `App::index` is set here.
+    pub fn new(apps: Vec<App>, previous: Option<&Apps>) -> Self {
+        let mut set = previous.map_or_else(Self::default, |previous| Self {
+            list: vec![None; previous.list.len()],
+            by_key: HashMap::new(),
+            by_id: previous.by_id.clone(),
+        });
+        for mut app in apps {
+            let index = *set.by_id.entry(app.id.clone()).or_insert_with(|| {
+                set.list.push(None);
+                AppIndex(u32::try_from(set.list.len() - 1).expect("a process has fewer than four billion apps"))
+            });
+            app.index = index;
+            for credential in &app.credentials {
+                set.by_key.insert(credential.key.clone(), index);
+            }
+            set.list[index.0 as usize] = Some(Arc::new(app));
+        }
+        set
+    }
+
+    /// The app at an index, unless it has been removed since.
+    pub fn get(&self, index: AppIndex) -> Option<&Arc<App>> {
+        self.list.get(index.0 as usize)?.as_ref()
+    }
+
+    /// The app with this active key.
+    pub fn by_key(&self, key: &str) -> Option<&Arc<App>> {
+        self.get(*self.by_key.get(key)?)
+    }
+
+    /// The app with this id.
+    pub fn by_id(&self, id: &str) -> Option<&Arc<App>> {
+        self.get(*self.by_id.get(id)?)
+    }
+
+    /// All apps.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.list.iter().flatten()
+    }
+}

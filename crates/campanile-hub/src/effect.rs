@@ -1,0 +1,37 @@
+//! All that the mind may ask of the world, besides the frames that [`crate::fanout`] has gathered.
+
+use campanile_protocol::CloseCode;
+
+use crate::fanout::ConnectionId;
+use crate::letter::{Answer, AskId, Letter, WorkerId};
+use crate::notice::Notice;
+
+/// Something to be done outside.
+#[derive(Debug)]
+pub enum Effect {
+    /// Deliver a letter.
+    Send {
+        /// To whom; maybe to the same worker.
+        to: WorkerId,
+        /// What.
+        letter: Letter,
+    },
+    /// Close a connection once what it must still get is written.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+        /// With which code.
+        code: CloseCode,
+        /// And which words.
+        reason: Box<str>,
+    },
+    /// Tell the app's webhooks.
+    Notice(Notice),
+    /// Somebody outside waits for this.
+    Answer {
+        /// The question.
+        id: AskId,
+        /// The answer.
+        answer: Answer,
+    },
+}

@@ -1,0 +1,256 @@
+//! What workers say to each other.
+//!
+//! Owns the vocabulary between a connection's worker and a channel's home. Never waits for an answer: a letter that
+//! asks carries an id, and the answer is a letter too. The invariant: letters from one worker to another arrive in the
+//! order in which they were sent.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use campanile_protocol::json::DataLiteral;
+use campanile_protocol::{ChannelName, SocketId, UserId};
+
+use crate::app::{AppIndex, Apps};
+use crate::fanout::ConnectionId;
+
+/// A worker's number in its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub u16);
+
+/// A channel of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ChannelKey {
+    /// The tenant.
+    pub app: AppIndex,
+    /// The channel.
+    pub name: ChannelName,
+}
+
+/// One subscription as its worker knows it: the token tells an answer that is awaited from one that is stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscriber {
+    /// The worker that owns the connection.
+    pub worker: WorkerId,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The subscription's token.
+    pub token: u64,
+    /// The connection's public id.
+    pub socket_id: SocketId,
+}
+
+/// A user in a presence channel.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The user.
+    pub id: UserId,
+    /// The JSON of `user_info`.
+    pub info: Box<str>,
+}
+
+/// Why somebody subscribes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// To hear the channel's events.
+    Subscribe,
+    /// To be a signed-in user: the channel is the user's own.
+    Signin,
+    /// To hear whether the user of that channel comes and goes.
+    Watch,
+}
+
+/// How a subscription ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// The client unsubscribed or closed: it is gone at once.
+    Left,
+    /// The peer vanished, or we closed: it may return within the grace.
+    Vanished,
+}
+
+/// An event on its way to a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The frame for every subscriber.
+    pub frame: Bytes,
+    /// The socket that does not get it.
+    pub except: Option<SocketId>,
+    /// What a cache channel remembers of it: the data, for the HTTP API.
+    pub remember: Option<DataLiteral>,
+}
+
+/// What is asked of the mind from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AskId {
+    /// The worker that waits.
+    pub worker: WorkerId,
+    /// Its number for the question.
+    pub number: u64,
+}
+
+/// A question to a home, or to each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// One channel's state.
+    Channel(ChannelKey),
+    /// The members of a presence channel.
+    Members(ChannelKey),
+    /// Every occupied channel of an app whose name has this prefix.
+    Channels {
+        /// The app.
+        app: AppIndex,
+        /// Empty for all.
+        prefix: Box<str>,
+    },
+}
+
+/// What a channel's home says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChannelInfo {
+    /// Whether anybody subscribes.
+    pub occupied: bool,
+    /// Connections that are subscribed.
+    pub subscription_count: usize,
+    /// Users, on presence channels.
+    pub user_count: usize,
+    /// What a cache channel remembers: the data, and for how many more seconds.
+    pub remembered: Option<(DataLiteral, u64)>,
+}
+
+/// An answer to an [`Ask`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Ask::Channel`], and to a publication that asked.
+    Channel(ChannelInfo),
+    /// To [`Ask::Members`].
+    Members(Vec<UserId>),
+    /// To [`Ask::Channels`], of the channels that live at one home.
+    Channels(Vec<(ChannelName, ChannelInfo)>),
+}
+
+/// What one worker says to another, or to itself.
+#[derive(Debug, Clone)]
+pub enum Letter {
+    /// To a home: this connection wants in.
+    Subscribe {
+        /// The channel.
+        key: ChannelKey,
+        /// Who.
+        subscriber: Subscriber,
+        /// As which member, on presence channels.
+        member: Option<Arc<Member>>,
+        /// Why.
+        purpose: Purpose,
+    },
+    /// To a home: a member subscribed again and wants the snapshot.
+    Resubscribe {
+        /// The channel.
+        key: ChannelKey,
+        /// Who.
+        subscriber: Subscriber,
+    },
+    /// To a home: this subscription has ended.
+    Unsubscribe {
+        /// The channel.
+        key: ChannelKey,
+        /// Who.
+        subscriber: Subscriber,
+        /// As which member, on presence channels.
+        user: Option<UserId>,
+        /// Why it was.
+        purpose: Purpose,
+        /// How.
+        departure: Departure,
+    },
+    /// To a home: an event for the channel.
+    Publish {
+        /// The channel.
+        key: ChannelKey,
+        /// The event.
+        publication: Publication,
+        /// Whom to tell the channel's state afterwards.
+        ask: Option<AskId>,
+    },
+    /// To a home: a question.
+    Ask {
+        /// The question.
+        ask: Ask,
+        /// Who asks.
+        id: AskId,
+    },
+    /// To the home of a user's channel: end all of the user's connections.
+    Terminate {
+        /// The user's own channel.
+        key: ChannelKey,
+    },
+    /// To a subscriber's worker: it is in.
+    Granted {
+        /// The channel.
+        key: ChannelKey,
+        /// Who.
+        subscriber: Subscriber,
+        /// As which member.
+        user: Option<UserId>,
+        /// Why.
+        purpose: Purpose,
+        /// `subscription_succeeded`, and on cache channels what follows it.
+        frames: Vec<Bytes>,
+        /// To [`Purpose::Watch`]: whether the user is there.
+        online: bool,
+    },
+    /// To a subscriber's worker: here is the snapshot again.
+    Restated {
+        /// The channel.
+        key: ChannelKey,
+        /// Who.
+        subscriber: Subscriber,
+        /// `subscription_succeeded`.
+        frame: Bytes,
+    },
+    /// To a subscriber's worker: the channel is full.
+    Refused {
+        /// The channel.
+        key: ChannelKey,
+        /// Who.
+        subscriber: Subscriber,
+        /// Why, for the client.
+        reason: Box<str>,
+    },
+    /// To a worker with subscribers: this goes to all of them.
+    Deliver {
+        /// The channel.
+        key: ChannelKey,
+        /// The frame.
+        frame: Bytes,
+        /// But for this socket.
+        except: Option<SocketId>,
+        /// To those who subscribe, or those who watch.
+        to: Audience,
+    },
+    /// To a worker with sign-ins of that user: close their connections.
+    Disconnect {
+        /// The user's own channel.
+        key: ChannelKey,
+    },
+    /// To whoever asked.
+    Answer {
+        /// The question's id.
+        id: AskId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// To every worker: apps and limits have changed.
+    Reload {
+        /// The new set.
+        apps: Arc<Apps>,
+    },
+}
+
+/// Which of a channel's local listeners a delivery is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// Those who subscribe.
+    Subscribers,
+    /// Those who watch the channel's user.
+    Watchers,
+}
