@@ -4,6 +4,7 @@
 //! asks carries an id, and the answer is a letter too. The invariant: letters from one worker to another arrive in the
 //! order in which they were sent.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -253,4 +254,26 @@ pub enum Audience {
     Subscribers,
     /// Those who watch the channel's user.
     Watchers,
+}
+
+/// Which worker is a channel's home.
+#[derive(Debug, Clone, Copy)]
+pub struct Homes {
+    /// Drawn at start, so that nobody outside can choose names that all live at one worker.
+    pub seed: u64,
+    /// How many workers there are.
+    pub workers: u16,
+}
+
+impl Homes {
+    /// The home of a channel.
+    pub fn of(&self, key: &ChannelKey) -> WorkerId {
+        if self.workers == 1 {
+            return WorkerId(0);
+        }
+        let mut hasher = DefaultHasher::new();
+        (self.seed, key.app, key.name.as_str()).hash(&mut hasher);
+        let home = hasher.finish() % u64::from(self.workers);
+        WorkerId(u16::try_from(home).expect("a remainder of a 16-bit number"))
+    }
 }

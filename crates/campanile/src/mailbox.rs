@@ -1,0 +1,153 @@
+//! How letters reach workers.
+//!
+//! Owns the queues between workers and the permits that bound them. Never waits on a send: work enters only with a
+//! [`Permit`], taken where a socket is read or a request arrives, and every letter that follows from that work carries
+//! it along, so a mailbox holds at most what all permits together can cause. The invariant: letters from one worker to
+//! another arrive in the order in which they were sent. Read on in [`crate::worker`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use campanile_hub::{Letter, WorkerId};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// A letter, and the permit of the work that it follows from.
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    pub(crate) letter: Letter,
+    pub(crate) permit: Option<Permit>,
+}
+
+/// One worker's inbound letters.
+#[derive(Debug, Default)]
+struct Mailbox {
+    letters: Mutex<Vec<Envelope>>,
+    arrived: Arc<Notify>,
+}
+
+/// All mailboxes of the process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Post {
+    mailboxes: Arc<[Mailbox]>,
+}
+
+impl Post {
+    pub(crate) fn new(workers: u16) -> Self {
+        Self { mailboxes: (0..workers).map(|_| Mailbox::default()).collect() }
+    }
+
+    /// Puts a letter into a worker's mailbox and wakes the worker if it may be asleep.
+    pub(crate) fn send(&self, to: WorkerId, letter: Letter, permit: Option<Permit>) {
+        let mailbox = &self.mailboxes[to.0 as usize];
+        let mut letters = mailbox.letters.lock();
+        let was_empty = letters.is_empty();
+        letters.push(Envelope { letter, permit });
+        drop(letters);
+        if was_empty {
+            mailbox.arrived.notify_one();
+        }
+    }
+
+    /// Sends a copy to every worker.
+    pub(crate) fn broadcast(&self, letter: &Letter) {
+        for worker in 0..self.mailboxes.len() {
+            self.send(WorkerId(u16::try_from(worker).expect("workers are numbered in 16 bits")), letter.clone(), None);
+        }
+    }
+
+    /// Takes all that has arrived, leaving the emptied vector's room behind for the next letters.
+    pub(crate) fn take(&self, worker: WorkerId, into: &mut Vec<Envelope>) {
+        into.clear();
+        std::mem::swap(&mut *self.mailboxes[worker.0 as usize].letters.lock(), into);
+    }
+
+    /// What wakes this worker.
+    pub(crate) fn arrived(&self, worker: WorkerId) -> Arc<Notify> {
+        Arc::clone(&self.mailboxes[worker.0 as usize].arrived)
+    }
+
+    /// How many workers there are.
+    pub(crate) fn workers(&self) -> u16 {
+        u16::try_from(self.mailboxes.len()).expect("workers are numbered in 16 bits")
+    }
+}
+
+/// How much work a worker may have under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Permits {
+    pool: Arc<Pool>,
+}
+
+#[derive(Debug)]
+struct Pool {
+    free: AtomicUsize,
+    returned: Notify,
+}
+
+/// The right to have one piece of work under way. Clones belong to the same piece.
+#[derive(Debug, Clone)]
+pub(crate) struct Permit {
+    _taken: Arc<Taken>,
+}
+
+#[derive(Debug)]
+struct Taken(Arc<Pool>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.0.free.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.0.returned.notify_waiters();
+            self.0.returned.notify_one();
+        }
+    }
+}
+
+impl Permits {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { pool: Arc::new(Pool { free: AtomicUsize::new(count), returned: Notify::new() }) }
+    }
+
+    /// Takes a permit if one is free.
+    pub(crate) fn take(&self) -> Option<Permit> {
+        let taken = self.pool.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1));
+        taken.is_ok().then(|| Permit { _taken: Arc::new(Taken(Arc::clone(&self.pool))) })
+    }
+
+    /// Whether a permit could be taken now.
+    pub(crate) fn is_free(&self) -> bool {
+        self.pool.free.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits until a permit may be free.
+    pub(crate) async fn returned(&self) {
+        let returned = self.pool.returned.notified();
+        if !self.is_free() {
+            returned.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use campanile_hub::Apps;
+
+    use super::*;
+
+    #[test]
+    fn a_permit_is_free_again_only_when_the_last_letter_that_carries_it_is_gone() {
+        let permits = Permits::new(1);
+        let permit = permits.take().expect("one is free");
+        assert!(permits.take().is_none());
+        let post = Post::new(1);
+        let letter = Letter::Reload { apps: Arc::new(Apps::default()) };
+        post.send(WorkerId(0), letter.clone(), Some(permit.clone()));
+        post.send(WorkerId(0), letter, Some(permit));
+        let mut taken = Vec::new();
+        post.take(WorkerId(0), &mut taken);
+        taken.pop();
+        assert!(!permits.is_free());
+        taken.pop();
+        assert!(permits.is_free());
+    }
+}
