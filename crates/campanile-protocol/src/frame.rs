@@ -263,9 +263,14 @@ impl ServerFrame<'_> {
     /// The JSON text.
     pub fn to_json(&self) -> Vec<u8> {
         match self {
-            Self::ConnectionEstablished { socket_id, activity_timeout_secs } => Object::event("pusher:connection_established")
-                .string("data", &format!(r#"{{"socket_id":"{socket_id}","activity_timeout":{activity_timeout_secs}}}"#))
-                .finish(),
+            Self::ConnectionEstablished { socket_id, activity_timeout_secs } => {
+                Object::event("pusher:connection_established")
+                    .string(
+                        "data",
+                        &format!(r#"{{"socket_id":"{socket_id}","activity_timeout":{activity_timeout_secs}}}"#),
+                    )
+                    .finish()
+            }
             Self::Error { code, message, channel } => {
                 let code = code.map_or_else(|| "null".to_owned(), |code| code.number().to_string());
                 let data = Object::new().raw("code", &code).string("message", message).finish();
@@ -274,10 +279,16 @@ impl ServerFrame<'_> {
             Self::Ping => Object::event("pusher:ping").string("data", "{}").finish(),
             Self::Pong => Object::event("pusher:pong").string("data", "{}").finish(),
             Self::SubscriptionSucceeded { channel, snapshot } => {
-                Object::on("pusher_internal:subscription_succeeded", channel).string("data", snapshot.unwrap_or("{}")).finish()
+                Object::on("pusher_internal:subscription_succeeded", channel)
+                    .string("data", snapshot.unwrap_or("{}"))
+                    .finish()
             }
             Self::SubscriptionError { channel, kind, error, status } => {
-                let data = Object::new().string("type", kind).string("error", error).raw("status", &status.to_string()).finish();
+                let data = Object::new()
+                    .string("type", kind)
+                    .string("error", error)
+                    .raw("status", &status.to_string())
+                    .finish();
                 Object::on("pusher:subscription_error", channel).raw_bytes("data", &data).finish()
             }
             Self::MemberAdded { channel, user_id, user_info } => {
@@ -419,12 +430,7 @@ mod tests {
                 r#"{"event":"pusher_internal:subscription_count","channel":"my-channel","data":"{\"subscription_count\":42}"}"#,
             ),
             (
-                ServerFrame::Event {
-                    event: "client-typing",
-                    channel: "presence-a",
-                    data: &typing,
-                    user_id: Some("7"),
-                },
+                ServerFrame::Event { event: "client-typing", channel: "presence-a", data: &typing, user_id: Some("7") },
                 r#"{"event":"client-typing","channel":"presence-a","data":{"on":true},"user_id":"7"}"#,
             ),
             (
@@ -463,12 +469,7 @@ mod tests {
                 r#"{"event":"pusher:error","data":{"code":null,"message":"no"}}"#,
             ),
             (
-                ServerFrame::SubscriptionError {
-                    channel: "private-a",
-                    kind: "AuthError",
-                    error: "no",
-                    status: 401,
-                },
+                ServerFrame::SubscriptionError { channel: "private-a", kind: "AuthError", error: "no", status: 401 },
                 r#"{"event":"pusher:subscription_error","channel":"private-a","data":{"type":"AuthError","error":"no","status":401}}"#,
             ),
         ] {
@@ -484,7 +485,9 @@ mod tests {
         };
         let plain = subscribe(r#"{"event":"pusher:subscribe","data":{"auth":"","channel":"my-channel"}}"#);
         assert_eq!(plain, Subscribe { channel: "my-channel".into(), auth: String::new(), channel_data: None });
-        let encoded = subscribe(r#"{"event":"pusher:subscribe","data":"{\"channel\":\"presence-a\",\"auth\":\"k:s\",\"channel_data\":\"{\\\"user_id\\\":\\\"7\\\"}\"}"}"#);
+        let encoded = subscribe(
+            r#"{"event":"pusher:subscribe","data":"{\"channel\":\"presence-a\",\"auth\":\"k:s\",\"channel_data\":\"{\\\"user_id\\\":\\\"7\\\"}\"}"}"#,
+        );
         assert_eq!(encoded.channel_data.as_deref(), Some(r#"{"user_id":"7"}"#));
         let null = subscribe(r#"{"event":"pusher:subscribe","data":{"channel":"a","auth":null,"channel_data":null}}"#);
         assert_eq!(null, Subscribe { channel: "a".into(), auth: String::new(), channel_data: None });
@@ -505,7 +508,8 @@ mod tests {
             panic!("not a client event")
         };
         assert_eq!((event.as_ref(), channel.as_ref(), data.get()), ("client-typing", "presence-a", r#"{"on": true}"#));
-        let Ok(ClientFrame::ClientEvent { data, .. }) = ClientFrame::decode(r#"{"event":"client-x","channel":"private-a"}"#)
+        let Ok(ClientFrame::ClientEvent { data, .. }) =
+            ClientFrame::decode(r#"{"event":"client-x","channel":"private-a"}"#)
         else {
             panic!("not a client event")
         };
@@ -520,7 +524,9 @@ mod tests {
         for text in ["{}", r#"{"event":7}"#, r#"{"event":null}"#, r#"{"event":{"a":1}}"#] {
             assert_eq!(ClientFrame::decode(text).unwrap_err(), Malformed::NoEvent, "{text}");
         }
-        for data in ["", r#","data":"""#, r#","data":null"#, r#","data":[]"#, r#","data":{"channel":7}"#, r#","data":{}"#] {
+        for data in
+            ["", r#","data":"""#, r#","data":null"#, r#","data":[]"#, r#","data":{"channel":7}"#, r#","data":{}"#]
+        {
             let text = format!(r#"{{"event":"pusher:subscribe"{data}}}"#);
             assert!(matches!(ClientFrame::decode(&text), Err(Malformed::Data { .. })), "{text}");
         }

@@ -86,7 +86,9 @@ impl<'a> AuthToken<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// A parameter that every signed request has.
-    #[error("query parameter {0} is missing: requests are signed with auth_key, auth_timestamp, auth_version and auth_signature")]
+    #[error(
+        "query parameter {0} is missing: requests are signed with auth_key, auth_timestamp, auth_version and auth_signature"
+    )]
     Missing(&'static str),
     /// Another scheme than ours.
     #[error("auth_version must be 1.0")]
@@ -173,7 +175,14 @@ impl<'a> SignedQuery<'a> {
     }
 
     /// Checks version, clock, body and signature. `path` is exactly what the client sent, `now` is in seconds since 1970.
-    pub fn verify(&self, secret: &Secret, method: &str, path: &str, body: &[u8], now: u64) -> Result<(), SignatureError> {
+    pub fn verify(
+        &self,
+        secret: &Secret,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        now: u64,
+    ) -> Result<(), SignatureError> {
         let signature = self.get("auth_signature").ok_or(SignatureError::Missing("auth_signature"))?;
         let timestamp = self.get("auth_timestamp").ok_or(SignatureError::Missing("auth_timestamp"))?;
         match self.get("auth_version") {

@@ -25,6 +25,6 @@ pub use frame::{CONTROL_PAYLOAD_MAX, Opcode, Role, apply_mask};
 pub use handshake::{SUPPORTED_VERSION, UpgradeRefusal, accept_key, upgrade};
 pub use incoming::{Incoming, Received, Rules};
 pub use outgoing::{
-    CLOSE_REASON_BYTES_MAX, PLAIN_HEADER_BYTES_MAX, close, close_payload, encode, encode_into,
-    encode_masked_into, header,
+    CLOSE_REASON_BYTES_MAX, PLAIN_HEADER_BYTES_MAX, close, close_payload, encode, encode_into, encode_masked_into,
+    header,
 };

@@ -8,19 +8,12 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use campanile_protocol::websocket::{
-    Close, Incoming, Opcode, Received, Role, Rules, accept_key, apply_mask, close, encode,
-    encode_masked_into, header,
+    Close, Incoming, Opcode, Received, Role, Rules, accept_key, apply_mask, close, encode, encode_masked_into, header,
 };
 
 const MESSAGE_MAX: usize = 1 << 20;
-const SERVER: Rules = Rules {
-    role: Role::Server,
-    message_max: MESSAGE_MAX,
-};
-const CLIENT: Rules = Rules {
-    role: Role::Client,
-    message_max: MESSAGE_MAX,
-};
+const SERVER: Rules = Rules { role: Role::Server, message_max: MESSAGE_MAX };
+const CLIENT: Rules = Rules { role: Role::Client, message_max: MESSAGE_MAX };
 
 const CONTINUATION: u8 = 0x0;
 const TEXT: u8 = 0x1;
@@ -46,12 +39,7 @@ fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
         }
     }
     frame.extend(KEY);
-    frame.extend(
-        payload
-            .iter()
-            .zip(KEY.iter().cycle())
-            .map(|(byte, key)| byte ^ key),
-    );
+    frame.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
 }
 
@@ -119,9 +107,7 @@ impl Echo {
                 Received::Text(echo) => text(echo),
                 Received::Binary(bytes) => Answer::Binary(bytes.to_vec()),
                 Received::Pong(payload) => pong(payload),
-                Received::Close(Close {
-                    code: Some(code), ..
-                }) if failed => Answer::Failed(code),
+                Received::Close(Close { code: Some(code), .. }) if failed => Answer::Failed(code),
                 Received::Close(close) => Answer::Closed(close.code),
                 Received::Ping(_) => panic!("an echo server does not ping"),
             });
@@ -142,11 +128,7 @@ fn answers<'a>(reads: impl IntoIterator<Item = &'a [u8]>) -> Vec<Answer> {
 fn check(frames: &[Vec<u8>], expected: &[Answer]) {
     let stream = frames.concat();
     assert_eq!(answers([&stream[..]]), expected, "all at once");
-    assert_eq!(
-        answers(frames.iter().map(|frame| &frame[..])),
-        expected,
-        "frame by frame"
-    );
+    assert_eq!(answers(frames.iter().map(|frame| &frame[..])), expected, "frame by frame");
     assert_eq!(answers(stream.chunks(1)), expected, "byte by byte");
 }
 
@@ -155,10 +137,7 @@ fn check(frames: &[Vec<u8>], expected: &[Answer]) {
 fn check_failure(frames: &[Vec<u8>], before: &[Answer], code: u16) {
     check(frames, &[before, &[Answer::Failed(code)]].concat());
     // And nothing is answered once the connection has failed.
-    check(
-        &[frames, &[last(PING, "late")]].concat(),
-        &[before, &[Answer::Failed(code)]].concat(),
-    );
+    check(&[frames, &[last(PING, "late")]].concat(), &[before, &[Answer::Failed(code)]].concat());
 }
 
 mod vectors_of_the_rfc {
@@ -192,17 +171,13 @@ mod vectors_of_the_rfc {
 
     #[test]
     fn section_5_7_a_single_masked_text_frame() {
-        let hello = [
-            0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
-        ];
+        let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
         let mut masked = Vec::new();
         encode_masked_into(&mut masked, Opcode::Text, b"Hello", MASK);
         assert_eq!(masked, hello);
         check(&[hello.to_vec()], &[text("Hello")]);
 
-        let mut payload = *hello
-            .last_chunk::<5>()
-            .expect("the frame ends with five bytes");
+        let mut payload = *hello.last_chunk::<5>().expect("the frame ends with five bytes");
         apply_mask(&mut payload, MASK);
         assert_eq!(&payload, b"Hello");
     }
@@ -221,12 +196,7 @@ mod vectors_of_the_rfc {
 
         let mut masked = Vec::new();
         encode_masked_into(&mut masked, Opcode::Pong, b"Hello", MASK);
-        assert_eq!(
-            masked,
-            [
-                0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58
-            ]
-        );
+        assert_eq!(masked, [0x8a, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
     }
 
     #[test]
@@ -268,19 +238,12 @@ mod group_1_framing {
     #[test]
     fn messages_in_one_read_are_echoed_in_order() {
         let frames = [last(TEXT, "one"), last(BINARY, b"two"), last(TEXT, "three")];
-        check(
-            &frames,
-            &[text("one"), Answer::Binary(b"two".to_vec()), text("three")],
-        );
+        check(&frames, &[text("one"), Answer::Binary(b"two".to_vec()), text("three")]);
     }
 
     #[test]
     fn a_plain_frame_from_a_client_fails() {
-        check_failure(
-            &[last(TEXT, "hi"), encode(Opcode::Text, b"hi").to_vec()],
-            &[text("hi")],
-            1002,
-        );
+        check_failure(&[last(TEXT, "hi"), encode(Opcode::Text, b"hi").to_vec()], &[text("hi")], 1002);
     }
 
     #[test]
@@ -315,12 +278,7 @@ mod group_2_pings {
 
     #[test]
     fn a_ping_gets_its_payload_back() {
-        for payload in [
-            &b""[..],
-            b"Hello, world!",
-            b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff",
-            &[0xfe; 125],
-        ] {
+        for payload in [&b""[..], b"Hello, world!", b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff", &[0xfe; 125]] {
             check(&[last(PING, payload)], &[pong(payload)]);
         }
     }
@@ -334,10 +292,7 @@ mod group_2_pings {
     fn a_pong_that_nobody_asked_for_gets_no_answer() {
         check(&[last(PONG, "")], &[]);
         check(&[last(PONG, "unsolicited")], &[]);
-        check(
-            &[last(PONG, "unsolicited"), last(PING, "asked")],
-            &[pong("asked")],
-        );
+        check(&[last(PONG, "unsolicited"), last(PING, "asked")], &[pong("asked")]);
     }
 
     #[test]
@@ -364,11 +319,7 @@ mod group_3_reserved_bits {
 
     #[test]
     fn what_came_before_is_answered_and_what_comes_after_is_not() {
-        let frames = [
-            last(TEXT, "before"),
-            frame(0x80 | 0x20 | TEXT, "reserved"),
-            last(PING, ""),
-        ];
+        let frames = [last(TEXT, "before"), frame(0x80 | 0x20 | TEXT, "reserved"), last(PING, "")];
         check(&frames, &[text("before"), Answer::Failed(1002)]);
     }
 
@@ -386,11 +337,7 @@ mod group_4_opcodes {
     fn a_reserved_opcode_fails_with_and_without_a_payload() {
         for opcode in (0x3..=0x7).chain(0xb..=0xf) {
             check_failure(&[last(opcode, "")], &[], 1002);
-            check_failure(
-                &[last(TEXT, "before"), last(opcode, "payload")],
-                &[text("before")],
-                1002,
-            );
+            check_failure(&[last(TEXT, "before"), last(opcode, "payload")], &[text("before")], 1002);
         }
     }
 }
@@ -401,21 +348,13 @@ mod group_5_fragmentation {
     #[test]
     fn a_control_frame_in_fragments_fails() {
         for opcode in [PING, PONG, CLOSE] {
-            check_failure(
-                &[more(opcode, "frag"), last(CONTINUATION, "ment")],
-                &[],
-                1002,
-            );
+            check_failure(&[more(opcode, "frag"), last(CONTINUATION, "ment")], &[], 1002);
         }
     }
 
     #[test]
     fn fragments_become_one_message() {
-        let frames = [
-            more(TEXT, "frag"),
-            more(CONTINUATION, "men"),
-            last(CONTINUATION, "t"),
-        ];
+        let frames = [more(TEXT, "frag"), more(CONTINUATION, "men"), last(CONTINUATION, "t")];
         check(&frames, &[text("fragment")]);
         let frames = [more(BINARY, [1, 2]), last(CONTINUATION, [3])];
         check(&frames, &[Answer::Binary(vec![1, 2, 3])]);
@@ -432,20 +371,13 @@ mod group_5_fragmentation {
             last(PING, "second"),
             last(CONTINUATION, ""),
         ];
-        check(
-            &frames,
-            &[pong("first"), pong("second"), text("one, two, three")],
-        );
+        check(&frames, &[pong("first"), pong("second"), text("one, two, three")]);
         check(&frames[..2], &[pong("first")]);
     }
 
     #[test]
     fn a_close_among_the_fragments_ends_the_connection() {
-        let frames = [
-            more(TEXT, "begun"),
-            last(CLOSE, code(1000, "")),
-            last(CONTINUATION, "late"),
-        ];
+        let frames = [more(TEXT, "begun"), last(CLOSE, code(1000, "")), last(CONTINUATION, "late")];
         check(&frames, &[Answer::Closed(Some(1000))]);
     }
 
@@ -453,17 +385,9 @@ mod group_5_fragmentation {
     fn a_continuation_of_nothing_fails() {
         for first in [CONTINUATION, 0x80 | CONTINUATION] {
             check_failure(&[frame(first, "of nothing"), last(TEXT, "next")], &[], 1002);
-            check_failure(
-                &[last(TEXT, "whole"), frame(first, "of nothing")],
-                &[text("whole")],
-                1002,
-            );
+            check_failure(&[last(TEXT, "whole"), frame(first, "of nothing")], &[text("whole")], 1002);
         }
-        let twice = [
-            more(TEXT, "a"),
-            last(CONTINUATION, "b"),
-            last(CONTINUATION, "c"),
-        ];
+        let twice = [more(TEXT, "a"), last(CONTINUATION, "b"), last(CONTINUATION, "c")];
         check_failure(&twice, &[text("ab")], 1002);
     }
 
@@ -477,17 +401,9 @@ mod group_5_fragmentation {
 
     #[test]
     fn empty_fragments_are_lawful() {
-        let empty = [
-            more(TEXT, ""),
-            more(CONTINUATION, ""),
-            last(CONTINUATION, ""),
-        ];
+        let empty = [more(TEXT, ""), more(CONTINUATION, ""), last(CONTINUATION, "")];
         check(&empty, &[text("")]);
-        let middle = [
-            more(TEXT, ""),
-            more(CONTINUATION, "middle"),
-            last(CONTINUATION, ""),
-        ];
+        let middle = [more(TEXT, ""), more(CONTINUATION, "middle"), last(CONTINUATION, "")];
         check(&middle, &[text("middle")]);
     }
 
@@ -504,7 +420,8 @@ mod group_5_fragmentation {
 mod group_6_utf8 {
     use super::*;
 
-    const GREEK: &str = "Hello-\u{b5}@\u{df}\u{f6}\u{e4}\u{fc}\u{e0}\u{e1}-UTF-8!! \u{3ba}\u{1f79}\u{3c3}\u{3bc}\u{3b5}";
+    const GREEK: &str =
+        "Hello-\u{b5}@\u{df}\u{f6}\u{e4}\u{fc}\u{e0}\u{e1}-UTF-8!! \u{3ba}\u{1f79}\u{3c3}\u{3bc}\u{3b5}";
 
     /// Boundaries of each encoded length, the edges of the surrogates, non-characters (which are
     /// lawful), and the last character.
@@ -586,10 +503,7 @@ mod group_6_utf8 {
     #[test]
     fn unlawful_text_fails_however_it_is_cut() {
         for invalid in INVALID {
-            for payload in [
-                invalid.to_vec(),
-                [GREEK.as_bytes(), invalid, b"edited"].concat(),
-            ] {
+            for payload in [invalid.to_vec(), [GREEK.as_bytes(), invalid, b"edited"].concat()] {
                 check_failure(&[last(TEXT, &payload)], &[], 1007);
                 for size in 1..=5 {
                     check_failure(&fragments(&payload, size), &[], 1007);
@@ -600,13 +514,7 @@ mod group_6_utf8 {
 
     #[test]
     fn text_that_ends_within_a_character_fails_at_its_end_and_not_before() {
-        for cut in [
-            &b"\xc2"[..],
-            b"\xe1\xbd",
-            b"\xf0",
-            b"\xf0\x9f",
-            b"\xf0\x9f\x94",
-        ] {
+        for cut in [&b"\xc2"[..], b"\xe1\xbd", b"\xf0", b"\xf0\x9f", b"\xf0\x9f\x94"] {
             check_failure(&[last(TEXT, cut)], &[], 1007);
             check(&[more(TEXT, cut), last(PING, "")], &[pong("")]);
             check_failure(&[more(TEXT, cut), last(CONTINUATION, "")], &[], 1007);
@@ -634,10 +542,7 @@ mod group_6_utf8 {
     #[test]
     fn binary_need_not_be_utf8() {
         for invalid in INVALID {
-            check(
-                &[more(BINARY, invalid), last(CONTINUATION, "")],
-                &[Answer::Binary(invalid.to_vec())],
-            );
+            check(&[more(BINARY, invalid), last(CONTINUATION, "")], &[Answer::Binary(invalid.to_vec())]);
         }
     }
 }
@@ -647,12 +552,7 @@ mod group_7_close {
 
     #[test]
     fn a_close_is_answered_once_and_nothing_after_it() {
-        for late in [
-            last(CLOSE, code(1000, "")),
-            last(PING, "late"),
-            last(TEXT, "late"),
-            vec![0xff; 40],
-        ] {
+        for late in [last(CLOSE, code(1000, "")), last(PING, "late"), last(TEXT, "late"), vec![0xff; 40]] {
             let frames = [last(TEXT, "hi"), last(CLOSE, code(1000, "")), late];
             check(&frames, &[text("hi"), Answer::Closed(Some(1000))]);
         }
@@ -668,18 +568,9 @@ mod group_7_close {
     #[test]
     fn a_close_carries_nothing_or_a_code_or_a_code_and_a_reason() {
         check(&[last(CLOSE, "")], &[Answer::Closed(None)]);
-        check(
-            &[last(CLOSE, code(1000, ""))],
-            &[Answer::Closed(Some(1000))],
-        );
-        check(
-            &[last(CLOSE, code(1000, "Hello World!"))],
-            &[Answer::Closed(Some(1000))],
-        );
-        check(
-            &[last(CLOSE, code(1000, "*".repeat(123)))],
-            &[Answer::Closed(Some(1000))],
-        );
+        check(&[last(CLOSE, code(1000, ""))], &[Answer::Closed(Some(1000))]);
+        check(&[last(CLOSE, code(1000, "Hello World!"))], &[Answer::Closed(Some(1000))]);
+        check(&[last(CLOSE, code(1000, "*".repeat(123)))], &[Answer::Closed(Some(1000))]);
     }
 
     #[test]
@@ -690,32 +581,20 @@ mod group_7_close {
 
     #[test]
     fn a_close_reason_that_is_not_utf8_fails() {
-        check_failure(
-            &[last(CLOSE, code(1000, b"\xce\xba\xed\xa0\x80edited"))],
-            &[],
-            1007,
-        );
+        check_failure(&[last(CLOSE, code(1000, b"\xce\xba\xed\xa0\x80edited"))], &[], 1007);
         check_failure(&[last(CLOSE, code(1000, b"cut \xe2\x82"))], &[], 1007);
     }
 
     #[test]
     fn a_code_that_may_travel_is_echoed() {
-        for lawful in (1000..=1003)
-            .chain(1007..=1014)
-            .chain([3000, 3999, 4000, 4100, 4200, 4999])
-        {
-            check(
-                &[last(CLOSE, code(lawful, ""))],
-                &[Answer::Closed(Some(lawful))],
-            );
+        for lawful in (1000..=1003).chain(1007..=1014).chain([3000, 3999, 4000, 4100, 4200, 4999]) {
+            check(&[last(CLOSE, code(lawful, ""))], &[Answer::Closed(Some(lawful))]);
         }
     }
 
     #[test]
     fn a_code_that_may_not_travel_fails() {
-        for unlawful in [
-            0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535,
-        ] {
+        for unlawful in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
             check_failure(&[last(CLOSE, code(unlawful, ""))], &[], 1002);
             check_failure(&[last(CLOSE, code(unlawful, "reason"))], &[], 1002);
         }
@@ -725,13 +604,12 @@ mod group_7_close {
     fn our_own_close_carries_its_code_and_as_much_of_the_reason_as_fits() {
         let long = "\u{20ac}".repeat(50);
         let mut told = None;
-        let ended =
-            Incoming::default().receive(&mut close(4009, &long).to_vec(), CLIENT, |received| {
-                if let Received::Close(Close { code, reason }) = received {
-                    told = Some((code, reason.to_owned()));
-                }
-                ControlFlow::Continue(())
-            });
+        let ended = Incoming::default().receive(&mut close(4009, &long).to_vec(), CLIENT, |received| {
+            if let Received::Close(Close { code, reason }) = received {
+                told = Some((code, reason.to_owned()));
+            }
+            ControlFlow::Continue(())
+        });
         assert_eq!(ended, Ok(()));
         assert_eq!(told, Some((Some(4009), "\u{20ac}".repeat(41))));
     }
@@ -745,12 +623,7 @@ mod group_10_many_pieces {
         let payload = "*".repeat(65_536);
         for size in [1_300, 125, 7] {
             let mut frames = vec![more(TEXT, "")];
-            frames.extend(
-                payload
-                    .as_bytes()
-                    .chunks(size)
-                    .map(|piece| more(CONTINUATION, piece)),
-            );
+            frames.extend(payload.as_bytes().chunks(size).map(|piece| more(CONTINUATION, piece)));
             frames.push(last(CONTINUATION, ""));
             check(&frames, &[text(&payload)]);
         }

@@ -84,10 +84,7 @@ impl TextSoFar {
             // No length of error: the piece ends within a character, which may yet come right.
             Err(error) if error.error_len().is_none() => {
                 let (whole, cut) = piece.split_at(error.valid_up_to());
-                (
-                    str::from_utf8(whole).map_err(|_| Violation::TextNotUtf8)?,
-                    cut,
-                )
+                (str::from_utf8(whole).map_err(|_| Violation::TextNotUtf8)?, cut)
             }
             Err(_) => return Err(Violation::TextNotUtf8),
         };
@@ -135,10 +132,7 @@ mod tests {
     /// How many bytes, given one at a time, are taken before one is refused.
     fn taken(bytes: &[u8]) -> usize {
         let mut text = Assembly::open(Opcode::Text);
-        bytes
-            .iter()
-            .take_while(|byte| text.push(std::slice::from_ref(byte)).is_ok())
-            .count()
+        bytes.iter().take_while(|byte| text.push(std::slice::from_ref(byte)).is_ok()).count()
     }
 
     #[test]

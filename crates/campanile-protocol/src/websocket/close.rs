@@ -48,10 +48,7 @@ impl<'a> Close<'a> {
     pub(super) fn parse(payload: &'a [u8]) -> Result<Self, Violation> {
         let Some((code, reason)) = payload.split_first_chunk() else {
             return match payload {
-                [] => Ok(Self {
-                    code: None,
-                    reason: "",
-                }),
+                [] => Ok(Self { code: None, reason: "" }),
                 _ => Err(Violation::CloseCodeCut),
             };
         };
@@ -60,10 +57,7 @@ impl<'a> Close<'a> {
             return Err(Violation::CloseCode(code));
         }
         let reason = str::from_utf8(reason).map_err(|_| Violation::CloseReasonNotUtf8)?;
-        Ok(Self {
-            code: Some(code),
-            reason,
-        })
+        Ok(Self { code: Some(code), reason })
     }
 
     /// The payload that answers this frame: the same code, or none if none was given.
@@ -166,49 +160,27 @@ mod tests {
                 5000..=u16::MAX => false,
             };
             let close = Close::parse(&code.to_be_bytes()).map(|close| close.code);
-            let expected = if lawful {
-                Ok(Some(code))
-            } else {
-                Err(Violation::CloseCode(code))
-            };
+            let expected = if lawful { Ok(Some(code)) } else { Err(Violation::CloseCode(code)) };
             assert_eq!(close, expected);
         }
     }
 
     #[test]
     fn a_close_payload_is_nothing_or_a_code_and_a_utf8_reason() {
-        assert_eq!(
-            Close::parse(&[]),
-            Ok(Close {
-                code: None,
-                reason: ""
-            })
-        );
+        assert_eq!(Close::parse(&[]), Ok(Close { code: None, reason: "" }));
         assert_eq!(Close::parse(&[3]), Err(Violation::CloseCodeCut));
         assert_eq!(
             Close::parse(b"\x03\xe8going, caf\xc3\xa9"),
-            Ok(Close {
-                code: Some(1000),
-                reason: "going, caf\u{e9}"
-            })
+            Ok(Close { code: Some(1000), reason: "going, caf\u{e9}" })
         );
-        assert_eq!(
-            Close::parse(b"\x03\xe8caf\xc3"),
-            Err(Violation::CloseReasonNotUtf8)
-        );
+        assert_eq!(Close::parse(b"\x03\xe8caf\xc3"), Err(Violation::CloseReasonNotUtf8));
     }
 
     #[test]
     fn a_reply_echoes_the_code_and_not_the_reason() {
-        let code = Close {
-            code: Some(4100),
-            reason: "over capacity",
-        };
+        let code = Close { code: Some(4100), reason: "over capacity" };
         assert_eq!(code.reply_payload(), 4100_u16.to_be_bytes());
-        let silent = Close {
-            code: None,
-            reason: "",
-        };
+        let silent = Close { code: None, reason: "" };
         assert!(silent.reply_payload().is_empty());
     }
 

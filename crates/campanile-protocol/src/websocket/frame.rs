@@ -132,8 +132,7 @@ impl Header {
         if first & RESERVED != 0 {
             return Err(Violation::ReservedBits);
         }
-        let opcode =
-            Opcode::from_bits(first & OPCODE).ok_or(Violation::UnknownOpcode(first & OPCODE))?;
+        let opcode = Opcode::from_bits(first & OPCODE).ok_or(Violation::UnknownOpcode(first & OPCODE))?;
         let fin = first & FIN != 0;
         if opcode.is_control() && !fin {
             return Err(Violation::FragmentedControl);
@@ -163,15 +162,9 @@ impl Header {
             LENGTH_IS_64_BITS => 10,
             _ => 2,
         };
-        let size = if masked {
-            mask_at + MASK_KEY_BYTES
-        } else {
-            mask_at
-        };
+        let size = if masked { mask_at + MASK_KEY_BYTES } else { mask_at };
         let length = match short {
-            LENGTH_IS_16_BITS => bytes[2..]
-                .first_chunk()
-                .map(|be| u64::from(u16::from_be_bytes(*be))),
+            LENGTH_IS_16_BITS => bytes[2..].first_chunk().map(|be| u64::from(u16::from_be_bytes(*be))),
             LENGTH_IS_64_BITS => bytes[2..].first_chunk().map(|be| u64::from_be_bytes(*be)),
             _ => Some(u64::from(short)),
         };
@@ -185,22 +178,11 @@ impl Header {
             Some(key) => Some(*key),
             None => return Ok(Step::Incomplete { needed: size }),
         };
-        Ok(Step::Whole(Self {
-            fin,
-            opcode,
-            mask,
-            payload_len,
-            size,
-        }))
+        Ok(Step::Whole(Self { fin, opcode, mask, payload_len, size }))
     }
 }
 
-fn checked_length(
-    length: u64,
-    short: u8,
-    opcode: Opcode,
-    payload_max: usize,
-) -> Result<usize, Violation> {
+fn checked_length(length: u64, short: u8, opcode: Opcode, payload_max: usize) -> Result<usize, Violation> {
     if length >> 63 != 0 {
         return Err(Violation::LengthTopBit);
     }
@@ -243,14 +225,7 @@ mod tests {
 
     fn parse(bytes: &[u8], role: Role, payload_max: usize) -> Result<Step, Violation> {
         let is_open = false;
-        Header::parse(
-            bytes,
-            Expected {
-                role,
-                is_open,
-                payload_max,
-            },
-        )
+        Header::parse(bytes, Expected { role, is_open, payload_max })
     }
 
     fn parse_plain(bytes: &[u8]) -> Result<Step, Violation> {
@@ -281,13 +256,7 @@ mod tests {
             (&[0x82, 126, 0xff, 0xff], 65_535),
             (&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0], 65_536),
         ] {
-            let whole = Header {
-                fin: true,
-                opcode: Opcode::Binary,
-                mask: None,
-                payload_len,
-                size: header.len(),
-            };
+            let whole = Header { fin: true, opcode: Opcode::Binary, mask: None, payload_len, size: header.len() };
             assert_eq!(parse_plain(header), Ok(Step::Whole(whole)));
         }
     }
@@ -298,10 +267,7 @@ mod tests {
         assert_eq!(parse_plain(&[0x82, 126, 0, 0]), refused);
         assert_eq!(parse_plain(&[0x82, 126, 0, 125]), refused);
         assert_eq!(parse_plain(&[0x82, 127, 0, 0, 0, 0, 0, 0, 0, 5]), refused);
-        assert_eq!(
-            parse_plain(&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff]),
-            refused
-        );
+        assert_eq!(parse_plain(&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff]), refused);
     }
 
     #[test]
@@ -330,13 +296,7 @@ mod tests {
     fn a_control_frame_is_bounded_by_its_own_limit_alone() {
         for opcode in [0x88, 0x89, 0x8a] {
             let whole = parse(&[opcode, 125], Role::Client, 0);
-            assert!(matches!(
-                whole,
-                Ok(Step::Whole(Header {
-                    payload_len: 125,
-                    ..
-                }))
-            ));
+            assert!(matches!(whole, Ok(Step::Whole(Header { payload_len: 125, .. }))));
             assert_eq!(parse_plain(&[opcode, 126]), Err(Violation::LongControl));
             assert_eq!(parse_plain(&[opcode, 127]), Err(Violation::LongControl));
         }
@@ -348,10 +308,7 @@ mod tests {
             assert_eq!(parse_plain(&[0x81 | bit]), Err(Violation::ReservedBits));
         }
         for opcode in (0x3..=0x7).chain(0xb..=0xf) {
-            assert_eq!(
-                parse_plain(&[0x80 | opcode]),
-                Err(Violation::UnknownOpcode(opcode))
-            );
+            assert_eq!(parse_plain(&[0x80 | opcode]), Err(Violation::UnknownOpcode(opcode)));
         }
         for opcode in 0x8..=0xa {
             assert_eq!(parse_plain(&[opcode]), Err(Violation::FragmentedControl));
@@ -361,11 +318,7 @@ mod tests {
     #[test]
     fn an_open_message_takes_only_its_continuation_and_control_frames() {
         let first_byte = |opcode: u8, is_open| {
-            let expected = Expected {
-                role: Role::Client,
-                is_open,
-                payload_max: 0,
-            };
+            let expected = Expected { role: Role::Client, is_open, payload_max: 0 };
             Header::parse(&[0x80 | opcode], expected)
         };
         let lawful = Ok(Step::Incomplete { needed: 2 });
@@ -384,10 +337,7 @@ mod tests {
     #[test]
     fn a_server_takes_only_masked_frames_and_a_client_only_plain_ones() {
         assert_eq!(parse(&[0x81, 0], Role::Server, 9), Err(Violation::Unmasked));
-        assert_eq!(
-            parse(&[0x81, 0x80], Role::Client, 9),
-            Err(Violation::Masked)
-        );
+        assert_eq!(parse(&[0x81, 0x80], Role::Client, 9), Err(Violation::Masked));
     }
 
     #[test]

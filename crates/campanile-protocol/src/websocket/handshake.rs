@@ -47,21 +47,14 @@ impl UpgradeRefusal {
     pub const fn status(self) -> u16 {
         match self {
             Self::NotAnUpgrade | Self::Version => 426,
-            Self::ConnectionNotUpgraded
-            | Self::KeyMissing
-            | Self::KeyRepeated
-            | Self::KeyMalformed => 400,
+            Self::ConnectionNotUpgraded | Self::KeyMissing | Self::KeyRepeated | Self::KeyMalformed => 400,
         }
     }
 
     /// The headers that this status obliges the response to carry.
     pub const fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self.status() {
-            426 => &[
-                ("Upgrade", "websocket"),
-                ("Connection", "Upgrade"),
-                ("Sec-WebSocket-Version", SUPPORTED_VERSION),
-            ],
+            426 => &[("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Version", SUPPORTED_VERSION)],
             _ => &[],
         }
     }
@@ -69,9 +62,7 @@ impl UpgradeRefusal {
 
 /// Checks the headers of a `GET` request, and gives the value of `Sec-WebSocket-Accept` for the
 /// `101 Switching Protocols` that answers it.
-pub fn upgrade<'a>(
-    headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-) -> Result<String, UpgradeRefusal> {
+pub fn upgrade<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<String, UpgradeRefusal> {
     let mut is_upgrade = false;
     let mut connection_upgrades = false;
     let mut versions = 0;
@@ -109,18 +100,13 @@ pub fn upgrade<'a>(
 /// The value of `Sec-WebSocket-Accept` that proves a `Sec-WebSocket-Key` was understood. A client
 /// compares the server's answer with it.
 pub fn accept_key(sec_websocket_key: &str) -> String {
-    let digest = Sha1::new()
-        .chain_update(sec_websocket_key)
-        .chain_update(ACCEPT_SUFFIX)
-        .finalize();
+    let digest = Sha1::new().chain_update(sec_websocket_key).chain_update(ACCEPT_SUFFIX).finalize();
     STANDARD.encode(digest)
 }
 
 /// Whether a comma-separated header value holds `token`, in any case.
 fn lists(value: &[u8], token: &str) -> bool {
-    value
-        .split(|&byte| byte == b',')
-        .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    value.split(|&byte| byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
 #[cfg(test)]
@@ -143,18 +129,12 @@ mod tests {
 
     fn with(name: &str, value: &'static [u8]) -> Headers {
         let mut headers = lawful();
-        headers
-            .iter_mut()
-            .filter(|header| header.0 == name)
-            .for_each(|header| header.1 = value);
+        headers.iter_mut().filter(|header| header.0 == name).for_each(|header| header.1 = value);
         headers
     }
 
     fn without(name: &str) -> Headers {
-        lawful()
-            .into_iter()
-            .filter(|header| header.0 != name)
-            .collect()
+        lawful().into_iter().filter(|header| header.0 != name).collect()
     }
 
     fn and(name: &'static str, value: &'static [u8]) -> Headers {
@@ -166,30 +146,18 @@ mod tests {
     #[test]
     fn the_key_of_the_rfc_gets_the_answer_of_the_rfc() {
         // RFC 6455, section 1.3.
-        assert_eq!(
-            accept_key("dGhlIHNhbXBsZSBub25jZQ=="),
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-        );
-        assert_eq!(
-            upgrade(lawful()).as_deref(),
-            Ok("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
-        );
+        assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(upgrade(lawful()).as_deref(), Ok("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     }
 
     #[test]
     fn names_and_tokens_come_in_any_case_list_and_place() {
         let accept = upgrade(lawful());
         assert_eq!(upgrade(with("Connection", b"keep-alive, Upgrade")), accept);
-        assert_eq!(
-            upgrade(with("Connection", b"upgrade ,\tkeep-alive")),
-            accept
-        );
+        assert_eq!(upgrade(with("Connection", b"upgrade ,\tkeep-alive")), accept);
         assert_eq!(upgrade(with("Upgrade", b"WebSocket")), accept);
         assert_eq!(upgrade(and("connection", b"close")), accept);
-        assert_eq!(
-            upgrade(with("Sec-WebSocket-Key", b"  dGhlIHNhbXBsZSBub25jZQ== ")),
-            accept
-        );
+        assert_eq!(upgrade(with("Sec-WebSocket-Key", b"  dGhlIHNhbXBsZSBub25jZQ== ")), accept);
         let lower = [
             ("upgrade", &b"websocket"[..]),
             ("connection", b"upgrade"),
@@ -201,29 +169,16 @@ mod tests {
 
     #[test]
     fn an_ordinary_request_is_told_what_is_spoken_here() {
-        for headers in [
-            without("Upgrade"),
-            with("Upgrade", b"h2c"),
-            with("Upgrade", b"websockets"),
-            vec![],
-        ] {
+        for headers in [without("Upgrade"), with("Upgrade", b"h2c"), with("Upgrade", b"websockets"), vec![]] {
             assert_eq!(upgrade(headers), Err(UpgradeRefusal::NotAnUpgrade));
         }
         assert_eq!(UpgradeRefusal::NotAnUpgrade.status(), 426);
-        assert!(
-            UpgradeRefusal::NotAnUpgrade
-                .headers()
-                .contains(&("Upgrade", "websocket"))
-        );
+        assert!(UpgradeRefusal::NotAnUpgrade.headers().contains(&("Upgrade", "websocket")));
     }
 
     #[test]
     fn an_upgrade_that_its_connection_does_not_name_is_refused() {
-        for headers in [
-            without("Connection"),
-            with("Connection", b"keep-alive"),
-            with("Connection", b"up grade"),
-        ] {
+        for headers in [without("Connection"), with("Connection", b"keep-alive"), with("Connection", b"up grade")] {
             assert_eq!(upgrade(headers), Err(UpgradeRefusal::ConnectionNotUpgraded));
         }
         assert_eq!(UpgradeRefusal::ConnectionNotUpgraded.status(), 400);
@@ -241,23 +196,13 @@ mod tests {
             assert_eq!(upgrade(headers), Err(UpgradeRefusal::Version));
         }
         assert_eq!(UpgradeRefusal::Version.status(), 426);
-        assert!(
-            UpgradeRefusal::Version
-                .headers()
-                .contains(&("Sec-WebSocket-Version", "13"))
-        );
+        assert!(UpgradeRefusal::Version.headers().contains(&("Sec-WebSocket-Version", "13")));
     }
 
     #[test]
     fn a_key_is_sixteen_bytes_of_base64_and_comes_once() {
-        assert_eq!(
-            upgrade(without("Sec-WebSocket-Key")),
-            Err(UpgradeRefusal::KeyMissing)
-        );
-        assert_eq!(
-            upgrade(and("sec-websocket-key", KEY)),
-            Err(UpgradeRefusal::KeyRepeated)
-        );
+        assert_eq!(upgrade(without("Sec-WebSocket-Key")), Err(UpgradeRefusal::KeyMissing));
+        assert_eq!(upgrade(and("sec-websocket-key", KEY)), Err(UpgradeRefusal::KeyRepeated));
         for malformed in [
             &b""[..],
             b"dGhlIHNhbXBsZSBub25j",     // 15 bytes
@@ -269,11 +214,7 @@ mod tests {
             let refusal = upgrade(with("Sec-WebSocket-Key", malformed));
             assert_eq!(refusal, Err(UpgradeRefusal::KeyMalformed), "{malformed:?}");
         }
-        for refusal in [
-            UpgradeRefusal::KeyMissing,
-            UpgradeRefusal::KeyRepeated,
-            UpgradeRefusal::KeyMalformed,
-        ] {
+        for refusal in [UpgradeRefusal::KeyMissing, UpgradeRefusal::KeyRepeated, UpgradeRefusal::KeyMalformed] {
             assert_eq!((refusal.status(), refusal.headers().len()), (400, 0));
         }
     }

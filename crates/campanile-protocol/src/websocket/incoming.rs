@@ -100,8 +100,7 @@ impl Incoming {
             }
         });
         self.closed = !matches!(outcome, Ok(ControlFlow::Continue(())));
-        self.unfinished
-            .take_if(|unfinished| self.closed || unfinished.is_empty());
+        self.unfinished.take_if(|unfinished| self.closed || unfinished.is_empty());
         outcome.map(|_| ())
     }
 
@@ -125,9 +124,7 @@ impl Incoming {
         let mut rest = bytes;
         while !rest.is_empty() {
             let flow = match self.unfinished.as_deref_mut() {
-                Some(unfinished) if unfinished.frame.is_some() => {
-                    unfinished.resume_frame(&mut rest, sink)?
-                }
+                Some(unfinished) if unfinished.frame.is_some() => unfinished.resume_frame(&mut rest, sink)?,
                 _ => {
                     let Some(header) = self.read_header(&mut rest, rules)? else {
                         break;
@@ -143,15 +140,8 @@ impl Incoming {
     }
 
     /// The next header, or none if `rest` ends within it; then it is kept.
-    fn read_header(
-        &mut self,
-        rest: &mut &mut [u8],
-        rules: Rules,
-    ) -> Result<Option<Header>, Violation> {
-        let message = self
-            .unfinished
-            .as_ref()
-            .and_then(|unfinished| unfinished.message.as_ref());
+    fn read_header(&mut self, rest: &mut &mut [u8], rules: Rules) -> Result<Option<Header>, Violation> {
+        let message = self.unfinished.as_ref().and_then(|unfinished| unfinished.message.as_ref());
         let held = message.map_or(0, Assembly::len);
         let expected = Expected {
             role: rules.role,
@@ -159,10 +149,7 @@ impl Incoming {
             payload_max: rules.message_max.saturating_sub(held),
         };
 
-        let kept = self
-            .unfinished
-            .as_deref_mut()
-            .map(|unfinished| &mut unfinished.header);
+        let kept = self.unfinished.as_deref_mut().map(|unfinished| &mut unfinished.header);
         match kept {
             Some(kept) if kept.len > 0 => loop {
                 match Header::parse(kept.bytes(), expected)? {
@@ -203,11 +190,7 @@ impl Incoming {
         }
         let unfinished = self.unfinished.get_or_insert_default();
         let missing = header.payload_len;
-        unfinished.frame = Some(FrameSoFar {
-            header,
-            missing,
-            control: Vec::new(),
-        });
+        unfinished.frame = Some(FrameSoFar { header, missing, control: Vec::new() });
         unfinished.resume_frame(rest, sink)
     }
 }
@@ -238,9 +221,7 @@ impl Unfinished {
             frame.control.extend_from_slice(piece);
         } else {
             // A continuation finds its message open; any other frame opens one.
-            self.message
-                .get_or_insert_with(|| Assembly::open(opcode))
-                .push(piece)?;
+            self.message.get_or_insert_with(|| Assembly::open(opcode)).push(piece)?;
         }
 
         let Some(frame) = self.frame.take_if(|frame| frame.missing == 0) else {
@@ -264,10 +245,7 @@ impl HeaderSoFar {
     /// Moves bytes here from `rest`, until there are `needed`.
     fn take_until(&mut self, needed: usize, rest: &mut &mut [u8]) {
         let have = usize::from(self.len);
-        let count = needed
-            .min(HEADER_BYTES_MAX)
-            .saturating_sub(have)
-            .min(rest.len());
+        let count = needed.min(HEADER_BYTES_MAX).saturating_sub(have).min(rest.len());
         self.bytes[have..have + count].copy_from_slice(take(rest, count));
         self.len += count as u8;
     }
@@ -277,9 +255,7 @@ impl<'a> Received<'a> {
     /// A control frame, or a message that is one frame (which a continuation never is).
     fn alone(opcode: Opcode, payload: &'a [u8]) -> Result<Self, Violation> {
         Ok(match opcode {
-            Opcode::Text => {
-                Self::Text(str::from_utf8(payload).map_err(|_| Violation::TextNotUtf8)?)
-            }
+            Opcode::Text => Self::Text(str::from_utf8(payload).map_err(|_| Violation::TextNotUtf8)?),
             Opcode::Binary | Opcode::Continuation => Self::Binary(payload),
             Opcode::Ping => Self::Ping(payload),
             Opcode::Pong => Self::Pong(payload),
@@ -308,14 +284,8 @@ mod tests {
     use super::*;
     use crate::websocket::{encode, encode_masked_into};
 
-    const SERVER: Rules = Rules {
-        role: Role::Server,
-        message_max: 16,
-    };
-    const CLIENT: Rules = Rules {
-        role: Role::Client,
-        message_max: 16,
-    };
+    const SERVER: Rules = Rules { role: Role::Server, message_max: 16 };
+    const CLIENT: Rules = Rules { role: Role::Client, message_max: 16 };
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
     /// A plain frame, final or not.
@@ -381,14 +351,8 @@ mod tests {
         let sixteen = [b'x'; 16];
         let taken = [format!("{:?}", Received::Binary(&sixteen))];
         let lone = |len| plain(true, Opcode::Binary, &[b'x'; 17][..len]);
-        assert_eq!(
-            receive(&mut Incoming::default(), CLIENT, &[&lone(16)]),
-            taken
-        );
-        assert_eq!(
-            receive(&mut Incoming::default(), CLIENT, &[&lone(17)[..2]]),
-            ["TooBig"]
-        );
+        assert_eq!(receive(&mut Incoming::default(), CLIENT, &[&lone(16)]), taken);
+        assert_eq!(receive(&mut Incoming::default(), CLIENT, &[&lone(17)[..2]]), ["TooBig"]);
 
         // Ten bytes are held, so six more fit; a control frame between them is not counted.
         let first = plain(false, Opcode::Binary, &sixteen[..10]);
@@ -397,14 +361,8 @@ mod tests {
         let over = plain(true, Opcode::Continuation, &sixteen[9..]);
         let mut incoming = Incoming::default();
         let pinged = format!("{:?}", Received::Ping(&sixteen));
-        assert_eq!(
-            receive(&mut incoming, CLIENT, &[&first, &ping, &fits]),
-            [&[pinged][..], &taken].concat()
-        );
-        assert_eq!(
-            receive(&mut incoming, CLIENT, &[&first, &over[..2]]),
-            ["TooBig"]
-        );
+        assert_eq!(receive(&mut incoming, CLIENT, &[&first, &ping, &fits]), [&[pinged][..], &taken].concat());
+        assert_eq!(receive(&mut incoming, CLIENT, &[&first, &over[..2]]), ["TooBig"]);
     }
 
     #[test]
@@ -423,18 +381,12 @@ mod tests {
 
         let mut closed = Incoming::default();
         let stream = [plain(true, Opcode::Close, b""), ping.clone()].concat();
-        assert_eq!(
-            receive(&mut closed, CLIENT, &[&stream, &ping]),
-            ["Close(Close { code: None, reason: \"\" })"]
-        );
+        assert_eq!(receive(&mut closed, CLIENT, &[&stream, &ping]), ["Close(Close { code: None, reason: \"\" })"]);
         assert!(closed.is_closed());
 
         let mut violated = Incoming::default();
         let stream = [vec![0xf1, 0], ping.clone()].concat();
-        assert_eq!(
-            receive(&mut violated, CLIENT, &[&stream, &ping]),
-            ["ReservedBits"]
-        );
+        assert_eq!(receive(&mut violated, CLIENT, &[&stream, &ping]), ["ReservedBits"]);
         assert!(violated.is_closed());
 
         let mut broken = Incoming::default();
@@ -466,10 +418,7 @@ mod tests {
         let mut frame = plain(true, Opcode::Text, b"ok\xffnever seen");
         frame.truncate(5);
         assert!(receive(&mut incoming, CLIENT, &[&frame[..4]]).is_empty());
-        assert_eq!(
-            receive(&mut incoming, CLIENT, &[&frame[4..]]),
-            ["TextNotUtf8"]
-        );
+        assert_eq!(receive(&mut incoming, CLIENT, &[&frame[4..]]), ["TextNotUtf8"]);
     }
 
     #[test]

@@ -127,14 +127,7 @@ mod tests {
     fn a_masked_frame_is_appended_after_what_is_there() {
         let mut out = b"before".to_vec();
         encode_masked_into(&mut out, Opcode::Text, b"hi", [1, 2, 3, 4]);
-        assert_eq!(
-            out,
-            [
-                &b"before"[..],
-                &[0x81, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2]
-            ]
-            .concat()
-        );
+        assert_eq!(out, [&b"before"[..], &[0x81, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2]].concat());
     }
 
     #[test]
@@ -145,10 +138,7 @@ mod tests {
 
         let straddles = format!("{}\u{20ac}", "x".repeat(CLOSE_REASON_BYTES_MAX - 1));
         let frame = close(4100, &straddles);
-        assert_eq!(
-            frame[4..],
-            straddles.as_bytes()[..CLOSE_REASON_BYTES_MAX - 1]
-        );
+        assert_eq!(frame[4..], straddles.as_bytes()[..CLOSE_REASON_BYTES_MAX - 1]);
         assert_eq!(usize::from(frame[1]), frame.len() - 2);
     }
 

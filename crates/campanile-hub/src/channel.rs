@@ -1,0 +1,376 @@
+//! What a channel's home knows of it.
+//!
+//! Owns the channel's truth: who listens (by worker), its members, what it remembers, which notices wait. Never writes
+//! to a socket: it pushes letters and notices into an [`Outbound`]. The invariant: `subscription_succeeded` and every
+//! later frame of the channel go to a worker through the same queue, in the order in which they were decided (I1, I2).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use campanile_protocol::json::DataLiteral;
+use campanile_protocol::{ServerFrame, UserId};
+
+use crate::app::App;
+use crate::effect::Effect;
+use crate::letter::{
+    Audience, ChannelInfo, ChannelKey, Departure, Letter, Member, Publication, Purpose, Subscriber, WorkerId,
+};
+use crate::members::{Full, Joined, Members};
+use crate::notice::{Notice, NoticeKind};
+use crate::timers::Moment;
+
+/// How long `channel_vacated` and `member_removed` webhooks wait for a return, in seconds.
+pub const NOTICE_GRACE_SECS: u64 = 3;
+/// Up to so many subscribers each change of their number is announced at once.
+pub const COUNT_AT_ONCE_MAX: usize = 100;
+/// Above that, at most once in so many seconds.
+pub const COUNT_EVERY_SECS: u64 = 5;
+
+#[derive(Debug)]
+struct Remembered {
+    frame: Bytes,
+    data: DataLiteral,
+    until: Moment,
+}
+
+/// Where a channel puts what must happen.
+#[derive(Debug)]
+pub(crate) struct Outbound<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) now: Moment,
+    pub(crate) presence_grace_secs: u64,
+    pub(crate) effects: &'a mut Vec<Effect>,
+    pub(crate) edges: &'a mut u64,
+    /// When to look at the channel again.
+    pub(crate) look_at: Option<Moment>,
+}
+
+impl Outbound<'_> {
+    fn send(&mut self, to: WorkerId, letter: Letter) {
+        self.effects.push(Effect::Send { to, letter });
+    }
+
+    fn notify(&mut self, kind: NoticeKind) {
+        if self.app.notices.has(&kind) {
+            *self.edges += 1;
+            self.effects.push(Effect::Notice(Notice { app: Arc::clone(&self.app.id), kind, edge: *self.edges }));
+        }
+    }
+
+    fn look_at(&mut self, at: Moment) {
+        self.look_at = Some(self.look_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn notice_due(&self) -> Moment {
+        self.now.after_secs(NOTICE_GRACE_SECS)
+    }
+}
+
+/// One channel at its home.
+#[derive(Debug, Default)]
+pub(crate) struct Channel {
+    subscribers: Vec<(WorkerId, u32)>,
+    watchers: Vec<(WorkerId, u32)>,
+    members: Option<Box<Members>>,
+    remembered: Option<Box<Remembered>>,
+    vacated_due: Option<Moment>,
+    count_due: Option<Moment>,
+    counted_at: Option<Moment>,
+    /// A signed-in user who vanished counts as online until then.
+    offline_due: Option<Moment>,
+}
+
+fn add(list: &mut Vec<(WorkerId, u32)>, worker: WorkerId) {
+    match list.iter_mut().find(|(known, _)| *known == worker) {
+        Some((_, count)) => *count += 1,
+        None => list.push((worker, 1)),
+    }
+}
+
+fn remove(list: &mut Vec<(WorkerId, u32)>, worker: WorkerId) {
+    if let Some(at) = list.iter().position(|(known, _)| *known == worker) {
+        list[at].1 -= 1;
+        if list[at].1 == 0 {
+            list.swap_remove(at);
+        }
+    }
+}
+
+impl Channel {
+    fn count(&self) -> usize {
+        self.subscribers.iter().map(|(_, count)| *count as usize).sum()
+    }
+
+    /// Whether nothing would be lost by forgetting it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.subscribers.is_empty()
+            && self.watchers.is_empty()
+            && self.members.as_ref().is_none_or(|members| members.is_idle())
+            && self.remembered.is_none()
+            && self.vacated_due.is_none()
+            && self.count_due.is_none()
+            && self.offline_due.is_none()
+    }
+
+    fn deliver(
+        &self,
+        key: &ChannelKey,
+        frame: &Bytes,
+        except: Option<campanile_protocol::SocketId>,
+        out: &mut Outbound<'_>,
+    ) {
+        for (worker, _) in &self.subscribers {
+            let (key, frame) = (key.clone(), frame.clone());
+            out.send(*worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers });
+        }
+    }
+
+    fn succeeded(&mut self, key: &ChannelKey) -> Bytes {
+        let snapshot = self.members.as_mut().map(|members| members.snapshot());
+        ServerFrame::SubscriptionSucceeded { channel: key.name.as_str(), snapshot: snapshot.as_deref() }.encode()
+    }
+
+    pub(crate) fn subscribe(
+        &mut self,
+        key: &ChannelKey,
+        subscriber: Subscriber,
+        member: Option<Arc<Member>>,
+        purpose: Purpose,
+        out: &mut Outbound<'_>,
+    ) {
+        if purpose == Purpose::Watch {
+            add(&mut self.watchers, subscriber.worker);
+            let online = !self.subscribers.is_empty() || self.offline_due.is_some();
+            let key = key.clone();
+            let granted = Letter::Granted { key, subscriber, user: None, purpose, frames: Vec::new(), online };
+            return out.send(subscriber.worker, granted);
+        }
+        let user = member.as_ref().map(|member| member.id.clone());
+        if let Some(member) = member
+            && let Err(reason) = self.join_member(key, subscriber, member, out)
+        {
+            let (key, reason) = (key.clone(), reason.into());
+            return out.send(subscriber.worker, Letter::Refused { key, subscriber, reason });
+        }
+        let was_empty = self.subscribers.is_empty();
+        add(&mut self.subscribers, subscriber.worker);
+        if was_empty {
+            self.occupied(key, out);
+        }
+        let mut frames = Vec::new();
+        if purpose == Purpose::Subscribe {
+            frames.push(self.succeeded(key));
+            if key.name.kind().cached {
+                frames.push(self.remembered_or_miss(key, out));
+            }
+        }
+        out.send(
+            subscriber.worker,
+            Letter::Granted { key: key.clone(), subscriber, user, purpose, frames, online: true },
+        );
+        self.count_changed(key, out);
+    }
+
+    fn join_member(
+        &mut self,
+        key: &ChannelKey,
+        subscriber: Subscriber,
+        member: Arc<Member>,
+        out: &mut Outbound<'_>,
+    ) -> Result<(), String> {
+        let limits = &out.app.limits;
+        let (members_max, bytes_max) = (limits.presence_members_max, limits.presence_snapshot_bytes_max);
+        let members = self.members.get_or_insert_default();
+        match members.join(Arc::clone(&member), members_max, bytes_max) {
+            Ok(Joined::Again) => Ok(()),
+            Ok(Joined::Added { notify }) => {
+                let (channel, user_id) = (key.name.as_str(), member.id.as_str());
+                let frame = ServerFrame::MemberAdded { channel, user_id, user_info: &member.info }.encode();
+                self.deliver(key, &frame, None, out);
+                if notify {
+                    let (channel, user_id, socket_id) = (key.name.clone(), member.id.clone(), subscriber.socket_id);
+                    out.notify(NoticeKind::MemberAdded { channel, user_id, socket_id });
+                }
+                Ok(())
+            }
+            Err(Full::Members) => {
+                Err(format!("channel {} has {} members, as many as it may have", key.name, members.len()))
+            }
+            Err(Full::Bytes) => {
+                Err(format!("the members of channel {} would take more than {bytes_max} bytes to list", key.name))
+            }
+        }
+    }
+
+    fn occupied(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
+        if let Some(user) = key.name.user() {
+            if self.offline_due.take().is_none() {
+                self.tell_watchers(key, user, true, out);
+            }
+        } else if self.vacated_due.take().is_none() {
+            out.notify(NoticeKind::ChannelOccupied { channel: key.name.clone() });
+        }
+    }
+
+    fn tell_watchers(&self, key: &ChannelKey, user: &str, online: bool, out: &mut Outbound<'_>) {
+        let user = [user];
+        let (online, offline) = if online { (&user[..], &[][..]) } else { (&[][..], &user[..]) };
+        let frame = ServerFrame::WatchlistEvents { online, offline }.encode();
+        for (worker, _) in &self.watchers {
+            let (key, frame) = (key.clone(), frame.clone());
+            out.send(*worker, Letter::Deliver { key, frame, except: None, to: Audience::Watchers });
+        }
+    }
+
+    fn remembered_or_miss(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) -> Bytes {
+        match self.remembered.as_ref().filter(|remembered| remembered.until > out.now) {
+            Some(remembered) => remembered.frame.clone(),
+            None => {
+                out.notify(NoticeKind::CacheMiss { channel: key.name.clone() });
+                ServerFrame::CacheMiss { channel: key.name.as_str() }.encode()
+            }
+        }
+    }
+
+    fn count_changed(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
+        if !out.app.features.subscription_counts || !key.name.kind().counts_subscriptions() || self.count_due.is_some()
+        {
+            return;
+        }
+        let waits = self.count() > COUNT_AT_ONCE_MAX;
+        let due = self.counted_at.map(|at| at.after_secs(COUNT_EVERY_SECS)).filter(|due| waits && *due > out.now);
+        match due {
+            Some(due) => {
+                self.count_due = Some(due);
+                out.look_at(due);
+            }
+            None => self.announce_count(key, out),
+        }
+    }
+
+    fn announce_count(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
+        let count = self.count();
+        self.counted_at = Some(out.now);
+        let frame = ServerFrame::SubscriptionCount { channel: key.name.as_str(), count }.encode();
+        self.deliver(key, &frame, None, out);
+        out.notify(NoticeKind::SubscriptionCount { channel: key.name.clone(), count });
+    }
+
+    pub(crate) fn resubscribe(&mut self, key: &ChannelKey, subscriber: Subscriber, out: &mut Outbound<'_>) {
+        let frame = self.succeeded(key);
+        out.send(subscriber.worker, Letter::Restated { key: key.clone(), subscriber, frame });
+    }
+
+    pub(crate) fn unsubscribe(
+        &mut self,
+        key: &ChannelKey,
+        subscriber: Subscriber,
+        user: Option<&UserId>,
+        purpose: &Purpose,
+        departure: Departure,
+        out: &mut Outbound<'_>,
+    ) {
+        if *purpose == Purpose::Watch {
+            return remove(&mut self.watchers, subscriber.worker);
+        }
+        remove(&mut self.subscribers, subscriber.worker);
+        let returns_until = match departure {
+            Departure::Left => None,
+            Departure::Vanished => Some(out.now.after_secs(out.presence_grace_secs)),
+        };
+        if let (Some(user), Some(members)) = (user, &mut self.members) {
+            let notice = out.notice_due().max(returns_until.unwrap_or_default());
+            if members.leave(user, subscriber.socket_id, returns_until, notice) {
+                self.announce_removal(key, user, out);
+            }
+            out.look_at(notice);
+            if let Some(until) = returns_until {
+                out.look_at(until);
+            }
+        }
+        if self.subscribers.is_empty() {
+            match (key.name.user(), returns_until) {
+                (Some(user), None) => self.tell_watchers(key, user, false, out),
+                (Some(_), Some(until)) => {
+                    self.offline_due = Some(until);
+                    out.look_at(until);
+                }
+                (None, _) => {
+                    self.vacated_due = Some(out.notice_due());
+                    out.look_at(out.notice_due());
+                }
+            }
+        }
+        self.count_changed(key, out);
+    }
+
+    fn announce_removal(&self, key: &ChannelKey, user: &UserId, out: &mut Outbound<'_>) {
+        let frame = ServerFrame::MemberRemoved { channel: key.name.as_str(), user_id: user.as_str() }.encode();
+        self.deliver(key, &frame, None, out);
+    }
+
+    pub(crate) fn publish(&mut self, key: &ChannelKey, publication: Publication, out: &mut Outbound<'_>) {
+        self.deliver(key, &publication.frame, publication.except, out);
+        if let Some(data) = publication.remember {
+            let until = out.now.after_secs(out.app.limits.cache_ttl_secs);
+            self.remembered = Some(Box::new(Remembered { frame: publication.frame, data, until }));
+            out.look_at(until);
+        }
+    }
+
+    pub(crate) fn terminate(&self, key: &ChannelKey, out: &mut Outbound<'_>) {
+        for (worker, _) in &self.subscribers {
+            out.send(*worker, Letter::Disconnect { key: key.clone() });
+        }
+    }
+
+    /// Does what has become due.
+    pub(crate) fn look(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
+        let now = out.now;
+        if let Some(members) = &mut self.members {
+            let expired = members.expire(now);
+            let removed = members.take_removals(now);
+            for user in &expired {
+                self.announce_removal(key, user, out);
+            }
+            for (user_id, socket_id) in removed {
+                out.notify(NoticeKind::MemberRemoved { channel: key.name.clone(), user_id, socket_id });
+            }
+        }
+        if self.vacated_due.take_if(|due| *due <= now).is_some() {
+            out.notify(NoticeKind::ChannelVacated { channel: key.name.clone() });
+        }
+        if self.offline_due.take_if(|due| *due <= now).is_some()
+            && let Some(user) = key.name.user()
+        {
+            self.tell_watchers(key, user, false, out);
+        }
+        if self.count_due.take_if(|due| *due <= now).is_some() {
+            self.announce_count(key, out);
+        }
+        self.remembered.take_if(|remembered| remembered.until <= now);
+    }
+
+    /// Forgets the remembered event.
+    pub(crate) fn forget(&mut self) {
+        self.remembered = None;
+    }
+
+    pub(crate) fn is_occupied(&self) -> bool {
+        !self.subscribers.is_empty()
+    }
+
+    pub(crate) fn info(&self, now: Moment) -> ChannelInfo {
+        let remembered = self.remembered.as_ref().filter(|remembered| remembered.until > now);
+        ChannelInfo {
+            occupied: self.is_occupied(),
+            subscription_count: self.count(),
+            user_count: self.members.as_ref().map_or(0, |members| members.len()),
+            remembered: remembered.map(|r| (r.data.clone(), r.until.millis_since(now).div_ceil(1000))),
+        }
+    }
+
+    pub(crate) fn member_ids(&self) -> Vec<UserId> {
+        self.members.as_ref().map(|members| members.ids()).unwrap_or_default()
+    }
+}

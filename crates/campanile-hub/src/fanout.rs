@@ -1,0 +1,399 @@
+//! Who on this worker gets what in this tick.
+//!
+//! Owns the worker's seats (a connection in a channel) and what has been gathered for each connection. Never decides
+//! anything and never writes to a socket. The invariant: a connection gets what concerns it in the order in which it was
+//! gathered, direct replies included, so nothing overtakes anything (I1, I2).
+//!
+//! A connection that only one channel touched in this tick shares that channel's joined bytes with every subscriber at
+//! the same point; any other gets segments of its own list. Either way it is written once.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use campanile_protocol::UserId;
+
+use crate::letter::{Audience, ChannelKey};
+
+/// How many bytes of a channel's frames are copied together into one slice.
+pub const JOINED_BYTES_MAX: usize = 64 * 1024;
+
+/// A connection of this worker. The generation tells it from an earlier one in the same place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId {
+    /// Its place.
+    pub index: u32,
+    /// How many connections had the place before.
+    pub generation: u32,
+}
+
+/// A subscription at its worker.
+#[derive(Debug)]
+struct Seat {
+    channel: u32,
+    /// Where in the channel's listeners; [`PENDING`] until the home has granted it.
+    place: u32,
+    token: u64,
+    /// Frames gathered before this are not for it.
+    since: u64,
+    user: Option<UserId>,
+}
+
+const PENDING: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct LocalChannel {
+    key: ChannelKey,
+    audience: Audience,
+    listeners: Vec<u32>,
+    /// Seats, pending ones included: the channel is forgotten with the last.
+    seats: u32,
+    gathered: Vec<Segment>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    sequence: u64,
+    frame: Bytes,
+    except: Option<u32>,
+}
+
+/// What one connection has on this worker.
+#[derive(Debug, Default)]
+struct Outgoing {
+    generation: u32,
+    open: bool,
+    /// This tick's bytes differ from those of the channel's other listeners.
+    apart: bool,
+    /// Stands in the list of connections to write.
+    listed: bool,
+    touches: u32,
+    /// The channel that touched it last.
+    channel: u32,
+    seats: Vec<Seat>,
+    direct: Vec<(u64, Bytes)>,
+}
+
+/// A seat as others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeatView {
+    /// Granted by the home.
+    pub joined: bool,
+    /// The member, on presence channels.
+    pub user: Option<UserId>,
+    /// The seat's token.
+    pub token: u64,
+}
+
+/// A granted seat that has been given up, so that its home can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// The channel.
+    pub key: ChannelKey,
+    /// Subscriber or watcher.
+    pub audience: Audience,
+    /// The member, on presence channels.
+    pub user: Option<UserId>,
+    /// The seat's token.
+    pub token: u64,
+}
+
+/// One write: the slices, in order, are whole frames.
+#[derive(Debug)]
+pub struct Write<'a> {
+    /// To whom.
+    pub connection: ConnectionId,
+    /// What.
+    pub slices: &'a [Bytes],
+}
+
+/// One worker's side of all subscriptions.
+#[derive(Debug, Default)]
+pub struct Fanout {
+    channels: Vec<Option<LocalChannel>>,
+    free: Vec<u32>,
+    subscribers: HashMap<ChannelKey, u32>,
+    watchers: HashMap<ChannelKey, u32>,
+    connections: Vec<Outgoing>,
+    sequence: u64,
+    gathered_bytes: usize,
+    touched: Vec<u32>,
+    listed: Vec<u32>,
+    slices: Vec<Bytes>,
+    writes: Vec<(ConnectionId, Range<usize>)>,
+    cursor: usize,
+}
+
+impl Fanout {
+    /// Begins a connection.
+    pub fn open(&mut self, id: ConnectionId) {
+        let index = id.index as usize;
+        if self.connections.len() <= index {
+            self.connections.resize_with(index + 1, Outgoing::default);
+        }
+        self.connections[index] = Outgoing { generation: id.generation, open: true, ..Outgoing::default() };
+    }
+
+    /// Ends a connection and gives up its seats. Pending ones are undone when their answer comes.
+    pub fn close(&mut self, id: ConnectionId) -> Vec<Left> {
+        let mut left = Vec::new();
+        while let Some(seat) = self.outgoing(id).and_then(|outgoing| outgoing.seats.pop()) {
+            left.extend(self.give_up(&seat));
+        }
+        if let Some(outgoing) = self.outgoing(id) {
+            *outgoing = Outgoing { generation: id.generation, ..Outgoing::default() };
+        }
+        left
+    }
+
+    fn outgoing(&mut self, id: ConnectionId) -> Option<&mut Outgoing> {
+        let outgoing = self.connections.get_mut(id.index as usize)?;
+        (outgoing.open && outgoing.generation == id.generation).then_some(outgoing)
+    }
+
+    fn lookup(&self, key: &ChannelKey, audience: Audience) -> Option<u32> {
+        match audience {
+            Audience::Subscribers => self.subscribers.get(key).copied(),
+            Audience::Watchers => self.watchers.get(key).copied(),
+        }
+    }
+
+    fn channel(&mut self, index: u32) -> &mut LocalChannel {
+        self.channels[index as usize].as_mut().expect("a seat's channel exists as long as the seat")
+    }
+
+    /// The connection's seat in a channel.
+    pub fn seat(&self, id: ConnectionId, key: &ChannelKey, audience: Audience) -> Option<SeatView> {
+        let channel = self.lookup(key, audience)?;
+        let outgoing = self.connections.get(id.index as usize)?;
+        let seat = outgoing.seats.iter().find(|seat| seat.channel == channel)?;
+        (outgoing.open && outgoing.generation == id.generation).then(|| SeatView {
+            joined: seat.place != PENDING,
+            user: seat.user.clone(),
+            token: seat.token,
+        })
+    }
+
+    /// How many seats the connection has, pending ones included.
+    pub fn seats(&self, id: ConnectionId) -> usize {
+        self.connections.get(id.index as usize).map_or(0, |outgoing| outgoing.seats.len())
+    }
+
+    /// Takes a pending seat. The caller has seen that there is none yet.
+    pub fn reserve(&mut self, id: ConnectionId, key: ChannelKey, audience: Audience, token: u64) {
+        let channel = self.lookup(&key, audience).unwrap_or_else(|| self.add_channel(key, audience));
+        if let Some(outgoing) = self.outgoing(id) {
+            outgoing.seats.push(Seat { channel, place: PENDING, token, since: 0, user: None });
+            self.channel(channel).seats += 1;
+        }
+    }
+
+    fn add_channel(&mut self, key: ChannelKey, audience: Audience) -> u32 {
+        let local = LocalChannel { key: key.clone(), audience, listeners: Vec::new(), seats: 0, gathered: Vec::new() };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.channels.push(None);
+            u32::try_from(self.channels.len() - 1).expect("a worker has fewer than four billion channels")
+        });
+        self.channels[index as usize] = Some(local);
+        match audience {
+            Audience::Subscribers => self.subscribers.insert(key, index),
+            Audience::Watchers => self.watchers.insert(key, index),
+        };
+        index
+    }
+
+    /// Turns the pending seat with this token into a granted one. False: the answer is stale.
+    pub fn join(
+        &mut self,
+        id: ConnectionId,
+        key: &ChannelKey,
+        audience: Audience,
+        token: u64,
+        user: Option<UserId>,
+    ) -> bool {
+        let Some(channel) = self.lookup(key, audience) else { return false };
+        let since = self.sequence;
+        let place = u32::try_from(self.channel(channel).listeners.len()).expect("a worker has fewer connections");
+        let Some(outgoing) = self.outgoing(id) else { return false };
+        let pending = |seat: &&mut Seat| seat.channel == channel && seat.token == token && seat.place == PENDING;
+        let Some(seat) = outgoing.seats.iter_mut().find(pending) else { return false };
+        (seat.place, seat.since, seat.user) = (place, since, user);
+        outgoing.apart = true;
+        self.channel(channel).listeners.push(id.index);
+        true
+    }
+
+    /// Gives up a seat. `None`: there was none, or the home has not granted it yet.
+    pub fn leave(&mut self, id: ConnectionId, key: &ChannelKey, audience: Audience) -> Option<Left> {
+        let channel = self.lookup(key, audience)?;
+        let outgoing = self.outgoing(id)?;
+        let at = outgoing.seats.iter().position(|seat| seat.channel == channel)?;
+        let seat = outgoing.seats.swap_remove(at);
+        self.give_up(&seat)
+    }
+
+    fn give_up(&mut self, seat: &Seat) -> Option<Left> {
+        let channel = self.channel(seat.channel);
+        channel.seats -= 1;
+        let left = (seat.place != PENDING).then(|| Left {
+            key: channel.key.clone(),
+            audience: channel.audience,
+            user: seat.user.clone(),
+            token: seat.token,
+        });
+        let (last, key, audience) = (channel.seats == 0, channel.key.clone(), channel.audience);
+        if left.is_some() {
+            channel.listeners.swap_remove(seat.place as usize);
+            let moved = channel.listeners.get(seat.place as usize).copied();
+            if let Some(moved) = moved {
+                let seats = &mut self.connections[moved as usize].seats;
+                if let Some(moved) = seats.iter_mut().find(|moved| moved.channel == seat.channel) {
+                    moved.place = seat.place;
+                }
+            }
+        }
+        if last {
+            self.channels[seat.channel as usize] = None;
+            self.free.push(seat.channel);
+            self.touched.retain(|touched| *touched != seat.channel);
+            match audience {
+                Audience::Subscribers => self.subscribers.remove(&key),
+                Audience::Watchers => self.watchers.remove(&key),
+            };
+        }
+        left
+    }
+
+    /// The connections in a channel.
+    pub fn listeners(&self, key: &ChannelKey, audience: Audience) -> Vec<ConnectionId> {
+        let Some(channel) = self.lookup(key, audience).and_then(|index| self.channels[index as usize].as_ref()) else {
+            return Vec::new();
+        };
+        let id = |index: &u32| ConnectionId { index: *index, generation: self.connections[*index as usize].generation };
+        channel.listeners.iter().map(id).collect()
+    }
+
+    /// Gathers a frame for all of a channel's listeners but one.
+    pub fn deliver(&mut self, key: &ChannelKey, audience: Audience, frame: Bytes, except: Option<ConnectionId>) {
+        let Some(index) = self.lookup(key, audience) else { return };
+        let except = except.filter(|id| self.outgoing(*id).is_some()).map(|id| id.index);
+        if let Some(except) = except {
+            self.connections[except as usize].apart = true;
+        }
+        self.sequence += 1;
+        self.gathered_bytes += frame.len();
+        let sequence = self.sequence;
+        let channel = self.channel(index);
+        if channel.listeners.is_empty() {
+            return;
+        }
+        channel.gathered.push(Segment { sequence, frame, except });
+        if channel.gathered.len() == 1 {
+            self.touched.push(index);
+        }
+    }
+
+    /// Gathers a frame for one connection.
+    pub fn direct(&mut self, id: ConnectionId, frame: Bytes) {
+        self.sequence += 1;
+        let (sequence, bytes) = (self.sequence, frame.len());
+        let Some(outgoing) = self.outgoing(id) else { return };
+        outgoing.direct.push((sequence, frame));
+        let listed = std::mem::replace(&mut outgoing.listed, true);
+        self.gathered_bytes += bytes;
+        if !listed {
+            self.listed.push(id.index);
+        }
+    }
+
+    /// How many bytes have been gathered since the last [`Fanout::gather`], each publication counted once.
+    pub fn gathered_bytes(&self) -> usize {
+        self.gathered_bytes
+    }
+
+    /// Whether everything that was gathered has been handed out.
+    pub fn is_written(&self) -> bool {
+        self.cursor >= self.writes.len()
+    }
+
+    /// Turns what the tick has gathered into one write per connection. The last tick's writes have been taken.
+    pub fn gather(&mut self) {
+        debug_assert!(self.is_written(), "a tick's writes are taken before the next is gathered");
+        self.slices.clear();
+        self.writes.clear();
+        self.cursor = 0;
+        self.gathered_bytes = 0;
+        for index in &self.touched {
+            let channel = self.channels[*index as usize].as_ref().expect("a forgotten channel is no longer touched");
+            for listener in &channel.listeners {
+                let outgoing = &mut self.connections[*listener as usize];
+                outgoing.touches += 1;
+                outgoing.channel = *index;
+                if !std::mem::replace(&mut outgoing.listed, true) {
+                    self.listed.push(*listener);
+                }
+            }
+        }
+        let mut joined: HashMap<u32, Range<usize>> = HashMap::with_capacity(self.touched.len());
+        let mut own: Vec<(u64, Bytes)> = Vec::new();
+        for connection in &self.listed {
+            let outgoing = &mut self.connections[*connection as usize];
+            let range = if outgoing.touches == 1 && outgoing.direct.is_empty() && !outgoing.apart {
+                let channel = &self.channels[outgoing.channel as usize];
+                let gathered = &channel.as_ref().expect("it has just been touched").gathered;
+                joined.entry(outgoing.channel).or_insert_with(|| join(gathered, &mut self.slices)).clone()
+            } else {
+                own.append(&mut outgoing.direct);
+                if outgoing.touches > 0 {
+                    for seat in outgoing.seats.iter().filter(|seat| seat.place != PENDING) {
+                        let channel = self.channels[seat.channel as usize].as_ref().expect("a seat's channel exists");
+                        let mine =
+                            |segment: &&Segment| segment.sequence > seat.since && segment.except != Some(*connection);
+                        own.extend(channel.gathered.iter().filter(mine).map(|s| (s.sequence, s.frame.clone())));
+                    }
+                }
+                own.sort_unstable_by_key(|(sequence, _)| *sequence);
+                let start = self.slices.len();
+                self.slices.extend(own.drain(..).map(|(_, frame)| frame));
+                start..self.slices.len()
+            };
+            (outgoing.touches, outgoing.apart, outgoing.listed) = (0, false, false);
+            if !range.is_empty() {
+                let id = ConnectionId { index: *connection, generation: outgoing.generation };
+                self.writes.push((id, range));
+            }
+        }
+        self.listed.clear();
+        for index in self.touched.drain(..) {
+            if let Some(channel) = &mut self.channels[index as usize] {
+                channel.gathered.clear();
+            }
+        }
+    }
+
+    /// The next write of this tick.
+    pub fn next_write(&mut self) -> Option<Write<'_>> {
+        let (connection, range) = self.writes.get(self.cursor)?;
+        self.cursor += 1;
+        Some(Write { connection: *connection, slices: &self.slices[range.clone()] })
+    }
+}
+
+/// Copies a channel's frames together, [`JOINED_BYTES_MAX`] at a time. A single frame is shared as it is.
+fn join(gathered: &[Segment], slices: &mut Vec<Bytes>) -> Range<usize> {
+    let start = slices.len();
+    if let [only] = gathered {
+        slices.push(only.frame.clone());
+        return start..slices.len();
+    }
+    let total: usize = gathered.iter().map(|segment| segment.frame.len()).sum();
+    let mut joined = BytesMut::with_capacity(total.min(JOINED_BYTES_MAX));
+    for segment in gathered {
+        if !joined.is_empty() && joined.len() + segment.frame.len() > JOINED_BYTES_MAX {
+            slices.push(joined.split().freeze());
+        }
+        joined.extend_from_slice(&segment.frame);
+    }
+    slices.push(joined.freeze());
+    start..slices.len()
+}

@@ -1,0 +1,705 @@
+//! One worker's mind.
+//!
+//! Owns the sessions of the worker's connections, the seats they have, and the channels whose home it is. Never does
+//! I/O: inputs come by method, what must happen leaves through [`Hub::take_effects`] and [`Hub::fanout`]. The
+//! invariant: a connection hears of a channel only between its home's grant and its own leave. Letters to itself go
+//! through the same code as letters to others. Read on in [`crate::channel`] and [`crate::session`].
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use campanile_protocol::frame::Subscribe;
+use campanile_protocol::json::DataLiteral;
+use campanile_protocol::name::CLIENT_EVENT_PREFIX;
+use campanile_protocol::websocket::{self, Opcode};
+use campanile_protocol::{Access, ChannelName, ClientFrame, CloseCode, EventName, ServerFrame, SocketId, UserId};
+use serde_json::value::RawValue;
+
+use crate::app::{App, Apps};
+use crate::channel::{Channel, Outbound};
+use crate::effect::Effect;
+use crate::fanout::{ConnectionId, Fanout, Left};
+use crate::letter::{
+    Answer, Ask, Audience, ChannelKey, Departure, Homes, Letter, Publication, Purpose, Subscriber, WorkerId,
+};
+use crate::notice::{Notice, NoticeKind};
+use crate::session::{Passed, Session, Unsubscribable, authenticate};
+use crate::timers::{Moment, Timers};
+
+/// What a mind is told at birth.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its own number.
+    pub worker: WorkerId,
+    /// Where channels live.
+    pub homes: Homes,
+    /// How long a member who vanished is kept, in seconds.
+    pub presence_grace_secs: u64,
+    /// How long a ping may stay unanswered, in seconds.
+    pub pong_timeout_secs: u64,
+    /// What remembered events may take in this mind, in bytes of data.
+    pub remembered_bytes_max: usize,
+}
+
+/// One worker's mind.
+#[derive(Debug)]
+pub struct Hub {
+    settings: Settings,
+    apps: Arc<Apps>,
+    sessions: Vec<Option<Session>>,
+    fanout: Fanout,
+    channels: HashMap<ChannelKey, Channel>,
+    remembered: VecDeque<(ChannelKey, usize)>,
+    remembered_bytes: usize,
+    timers: Timers<ChannelKey>,
+    effects: Vec<Effect>,
+    own: VecDeque<Letter>,
+    next_token: u64,
+    edges: u64,
+}
+
+impl Hub {
+    /// A mind with no connections.
+    pub fn new(settings: Settings, apps: Arc<Apps>) -> Self {
+        // Edge numbers of different workers must differ: the worker is in the upper bits.
+        let edges = u64::from(settings.worker.0) << 48;
+        Self {
+            settings,
+            apps,
+            sessions: Vec::new(),
+            fanout: Fanout::default(),
+            channels: HashMap::new(),
+            remembered: VecDeque::new(),
+            remembered_bytes: 0,
+            timers: Timers::default(),
+            effects: Vec::new(),
+            own: VecDeque::new(),
+            next_token: 0,
+            edges,
+        }
+    }
+
+    /// What each connection must get.
+    pub fn fanout(&mut self) -> &mut Fanout {
+        &mut self.fanout
+    }
+
+    /// Moves out what must happen.
+    pub fn take_effects(&mut self, into: &mut Vec<Effect>) {
+        into.append(&mut self.effects);
+    }
+
+    /// The connections that have a session.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
+        self.sessions.iter().enumerate().filter_map(|(index, session)| {
+            let generation = session.as_ref()?.generation;
+            Some(ConnectionId { index: u32::try_from(index).ok()?, generation })
+        })
+    }
+
+    fn session(&mut self, id: ConnectionId) -> Option<&mut Session> {
+        self.sessions.get_mut(id.index as usize)?.as_mut().filter(|session| session.generation == id.generation)
+    }
+
+    fn app_of(&mut self, id: ConnectionId) -> Option<Arc<App>> {
+        let app = self.session(id).filter(|session| !session.closing)?.app;
+        self.apps.get(app).cloned()
+    }
+
+    /// A client has connected and passed the handshake.
+    pub fn connect(&mut self, id: ConnectionId, app: &App, socket_id: SocketId, protocol: u8, now: Moment) {
+        let index = id.index as usize;
+        if self.sessions.len() <= index {
+            self.sessions.resize_with(index + 1, || None);
+        }
+        self.sessions[index] = Some(Session::new(app.index, socket_id, id.generation, protocol, now));
+        self.fanout.open(id);
+        let activity_timeout_secs = app.activity_timeout_secs;
+        self.direct(id, &ServerFrame::ConnectionEstablished { socket_id, activity_timeout_secs });
+        self.notify(app, NoticeKind::ConnectionOpened { socket_id });
+    }
+
+    /// A connection has ended.
+    pub fn disconnect(&mut self, id: ConnectionId, departure: Departure, now: Moment) {
+        if self.session(id).is_none() {
+            return;
+        }
+        let session = self.sessions[id.index as usize].take().expect("it has just been found");
+        for left in self.fanout.close(id) {
+            self.depart(left, id, session.socket_id, departure, session.user.as_ref().map(|user| &user.id));
+        }
+        if let Some(app) = self.apps.get(session.app).cloned() {
+            self.notify(&app, NoticeKind::ConnectionClosed { socket_id: session.socket_id });
+        }
+        self.run(now);
+    }
+
+    /// Anything at all has come from the client.
+    pub fn heard(&mut self, id: ConnectionId, now: Moment) {
+        if let Some(session) = self.session(id) {
+            (session.heard, session.pinged) = (now, false);
+        }
+    }
+
+    /// A text message has come from the client.
+    pub fn receive(&mut self, id: ConnectionId, text: &str, now: Moment) {
+        self.heard(id, now);
+        let Some(app) = self.app_of(id) else { return };
+        match ClientFrame::decode(text) {
+            Ok(ClientFrame::Ping) => self.direct(id, &ServerFrame::Pong),
+            Ok(ClientFrame::Pong | ClientFrame::Unknown { .. }) => {}
+            Ok(ClientFrame::Subscribe(subscribe)) => self.subscribe(id, &app, &subscribe),
+            Ok(ClientFrame::Unsubscribe { channel }) => self.unsubscribe(id, &app, &channel),
+            Ok(ClientFrame::Signin { auth, user_data }) => self.signin(id, &app, &auth, &user_data),
+            Ok(ClientFrame::ClientEvent { event, channel, data }) => {
+                self.client_event(id, &app, &event, &channel, data, now)
+            }
+            Err(malformed) => {
+                self.error(id, None, &malformed.to_string(), None);
+                if self.session(id).is_some_and(|session| session.count_garbage(now)) {
+                    self.close(id, CloseCode::OverCapacity, "too many malformed messages");
+                }
+            }
+        }
+        self.run(now);
+    }
+
+    /// A message that is not text has come from the client: only text is spoken here.
+    pub fn receive_binary(&mut self, id: ConnectionId, bytes: &[u8], now: Moment) {
+        // Some clients send their JSON in binary messages.
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.receive(id, text, now),
+            Err(_) => self.receive(id, "", now),
+        }
+    }
+
+    fn subscribe(&mut self, id: ConnectionId, app: &App, subscribe: &Subscribe) {
+        let Some(session) = self.session(id) else { return };
+        let name = ChannelName::parse(&subscribe.channel, app.limits.channel_name_length_max)
+            .map_err(|error| Unsubscribable { kind: "InvalidChannel", status: 400, message: error.to_string() });
+        let admitted = name.and_then(|name| session.authorize(app, &name, subscribe).map(|member| (name, member)));
+        let (name, member) = match admitted {
+            Ok(admitted) => admitted,
+            Err(refused) => return self.refuse(id, &subscribe.channel, &refused),
+        };
+        if name.kind().is_signed() {
+            session.authorized = true;
+        }
+        if name.kind().access == Access::User {
+            return self.subscribe_own(id, name);
+        }
+        let key = ChannelKey { app: app.index, name };
+        match self.fanout.seat(id, &key, Audience::Subscribers) {
+            // The answer that is on its way acknowledges both.
+            Some(seat) if !seat.joined => {}
+            Some(seat) if key.name.kind().is_presence() => {
+                if let Some(subscriber) = self.subscriber(id, seat.token) {
+                    self.send(Letter::Resubscribe { key, subscriber });
+                }
+            }
+            Some(_) => {
+                self.direct(id, &ServerFrame::SubscriptionSucceeded { channel: key.name.as_str(), snapshot: None })
+            }
+            None if self.fanout.seats(id) >= app.limits.channels_per_connection_max + app.limits.watchlist_max => {
+                let most = app.limits.channels_per_connection_max;
+                let message = format!("this connection has as many channels as it may have ({most})");
+                self.refuse(id, key.name.as_str(), &Unsubscribable::limit(message));
+            }
+            None => self.request(id, key, Audience::Subscribers, member, Purpose::Subscribe),
+        }
+    }
+
+    /// A signed-in user's own channel: the connection is in it since it signed in.
+    fn subscribe_own(&mut self, id: ConnectionId, name: ChannelName) {
+        let Some(session) = self.session(id) else { return };
+        let key = ChannelKey { app: session.app, name };
+        if self.fanout.seat(id, &key, Audience::Subscribers).is_some_and(|seat| seat.joined) {
+            self.direct(id, &ServerFrame::SubscriptionSucceeded { channel: key.name.as_str(), snapshot: None });
+        } else if let Some(user) = self.session(id).and_then(|session| session.user.as_mut()) {
+            user.wants_channel = true;
+        }
+    }
+
+    fn request(
+        &mut self,
+        id: ConnectionId,
+        key: ChannelKey,
+        audience: Audience,
+        member: Option<Arc<crate::letter::Member>>,
+        purpose: Purpose,
+    ) {
+        self.next_token += 1;
+        let token = self.next_token;
+        if let Some(subscriber) = self.subscriber(id, token) {
+            self.fanout.reserve(id, key.clone(), audience, token);
+            self.send(Letter::Subscribe { key, subscriber, member, purpose });
+        }
+    }
+
+    fn subscriber(&mut self, connection: ConnectionId, token: u64) -> Option<Subscriber> {
+        let socket_id = self.session(connection)?.socket_id;
+        Some(Subscriber { worker: self.settings.worker, connection, token, socket_id })
+    }
+
+    fn unsubscribe(&mut self, id: ConnectionId, app: &App, channel: &str) {
+        let Ok(name) = ChannelName::parse(channel, app.limits.channel_name_length_max) else { return };
+        // A signed-in user stays reachable: the channel is the sign-in's, not the client's.
+        if name.kind().access == Access::User {
+            return;
+        }
+        let key = ChannelKey { app: app.index, name };
+        let socket_id = self.session(id).map(|session| session.socket_id);
+        if let (Some(left), Some(socket_id)) = (self.fanout.leave(id, &key, Audience::Subscribers), socket_id) {
+            self.depart(left, id, socket_id, Departure::Left, None);
+        }
+    }
+
+    fn depart(
+        &mut self,
+        left: Left,
+        connection: ConnectionId,
+        socket_id: SocketId,
+        departure: Departure,
+        signed_in: Option<&UserId>,
+    ) {
+        let purpose = match left.audience {
+            Audience::Watchers => Purpose::Watch,
+            Audience::Subscribers if signed_in.is_some() && left.key.name.user().is_some() => Purpose::Signin,
+            Audience::Subscribers => Purpose::Subscribe,
+        };
+        let subscriber = Subscriber { worker: self.settings.worker, connection, token: left.token, socket_id };
+        self.send(Letter::Unsubscribe { key: left.key, subscriber, user: left.user, purpose, departure });
+    }
+
+    fn signin(&mut self, id: ConnectionId, app: &App, auth: &str, user_data: &str) {
+        let Some(session) = self.session(id) else { return };
+        if !app.features.user_authentication {
+            return self.error(id, None, "user authentication is not enabled for this app", None);
+        }
+        let Passed { user, cut } = match authenticate(app, session.socket_id, auth, user_data) {
+            Ok(passed) => passed,
+            Err(message) => return self.end(id, CloseCode::Unauthorized, &message),
+        };
+        match &session.user {
+            Some(known) if known.id == user.id => {
+                let user_data = known.user_data.clone();
+                return self.direct(id, &ServerFrame::SigninSuccess { user_data: &user_data });
+            }
+            Some(known) => {
+                let message = format!("the connection is signed in as {:?} already", known.id);
+                return self.error(id, None, &message, None);
+            }
+            None => {}
+        }
+        session.authorized = true;
+        let key = ChannelKey { app: app.index, name: ChannelName::of_user(&user.id) };
+        session.user = Some(Box::new(user));
+        if cut {
+            let message =
+                format!("the watchlist is too long: its first {} users are watched", app.limits.watchlist_max);
+            self.error(id, Some(CloseCode::WatchlistTooLong), &message, None);
+        }
+        self.request(id, key, Audience::Subscribers, None, Purpose::Signin);
+    }
+
+    fn signed_in(&mut self, id: ConnectionId) {
+        let Some(session) = self.session(id) else { return };
+        let app = session.app;
+        let Some(user) = session.user.as_mut() else { return };
+        let user_data = user.user_data.clone();
+        let own = ChannelName::of_user(&user.id);
+        let wants_channel = user.wants_channel;
+        let watchlist = std::mem::take(&mut user.watchlist);
+        user.unanswered = watchlist.len();
+        self.direct(id, &ServerFrame::SigninSuccess { user_data: &user_data });
+        if wants_channel {
+            self.direct(id, &ServerFrame::SubscriptionSucceeded { channel: own.as_str(), snapshot: None });
+        }
+        for watched in watchlist {
+            let key = ChannelKey { app, name: ChannelName::of_user(&watched) };
+            self.request(id, key, Audience::Watchers, None, Purpose::Watch);
+        }
+    }
+
+    /// The state of one more watched user is known; with the last, the client is told of all.
+    fn watched(&mut self, id: ConnectionId, key: &ChannelKey, online: bool) {
+        let Some(user) = self.session(id).and_then(|session| session.user.as_mut()) else { return };
+        if let Some(Ok(watched)) = key.name.user().map(|watched| UserId::parse(watched, usize::MAX)) {
+            if online { user.online.push(watched) } else { user.offline.push(watched) }
+        }
+        user.unanswered -= 1;
+        if user.unanswered == 0 {
+            self.tell_watched(id);
+        }
+    }
+
+    fn tell_watched(&mut self, id: ConnectionId) {
+        let Some(user) = self.session(id).and_then(|session| session.user.as_mut()) else { return };
+        let (online, offline) = (std::mem::take(&mut user.online), std::mem::take(&mut user.offline));
+        if !online.is_empty() || !offline.is_empty() {
+            let online: Vec<&str> = online.iter().map(UserId::as_str).collect();
+            let offline: Vec<&str> = offline.iter().map(UserId::as_str).collect();
+            self.direct(id, &ServerFrame::WatchlistEvents { online: &online, offline: &offline });
+        }
+    }
+
+    fn client_event(&mut self, id: ConnectionId, app: &App, event: &str, channel: &str, data: &RawValue, now: Moment) {
+        let limits = &app.limits;
+        let rejected = Some(CloseCode::ClientEventRejected);
+        let Some(session) = self.session(id) else { return };
+        let socket_id = session.socket_id;
+        if !app.features.client_events {
+            if session.may_tell_rejection(now) {
+                self.error(id, rejected, "client events are not enabled for this app", Some(channel));
+            }
+            return;
+        }
+        let parsed = ChannelName::parse(channel, limits.channel_name_length_max);
+        let Some(name) = parsed.ok().filter(|name| name.kind().takes_client_events()) else {
+            return self.error(id, None, "client events are only for private and presence channels", Some(channel));
+        };
+        let key = ChannelKey { app: app.index, name };
+        let Some(seat) = self.fanout.seat(id, &key, Audience::Subscribers).filter(|seat| seat.joined) else {
+            let message = format!("client event rejected: this connection is not subscribed to {}", key.name);
+            return self.error(id, None, &message, Some(channel));
+        };
+        let Some(session) = self.session(id) else { return };
+        if !session.admit_event(limits.client_events_per_sec, now) {
+            if session.may_tell_rejection(now) {
+                let message = format!("client events are limited to {} a second", limits.client_events_per_sec);
+                self.error(id, rejected, &message, Some(channel));
+            }
+            return;
+        }
+        let named = EventName::parse(event, limits.event_name_length_max);
+        let event: Arc<str> = match named {
+            Ok(_) if event.len() == CLIENT_EVENT_PREFIX.len() => {
+                return self.error(id, rejected, "the event has no name after client-", Some(channel));
+            }
+            Ok(name) => name.as_str().into(),
+            Err(error) => return self.error(id, rejected, &error.to_string(), Some(channel)),
+        };
+        let data = DataLiteral::from_client(data);
+        if data.as_str().len() > limits.client_event_bytes_max {
+            let (length, max) = (data.as_str().len(), limits.client_event_bytes_max);
+            let message = format!("the client event's data is {length} bytes long, at most {max} are allowed");
+            return self.error(id, rejected, &message, Some(channel));
+        }
+        let user_id = seat.user.as_ref().map(UserId::as_str);
+        let frame = ServerFrame::Event { event: &event, channel: key.name.as_str(), data: &data, user_id }.encode();
+        let publication = Publication { frame, except: Some(socket_id), remember: None };
+        let channel = key.name.clone();
+        self.send(Letter::Publish { key, publication, ask: None });
+        self.notify(app, NoticeKind::ClientEvent { channel, event, data, socket_id, user_id: seat.user });
+    }
+
+    fn direct(&mut self, id: ConnectionId, frame: &ServerFrame<'_>) {
+        self.fanout.direct(id, frame.encode());
+    }
+
+    fn error(&mut self, id: ConnectionId, code: Option<CloseCode>, message: &str, channel: Option<&str>) {
+        self.direct(id, &ServerFrame::Error { code, message, channel });
+    }
+
+    fn refuse(&mut self, id: ConnectionId, channel: &str, refused: &Unsubscribable) {
+        let Unsubscribable { kind, status, message } = refused;
+        self.direct(id, &ServerFrame::SubscriptionError { channel, kind, error: message, status: *status });
+        self.error(id, None, message, Some(channel));
+    }
+
+    /// Ends a connection with an error frame and a close.
+    fn end(&mut self, id: ConnectionId, code: CloseCode, message: &str) {
+        self.error(id, Some(code), message, None);
+        self.close(id, code, message);
+    }
+
+    fn close(&mut self, connection: ConnectionId, code: CloseCode, reason: &str) {
+        if let Some(session) = self.session(connection).filter(|session| !session.closing) {
+            session.closing = true;
+            self.effects.push(Effect::Close { connection, code, reason: reason.into() });
+        }
+    }
+
+    fn notify(&mut self, app: &App, kind: NoticeKind) {
+        if app.notices.has(&kind) {
+            self.edges += 1;
+            self.effects.push(Effect::Notice(Notice { app: Arc::clone(&app.id), kind, edge: self.edges }));
+        }
+    }
+
+    /// Sends a letter to its channel's home.
+    fn send(&mut self, letter: Letter) {
+        let home = match &letter {
+            Letter::Subscribe { key, .. }
+            | Letter::Resubscribe { key, .. }
+            | Letter::Unsubscribe { key, .. }
+            | Letter::Publish { key, .. } => self.settings.homes.of(key),
+            _ => self.settings.worker,
+        };
+        if home == self.settings.worker {
+            self.own.push_back(letter);
+        } else {
+            self.effects.push(Effect::Send { to: home, letter });
+        }
+    }
+
+    /// A letter has come from a worker.
+    pub fn letter(&mut self, letter: Letter, now: Moment) {
+        self.handle(letter, now);
+        self.run(now);
+    }
+
+    /// Handles what this mind has sent to itself.
+    fn run(&mut self, now: Moment) {
+        while let Some(letter) = self.own.pop_front() {
+            self.handle(letter, now);
+        }
+    }
+
+    fn handle(&mut self, letter: Letter, now: Moment) {
+        match letter {
+            Letter::Subscribe { key, subscriber, member, purpose } => {
+                self.at_home(&key, now, |channel, out| channel.subscribe(&key, subscriber, member, purpose, out));
+            }
+            Letter::Resubscribe { key, subscriber } => {
+                self.at_home(&key, now, |channel, out| channel.resubscribe(&key, subscriber, out));
+            }
+            Letter::Unsubscribe { key, subscriber, user, purpose, departure } => {
+                self.at_home(&key, now, |channel, out| {
+                    channel.unsubscribe(&key, subscriber, user.as_ref(), &purpose, departure, out);
+                })
+            }
+            Letter::Publish { key, publication, ask } => {
+                let remember = publication.remember.as_ref().map(|data| data.as_str().len());
+                self.at_home(&key, now, |channel, out| channel.publish(&key, publication, out));
+                if let Some(bytes) = remember {
+                    self.bound_remembered(key.clone(), bytes);
+                }
+                if let Some(id) = ask {
+                    let info = self.channels.get(&key).map(|channel| channel.info(now)).unwrap_or_default();
+                    self.answer(id, Answer::Channel(info));
+                }
+            }
+            Letter::Ask { ask, id } => {
+                let answer = self.look_up(&ask, now);
+                self.answer(id, answer);
+            }
+            Letter::Terminate { key } => self.at_home(&key, now, |channel, out| channel.terminate(&key, out)),
+            Letter::Granted { key, subscriber, user, purpose, frames, online } => {
+                self.granted(&key, subscriber, user, purpose, frames, online);
+            }
+            Letter::Restated { key, subscriber, frame } => {
+                let seat = self.fanout.seat(subscriber.connection, &key, Audience::Subscribers);
+                if seat.is_some_and(|seat| seat.joined && seat.token == subscriber.token) {
+                    self.fanout.direct(subscriber.connection, frame);
+                }
+            }
+            Letter::Refused { key, subscriber, reason } => {
+                let seat = self.fanout.seat(subscriber.connection, &key, Audience::Subscribers);
+                if seat.is_some_and(|seat| !seat.joined && seat.token == subscriber.token) {
+                    self.fanout.leave(subscriber.connection, &key, Audience::Subscribers);
+                    let refused = Unsubscribable { kind: "LimitReached", status: 403, message: reason.into() };
+                    self.refuse(subscriber.connection, key.name.as_str(), &refused);
+                }
+            }
+            Letter::Deliver { key, frame, except, to } => self.deliver(&key, frame, except, to),
+            Letter::Disconnect { key } => {
+                for connection in self.fanout.listeners(&key, Audience::Subscribers) {
+                    self.end(connection, CloseCode::Unauthorized, "the application has ended this user's connections");
+                }
+            }
+            Letter::Answer { id, answer } => self.effects.push(Effect::Answer { id, answer }),
+            Letter::Reload { apps } => self.reload(apps),
+        }
+    }
+
+    /// Works on a channel that lives here, and forgets it when nothing would be lost.
+    fn at_home(&mut self, key: &ChannelKey, now: Moment, work: impl FnOnce(&mut Channel, &mut Outbound<'_>)) {
+        let Some(app) = self.apps.get(key.app).cloned() else { return };
+        let mut effects = Vec::new();
+        let mut out = Outbound {
+            app: &app,
+            now,
+            presence_grace_secs: self.settings.presence_grace_secs,
+            effects: &mut effects,
+            edges: &mut self.edges,
+            look_at: None,
+        };
+        let channel = match self.channels.get_mut(key) {
+            Some(channel) => channel,
+            None => self.channels.entry(key.clone()).or_default(),
+        };
+        work(channel, &mut out);
+        if let Some(at) = out.look_at {
+            self.timers.at(at, key.clone());
+        }
+        if channel.is_idle() {
+            self.channels.remove(key);
+        }
+        for effect in effects {
+            match effect {
+                Effect::Send { to, letter } if to == self.settings.worker => self.own.push_back(letter),
+                other => self.effects.push(other),
+            }
+        }
+    }
+
+    /// Forgets the oldest remembered events past the bound: their channels answer `cache_miss`.
+    fn bound_remembered(&mut self, key: ChannelKey, bytes: usize) {
+        self.remembered.push_back((key, bytes));
+        self.remembered_bytes += bytes;
+        while self.remembered_bytes > self.settings.remembered_bytes_max {
+            let Some((oldest, bytes)) = self.remembered.pop_front() else { return };
+            self.remembered_bytes -= bytes;
+            // A later publication to the same channel has an entry of its own and keeps the memory.
+            if !self.remembered.iter().any(|(later, _)| *later == oldest)
+                && let Some(channel) = self.channels.get_mut(&oldest)
+            {
+                channel.forget();
+                if channel.is_idle() {
+                    self.channels.remove(&oldest);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, id: crate::letter::AskId, answer: Answer) {
+        if id.worker == self.settings.worker {
+            self.effects.push(Effect::Answer { id, answer });
+        } else {
+            self.effects.push(Effect::Send { to: id.worker, letter: Letter::Answer { id, answer } });
+        }
+    }
+
+    fn look_up(&self, ask: &Ask, now: Moment) -> Answer {
+        match ask {
+            Ask::Channel(key) => Answer::Channel(self.channels.get(key).map(|c| c.info(now)).unwrap_or_default()),
+            Ask::Members(key) => Answer::Members(self.channels.get(key).map(Channel::member_ids).unwrap_or_default()),
+            Ask::Channels { app, prefix } => {
+                let wanted = |key: &ChannelKey, channel: &Channel| {
+                    key.app == *app
+                        && channel.is_occupied()
+                        && key.name.kind().access != Access::User
+                        && key.name.as_str().starts_with(&**prefix)
+                };
+                let channels = self.channels.iter().filter(|(key, channel)| wanted(key, channel));
+                Answer::Channels(channels.map(|(key, channel)| (key.name.clone(), channel.info(now))).collect())
+            }
+        }
+    }
+
+    fn granted(
+        &mut self,
+        key: &ChannelKey,
+        subscriber: Subscriber,
+        user: Option<UserId>,
+        purpose: Purpose,
+        frames: Vec<Bytes>,
+        online: bool,
+    ) {
+        let id = subscriber.connection;
+        let audience = if purpose == Purpose::Watch { Audience::Watchers } else { Audience::Subscribers };
+        if !self.fanout.join(id, key, audience, subscriber.token, user.clone()) {
+            // The client has left meanwhile: undo what the home has just done.
+            let (key, departure) = (key.clone(), Departure::Left);
+            return self.send(Letter::Unsubscribe { key, subscriber, user, purpose, departure });
+        }
+        match purpose {
+            Purpose::Subscribe => {
+                for frame in frames {
+                    self.fanout.direct(id, frame);
+                }
+            }
+            Purpose::Signin => self.signed_in(id),
+            Purpose::Watch => self.watched(id, key, online),
+        }
+    }
+
+    fn deliver(&mut self, key: &ChannelKey, frame: Bytes, except: Option<SocketId>, to: Audience) {
+        if to == Audience::Watchers {
+            // Whoever is still collecting hears first what it has, so that this change comes after it.
+            for connection in self.fanout.listeners(key, to) {
+                if self.session(connection).and_then(|s| s.user.as_ref()).is_some_and(|user| user.unanswered > 0) {
+                    self.tell_watched(connection);
+                }
+            }
+        }
+        let except = except.and_then(|socket_id| self.find(socket_id));
+        self.fanout.deliver(key, to, frame, except);
+    }
+
+    /// The connection with this public id, if it is one of ours: the place in it says which it would be.
+    fn find(&self, socket_id: SocketId) -> Option<ConnectionId> {
+        let index = place_index(socket_id);
+        let session = self.sessions.get(index as usize)?.as_ref()?;
+        (session.socket_id == socket_id).then_some(ConnectionId { index, generation: session.generation })
+    }
+
+    fn reload(&mut self, apps: Arc<Apps>) {
+        self.apps = apps;
+        let ids: Vec<ConnectionId> = self.connections().collect();
+        for id in ids {
+            let Some(app) = self.session(id).map(|session| session.app) else { continue };
+            match self.apps.get(app) {
+                Some(app) if app.enabled => {}
+                Some(_) => self.end(id, CloseCode::AppDisabled, "the app is disabled"),
+                None => self.end(id, CloseCode::UnknownApp, "the app has been removed"),
+            }
+        }
+    }
+
+    /// When [`Hub::due`] must be called next.
+    pub fn next_due(&self) -> Option<Moment> {
+        self.timers.next()
+    }
+
+    /// Does what has become due at the channels that live here.
+    pub fn due(&mut self, now: Moment) {
+        while let Some(key) = self.timers.pop(now) {
+            if self.channels.contains_key(&key) {
+                self.at_home(&key, now, |channel, out| channel.look(&key, out));
+            }
+        }
+        self.run(now);
+    }
+
+    /// Looks after one connection's liveness; returns when to look again.
+    pub fn check(&mut self, id: ConnectionId, now: Moment) -> Option<Moment> {
+        let app = self.app_of(id)?;
+        let pong_timeout = self.settings.pong_timeout_secs;
+        let session = self.session(id)?;
+        let authorized_by = app
+            .authorized_connections_timeout_secs
+            .filter(|_| !session.authorized)
+            .map(|secs| session.established.after_secs(secs.into()));
+        if authorized_by.is_some_and(|by| by <= now) {
+            self.end(id, CloseCode::Unauthorized, "the connection was not authorized in time");
+            return None;
+        }
+        let silent_at = session.heard.after_secs(app.activity_timeout_secs.into());
+        let gone_at = silent_at.after_secs(pong_timeout);
+        let next = if session.pinged { gone_at } else { silent_at };
+        let next = if next > now {
+            next
+        } else if session.pinged {
+            self.end(id, CloseCode::PongTimeout, "no pong was received in time");
+            return None;
+        } else {
+            session.pinged = true;
+            // Version 4 knows no `pusher:ping`; the WebSocket's own is answered by every client.
+            let frame =
+                if session.protocol < 5 { websocket::encode(Opcode::Ping, b"") } else { ServerFrame::Ping.encode() };
+            self.fanout.direct(id, frame);
+            now.after_secs(pong_timeout)
+        };
+        Some(authorized_by.map_or(next, |by| by.min(next)))
+    }
+}
+
+/// Bits of [`SocketId::place`] that say which place among the worker's connections it is.
+pub const PLACE_INDEX_BITS: u32 = 26;
+
+fn place_index(socket_id: SocketId) -> u32 {
+    u32::try_from(socket_id.place & ((1 << PLACE_INDEX_BITS) - 1)).expect("26 bits fit")
+}

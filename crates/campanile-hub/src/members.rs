@@ -1,0 +1,174 @@
+//! Users in a presence channel, and how many connections each has.
+//!
+//! Owns who is a member. Never announces: its answers say what changed. The invariant: a user is one member however
+//! many connections it has, and one who vanished is a member until the grace ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use campanile_protocol::json::push_string;
+use campanile_protocol::{SocketId, UserId};
+
+use crate::letter::Member;
+use crate::timers::Moment;
+
+#[derive(Debug)]
+struct Entry {
+    member: Arc<Member>,
+    connections: u32,
+    /// The user vanished and is removed then, unless it returns.
+    held_until: Option<Moment>,
+}
+
+/// A presence channel's members.
+#[derive(Debug, Default)]
+pub(crate) struct Members {
+    entries: BTreeMap<UserId, Entry>,
+    /// The bytes of all ids and infos, which bound the snapshot.
+    bytes: usize,
+    snapshot: Option<Arc<str>>,
+    /// `member_removed` notices that wait, and which connection was the last.
+    removals: BTreeMap<UserId, (Moment, SocketId)>,
+}
+
+/// What a join changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// The user was a member already.
+    Again,
+    /// The user is new, and so is the notice, unless one of its removal was still waiting.
+    Added {
+        /// Whether webhooks should hear of it.
+        notify: bool,
+    },
+}
+
+/// Why a user cannot join.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    Members,
+    Bytes,
+}
+
+impl Members {
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.entries.is_empty() && self.removals.is_empty()
+    }
+
+    pub(crate) fn ids(&self) -> Vec<UserId> {
+        self.entries.keys().cloned().collect()
+    }
+
+    pub(crate) fn join(&mut self, member: Arc<Member>, members_max: usize, bytes_max: usize) -> Result<Joined, Full> {
+        if let Some(entry) = self.entries.get_mut(&member.id) {
+            entry.connections += 1;
+            entry.held_until = None;
+            self.removals.remove(&member.id);
+            return Ok(Joined::Again);
+        }
+        if self.entries.len() >= members_max {
+            return Err(Full::Members);
+        }
+        let bytes = entry_bytes(&member);
+        if self.bytes + bytes > bytes_max {
+            return Err(Full::Bytes);
+        }
+        self.bytes += bytes;
+        self.snapshot = None;
+        let notify = self.removals.remove(&member.id).is_none();
+        self.entries.insert(member.id.clone(), Entry { member, connections: 1, held_until: None });
+        Ok(Joined::Added { notify })
+    }
+
+    /// One of the user's connections has gone. True: the member is removed now.
+    pub(crate) fn leave(
+        &mut self,
+        user: &UserId,
+        socket: SocketId,
+        held_until: Option<Moment>,
+        notice: Moment,
+    ) -> bool {
+        let Some(entry) = self.entries.get_mut(user) else { return false };
+        entry.connections = entry.connections.saturating_sub(1);
+        if entry.connections > 0 {
+            return false;
+        }
+        self.removals.insert(user.clone(), (notice, socket));
+        if held_until.is_some() {
+            entry.held_until = held_until;
+            return false;
+        }
+        self.remove(user);
+        true
+    }
+
+    fn remove(&mut self, user: &UserId) {
+        if let Some(entry) = self.entries.remove(user) {
+            self.bytes -= entry_bytes(&entry.member);
+            self.snapshot = None;
+        }
+    }
+
+    /// Members whose grace has ended; they are removed.
+    pub(crate) fn expire(&mut self, now: Moment) -> Vec<UserId> {
+        let ended = |entry: &Entry| entry.held_until.is_some_and(|until| until <= now);
+        let expired: Vec<UserId> =
+            self.entries.iter().filter(|(_, entry)| ended(entry)).map(|(user, _)| user.clone()).collect();
+        for user in &expired {
+            self.remove(user);
+        }
+        expired
+    }
+
+    /// Removals whose notice is due.
+    pub(crate) fn take_removals(&mut self, now: Moment) -> Vec<(UserId, SocketId)> {
+        let entries = &self.entries;
+        let due = |user: &UserId, at: Moment| at <= now && !entries.contains_key(user);
+        let due: Vec<(UserId, SocketId)> = self
+            .removals
+            .iter()
+            .filter(|(user, (at, _))| due(user, *at))
+            .map(|(user, (_, socket))| (user.clone(), *socket))
+            .collect();
+        for (user, _) in &due {
+            self.removals.remove(user);
+        }
+        due
+    }
+
+    /// The JSON that `subscription_succeeded` carries.
+    pub(crate) fn snapshot(&mut self) -> Arc<str> {
+        let entries = &self.entries;
+        Arc::clone(self.snapshot.get_or_insert_with(|| encode(entries)))
+    }
+}
+
+fn entry_bytes(member: &Member) -> usize {
+    // Twice the id, in `ids` and in `hash`, with quotes, colon and commas.
+    2 * member.id.as_str().len() + member.info.len() + 8
+}
+
+fn encode(entries: &BTreeMap<UserId, Entry>) -> Arc<str> {
+    let mut out = format!(r#"{{"presence":{{"count":{},"ids":["#, entries.len()).into_bytes();
+    for (at, user) in entries.keys().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        push_string(&mut out, user.as_str());
+    }
+    out.extend_from_slice(br#"],"hash":{"#);
+    for (at, (user, entry)) in entries.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        push_string(&mut out, user.as_str());
+        out.push(b':');
+        out.extend_from_slice(entry.member.info.as_bytes());
+    }
+    out.extend_from_slice(b"}}}");
+    String::from_utf8(out).expect("ids and infos are text").into()
+}

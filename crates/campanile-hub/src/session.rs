@@ -1,0 +1,246 @@
+//! One client's conversation.
+//!
+//! Owns what a connection has proved and how fast it may talk. Never knows other connections. The invariant: a
+//! subscription or a sign-in passes only with a signature of an active key of the connection's own app.
+
+use std::sync::Arc;
+
+use campanile_protocol::frame::Subscribe;
+use campanile_protocol::signature::{AuthToken, channel_string, user_string};
+use campanile_protocol::{Access, ChannelName, SocketId, UserId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::app::{App, AppIndex};
+use crate::letter::Member;
+use crate::timers::Moment;
+
+/// So many malformed messages within [`GARBAGE_WINDOW_SECS`] close a connection.
+pub const GARBAGE_MAX: u8 = 20;
+/// See [`GARBAGE_MAX`].
+pub const GARBAGE_WINDOW_SECS: u64 = 10;
+
+/// A refusal of a subscription: it becomes `pusher:subscription_error` and `pusher:error`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unsubscribable {
+    pub(crate) kind: &'static str,
+    pub(crate) status: u16,
+    pub(crate) message: String,
+}
+
+impl Unsubscribable {
+    fn auth(message: String) -> Self {
+        Self { kind: "AuthError", status: 401, message }
+    }
+
+    pub(crate) fn limit(message: String) -> Self {
+        Self { kind: "LimitReached", status: 413, message }
+    }
+}
+
+/// A user whose sign-in was accepted.
+#[derive(Debug)]
+pub(crate) struct SignedIn {
+    pub(crate) id: UserId,
+    pub(crate) info: Box<str>,
+    pub(crate) user_data: Box<str>,
+    pub(crate) watchlist: Vec<UserId>,
+    /// The client asked for its own channel before its home had answered.
+    pub(crate) wants_channel: bool,
+    /// Watched users that are still being asked about, and what is known of the others.
+    pub(crate) unanswered: usize,
+    pub(crate) online: Vec<UserId>,
+    pub(crate) offline: Vec<UserId>,
+}
+
+/// Our state for one connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) app: AppIndex,
+    pub(crate) socket_id: SocketId,
+    pub(crate) generation: u32,
+    pub(crate) protocol: u8,
+    pub(crate) closing: bool,
+    pub(crate) pinged: bool,
+    pub(crate) authorized: bool,
+    pub(crate) established: Moment,
+    pub(crate) heard: Moment,
+    pub(crate) user: Option<Box<SignedIn>>,
+    garbage: u8,
+    garbage_since: Moment,
+    /// Theoretical arrival of the next client event, in microseconds (GCRA).
+    next_event_micros: u64,
+    rejected_at: Option<Moment>,
+}
+
+impl Session {
+    pub(crate) fn new(app: AppIndex, socket_id: SocketId, generation: u32, protocol: u8, now: Moment) -> Self {
+        Self {
+            app,
+            socket_id,
+            generation,
+            protocol,
+            closing: false,
+            pinged: false,
+            authorized: false,
+            established: now,
+            heard: now,
+            user: None,
+            garbage: 0,
+            garbage_since: now,
+            next_event_micros: 0,
+            rejected_at: None,
+        }
+    }
+
+    /// Counts a malformed message. True: that was one too many.
+    pub(crate) fn count_garbage(&mut self, now: Moment) -> bool {
+        if now.millis_since(self.garbage_since) >= GARBAGE_WINDOW_SECS * 1000 {
+            (self.garbage, self.garbage_since) = (0, now);
+        }
+        self.garbage = self.garbage.saturating_add(1);
+        self.garbage >= GARBAGE_MAX
+    }
+
+    /// Counts a client event against the rate. False: too fast.
+    pub(crate) fn admit_event(&mut self, per_sec: u32, now: Moment) -> bool {
+        let now = now.0.saturating_mul(1000);
+        let cost = 1_000_000 / u64::from(per_sec.max(1));
+        let after = self.next_event_micros.max(now) + cost;
+        let admitted = after <= now + cost * u64::from(per_sec.max(1));
+        if admitted {
+            self.next_event_micros = after;
+        }
+        admitted
+    }
+
+    /// At most one rejection a second is told.
+    pub(crate) fn may_tell_rejection(&mut self, now: Moment) -> bool {
+        let may = self.rejected_at.is_none_or(|at| now.millis_since(at) >= 1000);
+        if may {
+            self.rejected_at = Some(now);
+        }
+        may
+    }
+
+    /// Verifies a subscription, and finds the member on presence channels.
+    pub(crate) fn authorize(
+        &self,
+        app: &App,
+        channel: &ChannelName,
+        subscribe: &Subscribe,
+    ) -> Result<Option<Arc<Member>>, Unsubscribable> {
+        if channel.kind().access == Access::User {
+            let own = self.user.as_ref().is_some_and(|user| Some(user.id.as_str()) == channel.user());
+            let message = || format!("{channel} is only for connections that are signed in as that user");
+            return if own { Ok(None) } else { Err(Unsubscribable::auth(message())) };
+        }
+        if !channel.kind().is_signed() {
+            return Ok(None);
+        }
+        let channel_data = subscribe.channel_data.as_deref();
+        if subscribe.auth.is_empty() {
+            return Err(Unsubscribable::auth(format!("auth info required to subscribe to {channel}")));
+        }
+        let string = channel_string(self.socket_id, channel.as_str(), channel_data);
+        verify(app, &subscribe.auth, &string).map_err(Unsubscribable::auth)?;
+        if !channel.kind().is_presence() {
+            return Ok(None);
+        }
+        match (channel_data, &self.user) {
+            (Some(data), _) => member(app, data).map(Some),
+            (None, Some(user)) => Ok(Some(Arc::new(Member { id: user.id.clone(), info: user.info.clone() }))),
+            (None, None) => Err(Unsubscribable::auth(format!(
+                "{channel} needs channel_data with a user_id, or a connection that is signed in"
+            ))),
+        }
+    }
+}
+
+fn verify(app: &App, auth: &str, string: &str) -> Result<(), String> {
+    let Some(token) = AuthToken::parse(auth) else {
+        return Err("auth must be the app key, a colon and the signature".to_owned());
+    };
+    let Some(secret) = app.secret(token.key) else {
+        return Err(format!("auth is signed with the key {:?}, which is not an active key of this app", token.key));
+    };
+    if secret.verify(string.as_bytes(), token.signature) {
+        Ok(())
+    } else {
+        Err(format!("invalid signature: expected HMAC SHA256 hex digest of {string:?}, but got {:?}", token.signature))
+    }
+}
+
+#[derive(Deserialize)]
+struct ChannelData<'a> {
+    #[serde(borrow)]
+    user_id: &'a RawValue,
+    #[serde(borrow, default)]
+    user_info: Option<&'a RawValue>,
+}
+
+fn member(app: &App, data: &str) -> Result<Arc<Member>, Unsubscribable> {
+    let limits = &app.limits;
+    if data.len() > limits.presence_member_bytes_max {
+        return Err(Unsubscribable::limit(format!(
+            "channel_data is {} bytes long, at most {} are allowed",
+            data.len(),
+            limits.presence_member_bytes_max
+        )));
+    }
+    let invalid = |message: String| Unsubscribable { kind: "AuthError", status: 400, message };
+    let parsed: ChannelData<'_> = serde_json::from_str(data)
+        .map_err(|error| invalid(format!("channel_data must be a JSON object with a user_id: {error}")))?;
+    let text = parsed.user_id.get();
+    let id = match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str::<String>(text).unwrap_or_default(),
+        Some(b'0'..=b'9' | b'-') => text.to_owned(),
+        _ => return Err(invalid("user_id must be a string or a number".to_owned())),
+    };
+    let id = UserId::parse(&id, limits.user_id_length_max).map_err(|error| invalid(error.to_string()))?;
+    Ok(Arc::new(Member { id, info: parsed.user_info.map_or("{}", RawValue::get).into() }))
+}
+
+#[derive(Deserialize)]
+struct UserData<'a> {
+    id: String,
+    #[serde(borrow, default)]
+    user_info: Option<&'a RawValue>,
+    #[serde(default)]
+    watchlist: Option<Vec<String>>,
+}
+
+/// A sign-in that has passed, and whether its watchlist was cut.
+pub(crate) struct Passed {
+    pub(crate) user: SignedIn,
+    pub(crate) cut: bool,
+}
+
+/// Verifies a sign-in.
+pub(crate) fn authenticate(app: &App, socket_id: SocketId, auth: &str, user_data: &str) -> Result<Passed, String> {
+    verify(app, auth, &user_string(socket_id, user_data))?;
+    let parsed: UserData<'_> = serde_json::from_str(user_data)
+        .map_err(|error| format!("user_data must be a JSON object with a string id: {error}"))?;
+    let id_max = app.limits.user_id_length_max;
+    let id = UserId::parse_signed_in(&parsed.id, id_max).map_err(|error| error.to_string())?;
+    let listed = if app.features.watchlists { parsed.watchlist.unwrap_or_default() } else { Vec::new() };
+    let cut = listed.len() > app.limits.watchlist_max;
+    let mut watchlist: Vec<UserId> = listed
+        .iter()
+        .take(app.limits.watchlist_max)
+        .filter_map(|watched| UserId::parse_signed_in(watched, id_max).ok())
+        .collect();
+    watchlist.sort();
+    watchlist.dedup();
+    let user = SignedIn {
+        id,
+        info: parsed.user_info.map_or("{}", RawValue::get).into(),
+        user_data: user_data.into(),
+        watchlist,
+        wants_channel: false,
+        unanswered: 0,
+        online: Vec::new(),
+        offline: Vec::new(),
+    };
+    Ok(Passed { user, cut })
+}
