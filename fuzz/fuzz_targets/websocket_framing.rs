@@ -50,17 +50,11 @@ fn receive<'a>(reads: impl IntoIterator<Item = &'a [u8]>, rules: Rules) -> Vec<S
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&[role, message_max, ref cuts @ ..], stream)) =
-        input.split_first_chunk::<{ 2 + CUTS }>()
-    else {
+    let Some((&[role, message_max, ref cuts @ ..], stream)) = input.split_first_chunk::<{ 2 + CUTS }>() else {
         return;
     };
     let rules = Rules {
-        role: if role % 2 == 0 {
-            Role::Server
-        } else {
-            Role::Client
-        },
+        role: if role % 2 == 0 { Role::Server } else { Role::Client },
         message_max: usize::from(message_max) * 8,
     };
     let at_once = receive([stream], rules);
