@@ -46,7 +46,14 @@ fn test(root: &Path) -> Result<(), String> {
 }
 
 fn doc(root: &Path) -> Result<(), String> {
-    run(cargo(root).env("RUSTDOCFLAGS", "-Dwarnings").args(["doc", "--locked", "--workspace", "--no-deps"]))
+    // Who reads it works on the code: private modules are shown, so links to them lead somewhere.
+    run(cargo(root).env("RUSTDOCFLAGS", "-Dwarnings -Arustdoc::private-intra-doc-links").args([
+        "doc",
+        "--locked",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ]))
 }
 
 const NODE_MAJOR_MIN: u32 = 20;
