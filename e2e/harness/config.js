@@ -1,0 +1,82 @@
+/**
+ * The server's configuration file, for these tests.
+ *
+ * The only place that knows the names of the server's settings.
+ */
+
+export const APP = {
+  id: 'e2e',
+  key: 'e2e-key',
+  secret: 'e2e-secret',
+  nextKey: 'e2e-key-2',
+  nextSecret: 'e2e-secret-2',
+};
+export const DISABLED_APP = { id: 'closed', key: 'closed-key', secret: 'closed-secret' };
+export const SMALL_APP = { id: 'small', key: 'small-key', secret: 'small-secret', connectionsMax: 2 };
+export const FENCED_APP = { id: 'fenced', key: 'fenced-key', secret: 'fenced-secret' };
+
+export const ACTIVITY_TIMEOUT_SECS = 20;
+
+const WEBHOOK_EVENTS = [
+  'channel_occupied',
+  'channel_vacated',
+  'member_added',
+  'member_removed',
+  'client_event',
+  'cache_miss',
+  'subscription_count',
+];
+
+/** The TOML for one server; `allowedOrigins` fences FENCED_APP only. */
+export function configuration({ stateDir, port, webhookUrl, webhookPrefix = '', allowedOrigins = [] }) {
+  const apps = [
+    {
+      id: APP.id,
+      name: 'End to end',
+      keys: [
+        { key: APP.key, secret: APP.secret },
+        { key: APP.nextKey, secret: APP.nextSecret },
+      ],
+      client_events: true,
+      user_authentication: true,
+      watchlists: true,
+      subscription_counts: true,
+      activity_timeout_secs: ACTIVITY_TIMEOUT_SECS,
+      allowed_origins: [],
+      webhooks: [
+        {
+          url: webhookUrl,
+          events: WEBHOOK_EVENTS,
+          channel_prefix: webhookPrefix,
+          headers: { 'X-Custom': 'yes' },
+          batch: true,
+        },
+      ],
+    },
+    { ...named(DISABLED_APP), enabled: false },
+    { ...named(SMALL_APP), connections_max: SMALL_APP.connectionsMax },
+    { ...named(FENCED_APP), allowed_origins: allowedOrigins },
+  ];
+  return [
+    table('', { state_dir: stateDir }),
+    table('[listen]', { host: '127.0.0.1', port }),
+    ...apps.map((app) => table('[[apps]]', app)),
+  ].join('\n');
+}
+
+function named({ id, key, secret }) {
+  return { id, name: id, keys: [{ key, secret }] };
+}
+
+function table(header, settings) {
+  const lines = Object.entries(settings).map(([name, value]) => `${name} = ${inline(value)}`);
+  return [header, ...lines, ''].join('\n');
+}
+
+// JSON strings, numbers and booleans are also TOML; arrays and tables differ in their separators only.
+function inline(value) {
+  if (Array.isArray(value)) return `[${value.map(inline).join(', ')}]`;
+  if (typeof value !== 'object') return JSON.stringify(value);
+  const pairs = Object.entries(value).map(([name, inner]) => `${JSON.stringify(name)} = ${inline(inner)}`);
+  return `{ ${pairs.join(', ')} }`;
+}
