@@ -29,8 +29,12 @@ export const MASTER_KEY = Buffer.from('the-bell-tower-beside-the-house!').toStri
 export class Application {
   #http;
   #signer;
+  /** While true, the webhook route answers 503, as an application in maintenance does. */
+  inMaintenance = false;
   /** One entry for each event in each webhook request: `{ name, event, request }`. */
   webhooks = new Recorder('the webhook receiver');
+  /** The body of each webhook request that was answered 503. */
+  refusedWebhooks = new Recorder('the webhook receiver in maintenance');
   /** One entry for each request to the two authorization routes: `{ path, form }`. */
   authorizations = new Recorder('the authorization routes');
 
@@ -101,6 +105,10 @@ export class Application {
   }
 
   #receive(request, rawBody) {
+    if (this.inMaintenance) {
+      this.refusedWebhooks.add(rawBody);
+      return { status: 503 };
+    }
     const webhook = this.#signer.webhook({ headers: request.headers, rawBody });
     const valid = webhook.isValid();
     const received = { headers: request.headers, rawBody, valid };

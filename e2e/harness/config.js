@@ -5,7 +5,7 @@
  */
 
 export const APP = {
-  id: 'e2e',
+  id: '4242', // digits, because the PyPI SDK takes no other id
   key: 'e2e-key',
   secret: 'e2e-secret',
   nextKey: 'e2e-key-2',

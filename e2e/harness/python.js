@@ -16,6 +16,7 @@ const SCRIPT = fileURLToPath(new URL('../python/sdk.py', import.meta.url));
 
 export class PythonSdk {
   #child;
+  #exit;
   #answers = new Recorder('the Python SDK');
 
   constructor(stage) {
@@ -29,6 +30,7 @@ export class PythonSdk {
       encryption_master_key_base64: MASTER_KEY,
     };
     this.#child = spawn(PYTHON, [SCRIPT, JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#exit = once(this.#child, 'exit');
     createInterface({ input: this.#child.stdout }).on('line', (line) => this.#answers.add(JSON.parse(line)));
   }
 
@@ -42,9 +44,8 @@ export class PythonSdk {
   }
 
   async close() {
-    const exit = once(this.#child, 'exit');
     this.#child.stdin.end();
-    await exit;
+    await this.#exit;
   }
 
   async #request(request) {

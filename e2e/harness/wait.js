@@ -6,6 +6,7 @@
  */
 
 export const PATIENCE_MS = 8_000;
+const REPORT_CHARS_MAX = 2_000;
 
 /** `promise`, or a rejection that says what was missing after `ms`. */
 export function within(promise, what, ms = PATIENCE_MS) {
@@ -40,6 +41,12 @@ export class Recorder {
     return [...this.#entries];
   }
 
+  // Its last words, for the report of a wait that failed.
+  #summary() {
+    const text = JSON.stringify(this.#entries);
+    return text.length <= REPORT_CHARS_MAX ? text : `… ${text.slice(-REPORT_CHARS_MAX)}`;
+  }
+
   /** The first matching entry that nobody has awaited yet, now or when it comes. */
   next(match, what = 'an entry', ms = PATIENCE_MS) {
     const index = this.#entries.findIndex((entry, i) => !this.#taken.has(i) && match(entry));
@@ -52,7 +59,7 @@ export class Recorder {
       waiter = { match, resolve };
       this.#waiting.push(waiter);
     });
-    const report = () => `${what} from ${this.#name}; it said ${JSON.stringify(this.#entries)}`;
+    const report = () => `${what} from ${this.#name}; it said ${this.#summary()}`;
     return within(found, report, ms).finally(() => {
       this.#waiting = this.#waiting.filter((other) => other !== waiter);
     });

@@ -4,9 +4,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { openBrowser, openTab } from '../harness/browser.js';
-import { FENCED_APP } from '../harness/config.js';
+import { APP, FENCED_APP } from '../harness/config.js';
 import { broadcast } from '../harness/laravel.js';
-import { APP } from '../harness/config.js';
 import { Stage, unique } from '../harness/stage.js';
 
 const ann = { id: 7, info: { name: 'Ann' } };
@@ -14,18 +13,23 @@ const bo = { id: '8', info: { name: 'Bo' } };
 const COME_BACK_MS = 15_000;
 
 // What each test asks Echo to do, run in the page.
-const listen = ({ kind, name, event }) =>
+const listen = ({ kind, name, event }) => {
   window.echo[kind](name)
     .subscribed(() => window.note(`subscribed ${name}`))
     .error((error) => window.note(`refused ${name}`, error))
     .listen(event, (data) => window.note(`heard ${name}`, data));
-const join = (name) =>
+};
+const join = (name) => {
   window.echo
     .join(name)
     .here((members) => window.note('here', members))
     .joining((member) => window.note('joining', member))
     .leaving((member) => window.note('leaving', member))
     .listenForWhisper('typing', (data) => window.note('whisper', data));
+};
+const whisper = ({ name, data }) => {
+  window.echo.join(name).whisper('typing', data);
+};
 
 describe('browser', () => {
   let stage;
@@ -40,12 +44,7 @@ describe('browser', () => {
   });
 
   const listening = async (tab, kind, name, event) => {
-    await tab.run(({ listen: script, ...what }) => new Function(`return (${script})`)()(what), {
-      listen: listen.toString(),
-      kind,
-      name,
-      event,
-    });
+    await tab.run(listen, { kind, name, event });
     await tab.noted(`subscribed ${name}`);
   };
 
@@ -63,6 +62,16 @@ describe('browser', () => {
     await listening(tab, 'encryptedPrivate', `${name}.8`, 'OrderShipped');
     await stage.sdk.trigger(`private-encrypted-${name}.8`, 'App\\Events\\OrderShipped', { id: 3 });
     assert.deepEqual(await tab.noted(`heard ${name}.8`), { id: 3 });
+  });
+
+  test("echo's reverb broadcaster connects as it does to its own server", async (t) => {
+    const tab = await openTab(t, browser, stage, { user: ann, broadcaster: 'reverb' });
+    const name = unique('orders');
+    await listening(tab, 'private', name, 'OrderShipped');
+
+    await stage.sdk.trigger(`private-${name}`, 'App\\Events\\OrderShipped', { id: 1 });
+
+    assert.deepEqual(await tab.noted(`heard ${name}`), { id: 1 });
   });
 
   test('echo hears a notification broadcast by laravel', async (t) => {
@@ -104,8 +113,8 @@ describe('browser', () => {
     await third.run(join, room);
     assert.deepEqual(await third.noted('here'), [{ name: 'Ann' }, { name: 'Bo' }]);
 
-    await second.page.close({ runBeforeUnload: false });
-    await third.run((name) => window.echo.join(name).whisper('typing', { by: 'Bo' }), room);
+    await second.page.close();
+    await third.run(whisper, { name: room, data: { by: 'Bo' } });
     assert.deepEqual(await first.noted('whisper'), { by: 'Bo' });
     assert.deepEqual(await first.all('leaving'), []);
 
@@ -122,7 +131,7 @@ describe('browser', () => {
       await tab.noted('here');
     }
 
-    for (const tab of tabs) await tab.run((name) => window.echo.join(name).whisper('typing', 1), room);
+    for (const tab of tabs) await tab.run(whisper, { name: room, data: 1 });
     for (const tab of tabs) await tab.noted('whisper');
 
     for (const tab of tabs) assert.deepEqual(await tab.all('whisper'), [1]);

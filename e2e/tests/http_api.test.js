@@ -164,6 +164,23 @@ describe('http api', () => {
     assert.deepEqual(eventsOf(own), []);
   });
 
+  test("laravel's other requests are answered", async (t) => {
+    const room = unique('presence-laravel');
+    const subscription = await subscribed(await connected(t, stage, { user: ann }), room);
+    const ask = async (method, route, rest) => {
+      const response = await signedRequest(stage, APP, method, route, rest);
+      assert.equal(response.status, 200, `${method} ${route}`);
+      return response.json();
+    };
+
+    assert.deepEqual(await ask('GET', `/channels/${room}`, { params: { info: 'user_count' } }), { occupied: true, user_count: 1 });
+    assert.deepEqual(await ask('GET', `/channels/${room}/users`), { users: [{ id: '7' }] });
+    const batch = JSON.stringify({ batch: [{ channel: room, name: 'App\\Events\\Batched', data: '{"n":1}' }] });
+    assert.deepEqual(await ask('POST', '/batch_events', { body: batch }), {});
+    assert.deepEqual(await heard(subscription, 'App\\Events\\Batched'), { n: 1 });
+    assert.deepEqual(await ask('POST', `/users/${unique('nobody')}/terminate_connections`, { body: '{}' }), {});
+  });
+
   test('a request is refused unless its key, time, body and signature are right', async () => {
     const channels = [unique('signed')];
     const body = JSON.stringify({ name: 'signed', data: '{}', channels });

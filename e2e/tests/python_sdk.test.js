@@ -69,19 +69,28 @@ describe('python sdk', () => {
   });
 
   test('authenticate signs private and presence channels, authenticate_user a signin', async (t) => {
-    const pusher = await connected(t, stage);
-    const socketId = pusher.connection.socket_id;
-    const [secret, room] = [unique('private-secret'), unique('presence-room')];
+    const member = { user_id: 7, user_info: { name: 'Ann' } };
+    const asking = (request, answer) => request.then((signed) => answer(null, signed), answer);
+    const pusher = await signedIn(t, stage, {
+      channelAuthorization: {
+        customHandler: ({ socketId, channelName }, answer) => {
+          const data = channelName.startsWith('presence-') ? [member] : [];
+          asking(python.call('authenticate', channelName, socketId, ...data), answer);
+        },
+      },
+      userAuthentication: {
+        customHandler: ({ socketId }, answer) => {
+          asking(python.call('authenticate_user', socketId, { id: 'ann', user_info: { name: 'Ann' } }), answer);
+        },
+      },
+    });
 
-    for (const [channel, ...member] of [[secret], [room, { user_id: 7, user_info: { name: 'Ann' } }]]) {
-      const signed = await python.call('authenticate', channel, socketId, ...member);
-      pusher.send_event('pusher:subscribe', { channel, ...signed });
-      const answer = await pusher.frames.next((frame) => frame.channel === channel, `an answer for ${channel}`);
-      assert.equal(answer.event, 'pusher_internal:subscription_succeeded');
-    }
-    const signed = await python.call('authenticate_user', socketId, { id: unique('ann') });
-    pusher.send_event('pusher:signin', signed);
-    await pusher.frames.next(named('pusher:signin_success'), 'the signin');
+    await subscribed(pusher, unique('private-secret'));
+    await subscribed(pusher, unique('private-encrypted-secret'));
+    const { channel } = await subscribed(pusher, unique('presence-room'));
+
+    assert.deepEqual(pusher.user.user_data, { id: 'ann', user_info: { name: 'Ann' } });
+    assert.deepEqual(channel.members.members, { 7: { name: 'Ann' } });
   });
 
   test('validate_webhook accepts what the server sends and nothing altered', async (t) => {

@@ -1,7 +1,7 @@
 // Webhooks: each request verified by the npm server SDK before it counts.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
 
 import { connected, heard, leave, settle, subscribed } from '../harness/client.js';
 import { APP } from '../harness/config.js';
@@ -9,6 +9,7 @@ import { Stage, unique } from '../harness/stage.js';
 
 const ann = { id: '7', info: { name: 'Ann' } };
 const bo = { id: '8', info: { name: 'Bo' } };
+const RETRY_MS = 20_000;
 
 describe('webhooks', { concurrency: true }, () => {
   let stage;
@@ -126,6 +127,43 @@ describe('webhooks', { concurrency: true }, () => {
     const age = Date.now() - JSON.parse(request.rawBody).time_ms;
     assert.ok(age >= 0 && age < 10_000, `${age} ms old`);
     assert.ok(stage.application.webhooks.all.every((entry) => entry.request.valid), 'an unsigned webhook arrived');
+  });
+});
+
+describe('webhooks to an application in maintenance', () => {
+  let stage;
+  beforeEach(async () => {
+    stage = await Stage.open();
+    stage.application.inMaintenance = true;
+  });
+  afterEach(() => stage?.close());
+
+  const told = (name) => stage.application.webhooks.next(({ event }) => event.channel === name, name, RETRY_MS);
+
+  test('are sent again until it takes them', async (t) => {
+    const name = unique('private-late');
+    const refused = stage.application.refusedWebhooks.next(() => true, 'a refused webhook');
+    await subscribed(await connected(t, stage, { user: ann }), name);
+    await refused;
+
+    stage.application.inMaintenance = false;
+
+    assert.equal((await told(name)).name, 'channel_occupied');
+  });
+
+  test('outlive a restart of the server', async (t) => {
+    const name = unique('private-kept');
+    const refused = stage.application.refusedWebhooks.next(() => true, 'a refused webhook');
+    const pusher = await connected(t, stage, { user: ann });
+    await subscribed(pusher, name);
+    await refused;
+    pusher.disconnect();
+
+    await stage.server.stop();
+    stage.application.inMaintenance = false;
+    await stage.server.startAgain();
+
+    assert.equal((await told(name)).name, 'channel_occupied');
   });
 });
 
