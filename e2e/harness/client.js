@@ -17,6 +17,7 @@ export function client(t, stage, { user, key = APP.key, ...options } = {}) {
     cluster: 'unused',
     wsHost: server.host,
     wsPort: server.port,
+    wsPath: server.pathPrefix,
     forceTLS: false,
     enabledTransports: ['ws'],
     channelAuthorization: { transport: 'ajax', endpoint: `${application.origin}/broadcasting/auth`, headers },
@@ -106,7 +107,7 @@ export async function leave(pusher) {
 
 /** A bare WebSocket: for what must be compared as it is on the wire. */
 export async function rawSocket(t, stage, { key = APP.key, query = 'protocol=7&client=js&version=8.6.0&flash=false' } = {}) {
-  const socket = new WebSocket(`ws://${stage.server.host}:${stage.server.port}/app/${key}?${query}`);
+  const socket = new WebSocket(`ws://${stage.server.host}:${stage.server.port}${stage.server.pathPrefix}/app/${key}?${query}`);
   t.after(() => socket.terminate());
   const frames = new Recorder('the socket');
   const closed = new Recorder('the end of the socket');

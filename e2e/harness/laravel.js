@@ -13,7 +13,7 @@ export function broadcast(stage, app, { name, data, channels, socketId }) {
 
 /** A signed request below `/apps/ID`; `changes` replaces query parameters after the signature was made. */
 export function signedRequest(stage, { id, key, secret }, method, route, { body, params = {}, changes = {} } = {}) {
-  const path = `/apps/${id}${route}`;
+  const path = `${stage.server.pathPrefix}/apps/${id}${route}`;
   const query = {
     ...params,
     auth_key: key,

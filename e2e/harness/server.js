@@ -25,6 +25,7 @@ const POLL_MS = 25;
 export class Server {
   #child;
   #directory;
+  #settings;
   #log = '';
 
   constructor(directory, port) {
@@ -37,10 +38,15 @@ export class Server {
   static async start(settings) {
     const directory = await mkdtemp(join(tmpdir(), 'campanile-e2e-'));
     const server = new Server(directory, await freePort());
-    const stateDir = join(directory, 'state');
-    await writeFile(server.#configFile, configuration({ stateDir, port: server.port, ...settings }));
+    server.#settings = settings;
+    await server.#configure();
     await server.startAgain();
     return server;
+  }
+
+  /** What stands in front of `/app` and `/apps`. */
+  get pathPrefix() {
+    return this.#settings.pathPrefix ?? '';
   }
 
   get origin() {
@@ -52,8 +58,20 @@ export class Server {
     return this.#log;
   }
 
+  async #configure() {
+    const stateDir = join(this.#directory, 'state');
+    await writeFile(this.#configFile, configuration({ stateDir, port: this.port, ...this.#settings }));
+  }
+
   get #configFile() {
     return join(this.#directory, 'campanile.toml');
+  }
+
+  /** Changes the apps in the file and asks the running server to read it again. */
+  async reload(changes) {
+    this.#settings = { ...this.#settings, ...changes };
+    await this.#configure();
+    this.#child.kill('SIGHUP');
   }
 
   /** Starts the binary with the same file, on the same port. */
@@ -101,7 +119,7 @@ export class Server {
     try {
       await this.stop();
       assert.doesNotMatch(this.#log, /panicked at/, 'the server panicked');
-      assert.doesNotMatch(this.#log, /\b(e2e|closed|small|fenced)-secret/, 'the log holds a secret');
+      assert.doesNotMatch(this.#log, /\b(e2e|closed|small|fenced|brief)-secret/, 'the log holds a secret');
     } finally {
       await rm(this.#directory, { recursive: true, force: true });
     }

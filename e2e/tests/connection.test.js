@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { client, connected, leave, named, rawSocket, reaches } from '../harness/client.js';
-import { ACTIVITY_TIMEOUT_SECS, APP, DISABLED_APP, SMALL_APP } from '../harness/config.js';
-import { Stage } from '../harness/stage.js';
+import { client, connected, heard, leave, named, rawSocket, reaches, subscribed } from '../harness/client.js';
+import { ACTIVITY_TIMEOUT_SECS, APP, BRIEF_APP, DISABLED_APP, SMALL_APP } from '../harness/config.js';
+import { broadcast } from '../harness/laravel.js';
+import { Stage, unique } from '../harness/stage.js';
 
 describe('connection', () => {
   let stage;
@@ -80,6 +81,27 @@ describe('connection', () => {
       assert.deepEqual(Object.keys(welcome).sort(), ['data', 'event']);
     });
   }
+
+  test('a silent client is pinged and closed with 4201, one that answers stays', async (t) => {
+    const { key } = BRIEF_APP;
+    const [silent, polite] = [await rawSocket(t, stage, { key }), await rawSocket(t, stage, { key })];
+    const pusher = await connected(t, stage, { key });
+    await silent.next('pusher:connection_established');
+
+    for (let n = 0; n < 3; n += 1) {
+      await polite.next('pusher:ping');
+      polite.send({ event: 'pusher:pong', data: {} });
+    }
+
+    assert.equal((await silent.end()).code, 4201);
+    assert.deepEqual(silent.frames.all.map(({ event }) => event).slice(0, 2), [
+      'pusher:connection_established',
+      'pusher:ping',
+    ]);
+    polite.send({ event: 'pusher:ping', data: {} });
+    await polite.next('pusher:pong');
+    assert.deepEqual(pusher.states.all, ['connected']);
+  });
 
   test('garbage is answered with an error and does not end the connection', async (t) => {
     const socket = await rawSocket(t, stage);
@@ -179,6 +201,22 @@ describe('connection', () => {
     const error = await socket.frames.next(named('pusher:error'), 'the error');
     assert.equal(error.data.code, null);
     assert.doesNotMatch(JSON.stringify(socket.frames.all), new RegExp(right));
+  });
+});
+
+describe('connection behind a path prefix', () => {
+  let stage;
+  before(async () => (stage = await Stage.open(() => ({ pathPrefix: '/live' }))));
+  after(() => stage?.close());
+
+  test('clients connect below it, and requests are signed with it', async (t) => {
+    const name = unique('prefixed');
+    const subscription = await subscribed(await connected(t, stage), name);
+
+    const response = await broadcast(stage, APP, { name: 'arrived', data: { n: 1 }, channels: [name] });
+
+    assert.equal(response.status, 200);
+    assert.deepEqual(await heard(subscription, 'arrived'), { n: 1 });
   });
 });
 

@@ -6,7 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import Pusher from 'pusher';
 
 import { connected, eventsOf, heard, settle, subscribed } from '../harness/client.js';
-import { APP, DISABLED_APP, SMALL_APP } from '../harness/config.js';
+import { APP, DISABLED_APP, NEWER_KEY, SMALL_APP } from '../harness/config.js';
 import { broadcast, signedRequest } from '../harness/laravel.js';
 import { Stage, unique } from '../harness/stage.js';
 
@@ -216,9 +216,9 @@ describe('http api', () => {
 
   test('the older and the newer key of one app both publish and both connect', async (t) => {
     const name = unique('private-rotated');
-    const next = { id: APP.id, key: APP.nextKey, secret: APP.nextSecret };
+    const next = { id: APP.id, ...NEWER_KEY };
     const older = await subscribed(await connected(t, stage, { user: ann }), name);
-    const newer = await connected(t, stage, { key: APP.nextKey });
+    const newer = await connected(t, stage, { key: NEWER_KEY.key });
     const plain = unique('rotated');
     const onNewer = await subscribed(newer, plain);
 
