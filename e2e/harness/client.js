@@ -112,6 +112,7 @@ export async function rawSocket(t, stage, { key = APP.key, query = 'protocol=7&c
   const frames = new Recorder('the socket');
   const closed = new Recorder('the end of the socket');
   socket.on('message', (bytes, isBinary) => frames.add(isBinary ? bytes : JSON.parse(bytes.toString('utf8'))));
+  socket.on('error', () => {}); // a close code follows
   socket.on('close', (code, reason) => closed.add({ code, reason: reason.toString('utf8') }));
   await within(
     new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject)),
@@ -121,6 +122,13 @@ export async function rawSocket(t, stage, { key = APP.key, query = 'protocol=7&c
     frames,
     closed,
     send: (frame) => socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame)),
+    sendBinary: (frame) => socket.send(Buffer.from(JSON.stringify(frame))),
+    /** A ping of the WebSocket protocol itself. */
+    ping: async (payload) => {
+      const pong = new Promise((resolve) => socket.once('pong', resolve));
+      socket.ping(payload);
+      return within(pong, () => 'the pong');
+    },
     next: (event) => frames.next((frame) => frame.event === event, event),
     end: () => closed.next(() => true, 'the close frame'),
   };

@@ -14,7 +14,6 @@ export const NEWER_KEY = { key: 'e2e-key-2', secret: 'e2e-secret-2' };
 export const DISABLED_APP = { id: 'closed', key: 'closed-key', secret: 'closed-secret' };
 export const SMALL_APP = { id: 'small', key: 'small-key', secret: 'small-secret', connectionsMax: 2 };
 export const FENCED_APP = { id: 'fenced', key: 'fenced-key', secret: 'fenced-secret' };
-
 export const BRIEF_APP = { id: 'brief', key: 'brief-key', secret: 'brief-secret' };
 
 export const ACTIVITY_TIMEOUT_SECS = 20;

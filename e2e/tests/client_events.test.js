@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { connected, eventsOf, heard, settle, subscribed, subscribing } from '../harness/client.js';
+import { connected, eventsOf, heard, rawSocket, settle, subscribed, subscribing } from '../harness/client.js';
 import { Recorder } from '../harness/wait.js';
 import { Stage, unique } from '../harness/stage.js';
 
@@ -32,6 +32,22 @@ describe('client events', () => {
       assert.equal(eventsOf(listener).length, 1);
     });
   }
+
+  test('nobody can speak in the name of another member', async (t) => {
+    const room = unique('presence-chat');
+    const socket = await rawSocket(t, stage);
+    const { socket_id: socketId } = JSON.parse((await socket.next('pusher:connection_established')).data);
+    const signed = stage.sdk.authorizeChannel(socketId, room, { user_id: '7' });
+    socket.send({ event: 'pusher:subscribe', data: { channel: room, ...signed } });
+    await socket.next('pusher_internal:subscription_succeeded');
+    const listener = await subscribed(await connected(t, stage, { user: bo }), room);
+    const received = new Recorder('client-typing');
+    listener.channel.bind('client-typing', (data, about) => received.add(about));
+
+    socket.send({ event: 'client-typing', channel: room, data: {}, user_id: '8', socket_id: '1.1' });
+
+    assert.deepEqual(await received.next(() => true), { user_id: '7' });
+  });
 
   test('text stays text', async (t) => {
     const name = unique('private-chat');

@@ -8,6 +8,8 @@ import { ACTIVITY_TIMEOUT_SECS, APP, BRIEF_APP, DISABLED_APP, SMALL_APP } from '
 import { broadcast } from '../harness/laravel.js';
 import { Stage, unique } from '../harness/stage.js';
 
+const FRAME_BYTES_MAX = 64 * 1024;
+
 describe('connection', () => {
   let stage;
   before(async () => (stage = await Stage.open()));
@@ -81,6 +83,51 @@ describe('connection', () => {
       assert.deepEqual(Object.keys(welcome).sort(), ['data', 'event']);
     });
   }
+
+  test('json in a binary frame and the pings of the websocket itself are understood', async (t) => {
+    const socket = await rawSocket(t, stage);
+    await socket.next('pusher:connection_established');
+
+    socket.sendBinary({ event: 'pusher:ping', data: {} });
+    await socket.next('pusher:pong');
+
+    assert.equal((await socket.ping('bell')).toString(), 'bell');
+  });
+
+  test('a frame past the limit ends the connection with 1009', async (t) => {
+    const socket = await rawSocket(t, stage);
+    await socket.next('pusher:connection_established');
+
+    socket.send('x'.repeat(FRAME_BYTES_MAX + 1));
+
+    assert.equal((await socket.end()).code, 1009);
+  });
+
+  test('a second subscription to the same channel is acknowledged and announced to nobody', async (t) => {
+    const room = unique('presence-twice');
+    const [witness, socket] = [await rawSocket(t, stage), await rawSocket(t, stage)];
+    for (const [each, id] of [[witness, '1'], [socket, '2']]) {
+      const { socket_id: socketId } = JSON.parse((await each.next('pusher:connection_established')).data);
+      each.subscribe = () => {
+        const signed = stage.sdk.authorizeChannel(socketId, room, { user_id: id });
+        each.send({ event: 'pusher:subscribe', data: { channel: room, ...signed } });
+        return each.next('pusher_internal:subscription_succeeded');
+      };
+      await each.subscribe();
+    }
+
+    assert.equal(JSON.parse((await socket.subscribe()).data).presence.count, 2);
+    socket.send({ event: 'client-last', channel: room, data: {} });
+    await witness.next('client-last');
+
+    assert.deepEqual(witness.frames.all.map(({ event }) => event), [
+      'pusher:connection_established',
+      'pusher_internal:subscription_succeeded',
+      'pusher_internal:member_added',
+      'client-last',
+    ]);
+    assert.equal(socket.frames.all.length, 3);
+  });
 
   test('a silent client is pinged and closed with 4201, one that answers stays', async (t) => {
     const { key } = BRIEF_APP;

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { connected, heard, leave, named, reaches, settle, signedIn, subscribed } from '../harness/client.js';
+import { APP } from '../harness/config.js';
+import { broadcast } from '../harness/laravel.js';
 import { Stage, unique } from '../harness/stage.js';
 
 describe('users', () => {
@@ -33,6 +35,35 @@ describe('users', () => {
     await stage.sdk.triggerBatch([{ channel: `#server-to-user-${ann.id}`, name: 'batched', data: { n: 1 } }]);
 
     assert.deepEqual((await tab.events.next(named('batched'), 'the event')).data, { n: 1 });
+  });
+
+  test('an event to a user can spare the connection that caused it', async (t) => {
+    const ann = { id: unique('ann') };
+    const [causing, other] = [await signedIn(t, stage, { user: ann }), await signedIn(t, stage, { user: ann })];
+
+    await broadcast(stage, APP, {
+      name: 'read',
+      data: { n: 1 },
+      channels: [`#server-to-user-${ann.id}`],
+      socketId: causing.connection.socket_id,
+    });
+    await stage.sdk.sendToUser(ann.id, 'last', {});
+
+    await other.events.next(named('read'), 'the event');
+    await causing.events.next(named('last'), 'the last event');
+    assert.deepEqual(causing.events.all.map(({ name }) => name), ['last']);
+  });
+
+  test('a connection stays who it is', async (t) => {
+    const [ann, bo] = [{ id: unique('ann') }, { id: unique('bo') }];
+    const tab = await signedIn(t, stage, { user: ann });
+
+    tab.send_event('pusher:signin', stage.sdk.authenticateUser(tab.connection.socket_id, bo));
+
+    const refusal = await tab.errors.next(() => true, 'the refusal');
+    assert.equal(refusal.data.code, null);
+    await stage.sdk.sendToUser(ann.id, 'still', {});
+    await tab.events.next(named('still'), 'the event');
   });
 
   test('nobody may subscribe to the events of another user', async (t) => {
