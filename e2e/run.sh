@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Runs the suite against the built server. Installs what is missing first. README.md says more.
-#   CAMPANILE_BIN  the server binary (default ../target/debug/campanile)
+#   CAMPANILE_BIN  the server binary (default ../target/debug/campanile from here)
 #   CHROMIUM       the browser (default /usr/bin/chromium)
 # Arguments name test files; none means all of them.
 set -euo pipefail
+# Relative to where the caller stands.
+if [[ -n ${CAMPANILE_BIN:-} ]]; then CAMPANILE_BIN=$(realpath -- "$CAMPANILE_BIN"); fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 export CAMPANILE_BIN=${CAMPANILE_BIN:-../target/debug/campanile}
