@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Runs the suite against the built server. Installs what is missing first. README.md says more.
+#   CAMPANILE_BIN  the server binary (default ../target/debug/campanile from here)
+#   CHROMIUM       the browser (default /usr/bin/chromium)
+# Arguments name test files; none means all of them.
+set -euo pipefail
+# Relative to where the caller stands.
+if [[ -n ${CAMPANILE_BIN:-} ]]; then CAMPANILE_BIN=$(realpath -- "$CAMPANILE_BIN"); fi
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+export CAMPANILE_BIN=${CAMPANILE_BIN:-../target/debug/campanile}
+export CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
+for program in "$CAMPANILE_BIN" "$CHROMIUM"; do
+  [[ -x $program ]] || { echo "run.sh: $program is missing" >&2; exit 2; }
+done
+
+# npm writes its own copy of the lockfile last, so an interrupted install is repeated.
+if [[ ! node_modules/.package-lock.json -nt package-lock.json ]]; then
+  npm ci
+  touch node_modules/.package-lock.json
+fi
+if [[ ! .venv/installed -nt requirements.txt ]]; then
+  python3 -m venv .venv
+  .venv/bin/pip install --quiet --requirement requirements.txt
+  touch .venv/installed
+fi
+
+# A file is mostly waiting, so several run at a time even on two cores.
+if (($# == 0)); then set -- tests/*.test.js; fi
+exec node --test --test-reporter=spec --test-concurrency=4 --test-timeout=60000 "$@"

@@ -1,0 +1,224 @@
+// laravel-echo on pusher-js in Chromium, on a page of the application.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { openBrowser, openTab } from '../harness/browser.js';
+import { APP, FENCED_APP } from '../harness/config.js';
+import { broadcast } from '../harness/laravel.js';
+import { Stage, unique } from '../harness/stage.js';
+
+const ann = { id: 7, info: { name: 'Ann' } };
+const bo = { id: '8', info: { name: 'Bo' } };
+const COME_BACK_MS = 15_000;
+
+// What each test asks Echo to do, run in the page.
+const listen = ({ kind, name, event }) => {
+  window.echo[kind](name)
+    .subscribed(() => window.note(`subscribed ${name}`))
+    .error((error) => window.note(`refused ${name}`, error))
+    .listen(event, (data) => window.note(`heard ${name}`, data));
+};
+const join = (name) => {
+  window.echo
+    .join(name)
+    .here((members) => window.note('here', members))
+    .joining((member) => window.note('joining', member))
+    .leaving((member) => window.note('leaving', member))
+    .listenForWhisper('typing', (data) => window.note('whisper', data));
+};
+const whisper = ({ name, data }) => {
+  window.echo.join(name).whisper('typing', data);
+};
+
+describe('browser', () => {
+  let stage;
+  let browser;
+  before(async () => {
+    browser = await openBrowser();
+    stage = await Stage.open((origin) => ({ allowedOrigins: [origin] }));
+  });
+  after(async () => {
+    await browser?.close();
+    await stage?.close();
+  });
+
+  const listening = async (tab, kind, name, event) => {
+    await tab.run(listen, { kind, name, event });
+    await tab.noted(`subscribed ${name}`);
+  };
+
+  test('echo hears public, private and encrypted events', async (t) => {
+    const tab = await openTab(t, browser, stage, { user: ann });
+    const name = unique('orders');
+    await listening(tab, 'channel', name, 'OrderShipped');
+    await stage.sdk.trigger(name, 'App\\Events\\OrderShipped', { id: 1 });
+    assert.deepEqual(await tab.noted(`heard ${name}`), { id: 1 });
+
+    await listening(tab, 'private', `${name}.7`, '.order.shipped');
+    await stage.sdk.trigger(`private-${name}.7`, 'order.shipped', { id: 2 });
+    assert.deepEqual(await tab.noted(`heard ${name}.7`), { id: 2 });
+
+    await listening(tab, 'encryptedPrivate', `${name}.8`, 'OrderShipped');
+    await stage.sdk.trigger(`private-encrypted-${name}.8`, 'App\\Events\\OrderShipped', { id: 3 });
+    assert.deepEqual(await tab.noted(`heard ${name}.8`), { id: 3 });
+  });
+
+  test("echo's reverb broadcaster connects as it does to its own server", async (t) => {
+    const tab = await openTab(t, browser, stage, { user: ann, broadcaster: 'reverb' });
+    const name = unique('orders');
+    await listening(tab, 'private', name, 'OrderShipped');
+
+    await stage.sdk.trigger(`private-${name}`, 'App\\Events\\OrderShipped', { id: 1 });
+
+    assert.deepEqual(await tab.noted(`heard ${name}`), { id: 1 });
+  });
+
+  test('echo hears a notification broadcast by laravel', async (t) => {
+    const tab = await openTab(t, browser, stage, { user: ann });
+    const name = unique('App.Models.User.7');
+    await tab.run((channel) => {
+      window.echo
+        .private(channel)
+        .subscribed(() => window.note('subscribed'))
+        .notification((notification) => window.note('notification', notification));
+    }, name);
+    await tab.noted('subscribed');
+
+    await broadcast(stage, APP, {
+      name: 'Illuminate\\Notifications\\Events\\BroadcastNotificationCreated',
+      data: { id: 'a1', type: 'App\\Notifications\\InvoicePaid', total: '9 €' },
+      channels: [`private-${name}`],
+    });
+
+    assert.deepEqual(await tab.noted('notification'), {
+      id: 'a1',
+      type: 'App\\Notifications\\InvoicePaid',
+      total: '9 €',
+    });
+  });
+
+  test('echo sees who is here, who joins and who leaves, and two tabs of one user are one member', async (t) => {
+    const room = unique('room');
+    const [first, second, third] = [
+      await openTab(t, browser, stage, { user: ann }),
+      await openTab(t, browser, stage, { user: bo }),
+      await openTab(t, browser, stage, { user: bo }),
+    ];
+    await first.run(join, room);
+    assert.deepEqual(await first.noted('here'), [{ name: 'Ann' }]);
+    await second.run(join, room);
+    assert.deepEqual(await second.noted('here'), [{ name: 'Ann' }, { name: 'Bo' }]);
+    assert.deepEqual(await first.noted('joining'), { name: 'Bo' });
+    await third.run(join, room);
+    assert.deepEqual(await third.noted('here'), [{ name: 'Ann' }, { name: 'Bo' }]);
+
+    await second.page.close();
+    await third.run(whisper, { name: room, data: { by: 'Bo' } });
+    assert.deepEqual(await first.noted('whisper'), { by: 'Bo' });
+    assert.deepEqual(await first.all('leaving'), []);
+
+    await third.page.close();
+    assert.deepEqual(await first.noted('leaving'), { name: 'Bo' });
+    assert.deepEqual(await first.all('joining'), [{ name: 'Bo' }]);
+  });
+
+  test('a whisper is not heard by the tab that whispers', async (t) => {
+    const room = unique('room');
+    const tabs = [await openTab(t, browser, stage, { user: ann }), await openTab(t, browser, stage, { user: bo })];
+    for (const tab of tabs) {
+      await tab.run(join, room);
+      await tab.noted('here');
+    }
+
+    for (const tab of tabs) await tab.run(whisper, { name: room, data: 1 });
+    for (const tab of tabs) await tab.noted('whisper');
+
+    for (const tab of tabs) assert.deepEqual(await tab.all('whisper'), [1]);
+  });
+
+  test('a broadcast to others spares the tab whose socket id it carries', async (t) => {
+    const name = unique('orders');
+    const tabs = [await openTab(t, browser, stage, { user: ann }), await openTab(t, browser, stage, { user: bo })];
+    for (const tab of tabs) await listening(tab, 'private', name, 'OrderShipped');
+    const socketId = await tabs[0].run(() => window.echo.socketId());
+
+    const event = { name: 'App\\Events\\OrderShipped', channels: [`private-${name}`] };
+    await broadcast(stage, APP, { ...event, data: { n: 1 }, socketId });
+    await broadcast(stage, APP, { ...event, data: { n: 2 } });
+
+    assert.deepEqual(await tabs[0].noted(`heard ${name}`), { n: 2 });
+    assert.deepEqual(await tabs[1].noted(`heard ${name}`), { n: 1 });
+  });
+
+  test('echo signs a user in and hears what is sent to that user', async (t) => {
+    const tab = await openTab(t, browser, stage, { user: bo });
+    await tab.run(() => {
+      const { pusher } = window.echo.connector;
+      pusher.user.bind_global((name, data) => window.note(name, data));
+      pusher.connection.bind('message', ({ event }) => window.note(event));
+      window.echo.connector.signin();
+    });
+    await tab.noted('pusher:signin_success');
+
+    await stage.sdk.sendToUser(bo.id, 'invoice', { total: 9 });
+
+    assert.deepEqual(await tab.noted('invoice'), { total: 9 });
+  });
+
+  test('echo tells of a private channel that is refused', async (t) => {
+    const tab = await openTab(t, browser, stage, { user: ann });
+    await tab.run(() => {
+      for (const name of ['forbidden', 'forged']) {
+        window.echo.private(name).error(({ type, status }) => window.note(name, { type, status }));
+      }
+    });
+
+    assert.deepEqual(await tab.noted('forbidden'), { type: 'AuthError', status: 403 });
+    assert.deepEqual(await tab.noted('forged'), { type: 'AuthError', status: 401 });
+  });
+
+  test('a page of an allowed origin connects', async (t) => {
+    const tab = await openTab(t, browser, stage, { key: FENCED_APP.key });
+    await tab.noted('state connected');
+  });
+
+  test('a page of any other origin is refused with 4009 and does not try again', async (t) => {
+    const { port } = new URL(stage.application.origin);
+    const elsewhere = { server: stage.server, application: { origin: `http://localhost:${port}` } };
+    const tab = await openTab(t, browser, elsewhere, { key: FENCED_APP.key });
+
+    await tab.noted('state disconnected');
+
+    const [{ error }] = await tab.all('connection error');
+    assert.equal(error.data.code, 4009);
+    assert.deepEqual(await tab.all('state connected'), []);
+  });
+
+  test('an unknown key reaches the page as 4001', async (t) => {
+    const tab = await openTab(t, browser, stage, { key: 'nobody' });
+
+    await tab.noted('state disconnected');
+
+    const [{ error }] = await tab.all('connection error');
+    assert.equal(error.data.code, 4001);
+    assert.equal((await tab.all('socket closed')).length, 1);
+  });
+
+  // The last of this file: it restarts the server that the others share.
+  test('a page comes back to a restarted server and hears again', async (t) => {
+    const name = unique('orders');
+    const tab = await openTab(t, browser, stage, { user: ann });
+    await tab.noted('state connected');
+    await listening(tab, 'private', name, 'OrderShipped');
+
+    await stage.server.stop();
+    assert.deepEqual(await tab.noted('socket closed'), { code: 4200, wasClean: true });
+    await stage.server.startAgain();
+    await tab.noted('state connected', COME_BACK_MS);
+    await tab.noted(`subscribed ${name}`, COME_BACK_MS);
+    await stage.sdk.trigger(`private-${name}`, 'App\\Events\\OrderShipped', { id: 9 });
+
+    assert.deepEqual(await tab.noted(`heard ${name}`), { id: 9 });
+  });
+});
