@@ -7,7 +7,6 @@
 #![expect(clippy::print_stdout, reason = "what a chore prints is its purpose")]
 
 mod dependencies;
-mod fuzz;
 mod licence;
 mod steps;
 

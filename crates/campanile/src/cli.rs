@@ -284,11 +284,7 @@ pub struct TargetArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct TriggerArgs {
     /// A channel to publish to; repeat it for several
-    #[arg(
-        long = "channel",
-        value_name = "CHANNEL",
-        required_unless_present = "batch_file"
-    )]
+    #[arg(long = "channel", value_name = "CHANNEL", required_unless_present = "batch_file")]
     pub channels: Vec<String>,
 
     /// The event's name
@@ -367,9 +363,7 @@ mod tests {
     }
 
     fn refusal(line: &str) -> String {
-        Cli::try_parse_from(line.split(' '))
-            .unwrap_err()
-            .to_string()
+        Cli::try_parse_from(line.split(' ')).unwrap_err().to_string()
     }
 
     #[test]
@@ -380,10 +374,7 @@ mod tests {
     #[test]
     fn no_subcommand_serves() {
         assert!(matches!(command("campanile"), Command::Serve(_)));
-        for line in [
-            "campanile --config a.toml",
-            "campanile serve --config a.toml",
-        ] {
+        for line in ["campanile --config a.toml", "campanile serve --config a.toml"] {
             let Command::Serve(args) = command(line) else {
                 panic!("{line} does not serve");
             };
@@ -404,14 +395,8 @@ mod tests {
 
     #[test]
     fn a_trigger_is_one_event_or_a_batch_and_never_both() {
-        assert!(matches!(
-            command("campanile trigger --batch-file b.json"),
-            Command::Trigger(_)
-        ));
-        assert!(
-            refusal("campanile trigger --batch-file b.json --channel a --event e")
-                .contains("cannot be used with")
-        );
+        assert!(matches!(command("campanile trigger --batch-file b.json"), Command::Trigger(_)));
+        assert!(refusal("campanile trigger --batch-file b.json --channel a --event e").contains("cannot be used with"));
         assert!(refusal("campanile trigger --channel a").contains("--event"));
         assert!(refusal("campanile trigger --event e").contains("--channel"));
     }
@@ -440,17 +425,10 @@ mod tests {
         assert!(help.contains("CAMPANILE__LISTEN__PORT"));
         for subcommand in Cli::command().get_subcommands_mut() {
             let examples = match subcommand.get_name() {
-                "keys" => subcommand
-                    .find_subcommand_mut("new")
-                    .unwrap()
-                    .render_long_help(),
+                "keys" => subcommand.find_subcommand_mut("new").unwrap().render_long_help(),
                 _ => subcommand.render_long_help(),
             };
-            assert!(
-                examples.to_string().contains("Examples:"),
-                "{} has no examples",
-                subcommand.get_name()
-            );
+            assert!(examples.to_string().contains("Examples:"), "{} has no examples", subcommand.get_name());
         }
     }
 }

@@ -44,16 +44,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("campanile.toml");
         std::fs::write(&path, text).unwrap();
-        let args = CheckArgs {
-            file: ConfigArgs { config: Some(path) },
-        };
+        let args = CheckArgs { file: ConfigArgs { config: Some(path) } };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let code = run(&args, std::iter::empty(), &mut out, &mut err).unwrap();
-        (
-            code,
-            String::from_utf8(out).unwrap(),
-            String::from_utf8(err).unwrap(),
-        )
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
     #[test]
@@ -81,14 +75,8 @@ mod tests {
         assert_eq!(code, ExitCode::FAILURE);
         assert_eq!(out, "");
         assert!(err.contains("the configuration has 3 problems:"), "{err}");
-        assert!(
-            err.contains("campanile.toml:2: listen.port: 70000"),
-            "{err}"
-        );
-        assert!(
-            err.contains("campanile.toml:8: log.level: \"loud\""),
-            "{err}"
-        );
+        assert!(err.contains("campanile.toml:2: listen.port: 70000"), "{err}");
+        assert!(err.contains("campanile.toml:8: log.level: \"loud\""), "{err}");
         assert!(!err.contains("very-secret"), "{err}");
     }
 }

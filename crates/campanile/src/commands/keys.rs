@@ -24,10 +24,7 @@ const IDS: std::ops::Range<u32> = 100_000..1_000_000;
 ///
 /// When the random number generator fails, the id is not one, or the output cannot be written.
 pub fn run(args: &KeysNewArgs, out: &mut impl Write) -> io::Result<()> {
-    let apps = ids(args)?
-        .into_iter()
-        .map(NewApp::generate)
-        .collect::<io::Result<Vec<_>>>()?;
+    let apps = ids(args)?.into_iter().map(NewApp::generate).collect::<io::Result<Vec<_>>>()?;
     for (index, app) in apps.iter().enumerate() {
         if index > 0 {
             writeln!(out)?;
@@ -68,8 +65,7 @@ fn ids(args: &KeysNewArgs) -> io::Result<Vec<String>> {
 
 fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| io::Error::other(format!("no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(format!("no random numbers: {error}")))?;
     Ok(bytes)
 }
 
@@ -81,11 +77,7 @@ struct NewApp {
 
 impl NewApp {
     fn generate(id: String) -> io::Result<Self> {
-        Ok(Self {
-            id,
-            key: hex::encode(random::<KEY_BYTES>()?),
-            secret: hex::encode(random::<SECRET_BYTES>()?),
-        })
+        Ok(Self { id, key: hex::encode(random::<KEY_BYTES>()?), secret: hex::encode(random::<SECRET_BYTES>()?) })
     }
 
     /// A table for the file, with the application's side as comments, so that the output as a whole
@@ -130,11 +122,7 @@ mod tests {
     use crate::config::Config;
 
     fn keys(app_id: Option<&str>, count: u16, format: KeysFormat) -> String {
-        let args = KeysNewArgs {
-            app_id: app_id.map(str::to_owned),
-            count,
-            format,
-        };
+        let args = KeysNewArgs { app_id: app_id.map(str::to_owned), count, format };
         let mut out = Vec::new();
         run(&args, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -164,11 +152,7 @@ mod tests {
         for id in ["shop", "shop-2", "shop-3"] {
             assert!(text.contains(&format!("id = \"{id}\"\n")), "{text}");
         }
-        let args = KeysNewArgs {
-            app_id: Some("a/b".to_owned()),
-            count: 1,
-            format: KeysFormat::Toml,
-        };
+        let args = KeysNewArgs { app_id: Some("a/b".to_owned()), count: 1, format: KeysFormat::Toml };
         assert!(run(&args, &mut Vec::new()).is_err());
     }
 

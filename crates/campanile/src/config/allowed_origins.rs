@@ -34,21 +34,14 @@ impl OriginPattern {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let lower = text.to_ascii_lowercase();
         if lower == "*" {
-            return Ok(Self {
-                scheme: None,
-                host: Host::Any,
-                port: None,
-            });
+            return Ok(Self { scheme: None, host: Host::Any, port: None });
         }
         let (scheme, rest) = match lower.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_owned()), rest),
             None => (None, lower.as_str()),
         };
         if scheme.as_deref().is_some_and(|scheme| {
-            scheme.is_empty()
-                || !scheme
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+            scheme.is_empty() || !scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
         }) {
             return Err("the scheme is not one: write it as in https://example.com");
         }
@@ -100,9 +93,7 @@ impl OriginPattern {
         let scheme_matches = self.scheme.as_ref().is_none_or(|known| known == scheme);
         let port_matches = match (self.port, &self.scheme) {
             (None, None) => true,
-            (wanted, _) => {
-                wanted.or_else(|| default_port(scheme)) == port.or_else(|| default_port(scheme))
-            }
+            (wanted, _) => wanted.or_else(|| default_port(scheme)) == port.or_else(|| default_port(scheme)),
         };
         host_matches && scheme_matches && port_matches
     }
@@ -203,11 +194,7 @@ mod tests {
             ("example.com", "", false),
         ] {
             let parsed = OriginPattern::parse(pattern).unwrap();
-            assert_eq!(
-                parsed.matches(origin),
-                matches,
-                "{pattern} against {origin}"
-            );
+            assert_eq!(parsed.matches(origin), matches, "{pattern} against {origin}");
         }
     }
 

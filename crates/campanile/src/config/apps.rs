@@ -138,11 +138,7 @@ pub(super) fn development() -> AppTable {
 }
 
 /// Reads all apps and refuses what they would share.
-pub(super) fn read(
-    tables: &mut [AppTable],
-    is_loopback: bool,
-    problems: &mut Problems,
-) -> Vec<AppConfig> {
+pub(super) fn read(tables: &mut [AppTable], is_loopback: bool, problems: &mut Problems) -> Vec<AppConfig> {
     let mut ids = HashMap::new();
     let mut keys = HashMap::new();
     let mut apps = Vec::new();
@@ -153,19 +149,14 @@ pub(super) fn read(
         };
         let at = format!("{path}.id");
         if let Some(first) = ids.insert(app.id.clone(), at.clone()) {
-            let text = format!(
-                "app {:?} is already defined by {first}: ids must differ",
-                app.id
-            );
+            let text = format!("app {:?} is already defined by {first}: ids must differ", app.id);
             problems.at(&at, text);
         }
         for (index, pair) in app.keys.iter().enumerate() {
             let at = format!("{path}.keys[{index}]");
             if let Some(first) = keys.insert(pair.key.clone(), format!("{at}.key")) {
-                let text = format!(
-                    "key {:?} is already used by {first}: make another with `campanile keys new`",
-                    pair.key
-                );
+                let text =
+                    format!("key {:?} is already used by {first}: make another with `campanile keys new`", pair.key);
                 problems.at(&format!("{at}.key"), text);
             }
             if let Some(known) = pair.published()
@@ -194,10 +185,7 @@ impl AppConfig {
             Some(id) => check_name(id, &format!("{path}.id"), problems),
             None => problems.at(path, "id is missing: it names the app in /apps/{id}"),
         }
-        let name = table
-            .name
-            .get_or_insert_with(|| id.clone().unwrap_or_default())
-            .clone();
+        let name = table.name.get_or_insert_with(|| id.clone().unwrap_or_default()).clone();
         let keys = read_keys(table, path, problems);
         let user_authentication = *table.user_authentication.get_or_insert(true);
         let watchlists = *table.watchlists.get_or_insert(false);
@@ -211,15 +199,10 @@ impl AppConfig {
             .webhooks
             .iter_mut()
             .enumerate()
-            .filter_map(|(index, table)| {
-                WebhookConfig::read(table, &format!("{path}.webhooks[{index}]"), problems)
-            })
+            .filter_map(|(index, table)| WebhookConfig::read(table, &format!("{path}.webhooks[{index}]"), problems))
             .collect();
         let authorized_connections_timeout = Numbers { path, problems }
-            .read_optional(
-                &limits::APP_AUTHORIZED_TIMEOUT_SECS,
-                table.authorized_connections_timeout_secs,
-            )
+            .read_optional(&limits::APP_AUTHORIZED_TIMEOUT_SECS, table.authorized_connections_timeout_secs)
             .map(seconds);
         Some(Self {
             enabled: *table.enabled.get_or_insert(true),
@@ -228,11 +211,7 @@ impl AppConfig {
             watchlists,
             subscription_counts: *table.subscription_counts.get_or_insert(false),
             authorized_connections_timeout,
-            allowed_origins: AllowedOrigins::read(
-                &table.allowed_origins,
-                &format!("{path}.allowed_origins"),
-                problems,
-            ),
+            allowed_origins: AllowedOrigins::read(&table.allowed_origins, &format!("{path}.allowed_origins"), problems),
             limits: AppLimits::read(table, path, problems),
             webhooks,
             id: id?,
@@ -244,29 +223,19 @@ impl AppConfig {
 
 fn read_keys(table: &mut AppTable, path: &str, problems: &mut Problems) -> Vec<AppKeyPair> {
     if table.keys.is_empty() {
-        problems.at(
-            path,
-            "has no keys: add keys = [{ key = \"...\", secret = \"...\" }], from `campanile keys new`",
-        );
+        problems.at(path, "has no keys: add keys = [{ key = \"...\", secret = \"...\" }], from `campanile keys new`");
     }
     let mut pairs = Vec::new();
     for (index, table) in table.keys.iter_mut().enumerate() {
         let path = format!("{path}.keys[{index}]");
         match &table.key {
             Some(key) => check_name(key, &format!("{path}.key"), problems),
-            None => problems.at(
-                &path,
-                "key is missing: make a pair with `campanile keys new`",
-            ),
+            None => problems.at(&path, "key is missing: make a pair with `campanile keys new`"),
         }
         let secret = read_secret(table, &path, problems);
         let enabled = *table.enabled.get_or_insert(true);
         if let (Some(key), Some(secret)) = (table.key.clone(), secret) {
-            pairs.push(AppKeyPair {
-                key,
-                secret,
-                enabled,
-            });
+            pairs.push(AppKeyPair { key, secret, enabled });
         }
     }
     pairs
@@ -278,16 +247,10 @@ fn check_name(name: &str, path: &str, problems: &mut Problems) {
     if name.is_empty() {
         problems.at(path, "must not be empty");
     } else if name.len() > CREDENTIAL_LENGTH_MAX {
-        let text = format!(
-            "has {} characters, and {CREDENTIAL_LENGTH_MAX} are the most",
-            name.len()
-        );
+        let text = format!("has {} characters, and {CREDENTIAL_LENGTH_MAX} are the most", name.len());
         problems.at(path, text);
     } else if !name.bytes().all(is_plain) || name.bytes().all(|b| b == b'.') {
-        problems.at(
-            path,
-            format!("{name:?} may only have letters, digits, -, . and _: it stands in URLs"),
-        );
+        problems.at(path, format!("{name:?} may only have letters, digits, -, . and _: it stands in URLs"));
     }
 }
 
@@ -309,10 +272,7 @@ fn read_secret(table: &KeyTable, path: &str, problems: &mut Problems) -> Option<
             return None;
         }
         (None, None) => {
-            problems.at(
-                path,
-                "has no secret: set secret or secret_file; `campanile keys new` makes one",
-            );
+            problems.at(path, "has no secret: set secret or secret_file; `campanile keys new` makes one");
             return None;
         }
     };
@@ -326,17 +286,11 @@ fn read_secret(table: &KeyTable, path: &str, problems: &mut Problems) -> Option<
         return None;
     }
     if length > CREDENTIAL_LENGTH_MAX {
-        problems.at(
-            &at,
-            format!("has {length} characters, and {CREDENTIAL_LENGTH_MAX} are the most"),
-        );
+        problems.at(&at, format!("has {length} characters, and {CREDENTIAL_LENGTH_MAX} are the most"));
         return None;
     }
     if secret.expose().chars().any(char::is_control) {
-        problems.at(
-            &at,
-            "has control characters, such as a line break: is it the right text?",
-        );
+        problems.at(&at, "has control characters, such as a line break: is it the right text?");
         return None;
     }
     Some(secret)
@@ -346,15 +300,10 @@ fn read_secret(table: &KeyTable, path: &str, problems: &mut Problems) -> Option<
 fn read_secret_file(path: &str) -> Result<Secret, String> {
     let mut text = String::new();
     File::open(path)
-        .and_then(|file| {
-            file.take(SECRET_FILE_BYTES_MAX + 1)
-                .read_to_string(&mut text)
-        })
+        .and_then(|file| file.take(SECRET_FILE_BYTES_MAX + 1).read_to_string(&mut text))
         .map_err(|error| format!("cannot read {path}: {error}"))?;
     if text.len() as u64 > SECRET_FILE_BYTES_MAX {
-        return Err(format!(
-            "{path} has more than {SECRET_FILE_BYTES_MAX} bytes: is it the right file?"
-        ));
+        return Err(format!("{path} has more than {SECRET_FILE_BYTES_MAX} bytes: is it the right file?"));
     }
     Ok(Secret::new(text.trim_end_matches(['\n', '\r']).to_owned()))
 }
@@ -364,72 +313,49 @@ impl AppLimits {
         let mut numbers = Numbers { path, problems };
         let per_second = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let limits = Self {
-            activity_timeout: seconds(numbers.read(
-                &limits::APP_ACTIVITY_TIMEOUT_SECS,
-                &mut table.activity_timeout_secs,
-            )),
-            connections_max: numbers
-                .read_optional(&limits::APP_CONNECTIONS_MAX, table.connections_max)
-                .map(count),
+            activity_timeout: seconds(
+                numbers.read(&limits::APP_ACTIVITY_TIMEOUT_SECS, &mut table.activity_timeout_secs),
+            ),
+            connections_max: numbers.read_optional(&limits::APP_CONNECTIONS_MAX, table.connections_max).map(count),
             backend_events_per_sec: numbers
-                .read_optional(
-                    &limits::APP_BACKEND_EVENTS_PER_SEC,
-                    table.backend_events_per_sec,
-                )
+                .read_optional(&limits::APP_BACKEND_EVENTS_PER_SEC, table.backend_events_per_sec)
                 .map(per_second),
-            client_events_per_sec: per_second(numbers.read(
-                &limits::APP_CLIENT_EVENTS_PER_SEC,
-                &mut table.client_events_per_sec,
-            )),
-            channel_name_length_max: count(numbers.read(
-                &limits::APP_CHANNEL_NAME_LENGTH_MAX,
-                &mut table.channel_name_length_max,
-            )),
-            event_name_length_max: count(numbers.read(
-                &limits::APP_EVENT_NAME_LENGTH_MAX,
-                &mut table.event_name_length_max,
-            )),
-            event_data_bytes_max: count(numbers.read(
-                &limits::APP_EVENT_DATA_BYTES_MAX,
-                &mut table.event_data_bytes_max,
-            )),
-            client_event_bytes_max: count(numbers.read(
-                &limits::APP_CLIENT_EVENT_BYTES_MAX,
-                &mut table.client_event_bytes_max,
-            )),
-            channels_per_event_max: count(numbers.read(
-                &limits::APP_CHANNELS_PER_EVENT_MAX,
-                &mut table.channels_per_event_max,
-            )),
-            batch_events_max: count(
-                numbers.read(&limits::APP_BATCH_EVENTS_MAX, &mut table.batch_events_max),
+            client_events_per_sec: per_second(
+                numbers.read(&limits::APP_CLIENT_EVENTS_PER_SEC, &mut table.client_events_per_sec),
             ),
-            presence_members_max: count(numbers.read(
-                &limits::APP_PRESENCE_MEMBERS_MAX,
-                &mut table.presence_members_max,
-            )),
-            presence_member_bytes_max: count(numbers.read(
-                &limits::APP_PRESENCE_MEMBER_BYTES_MAX,
-                &mut table.presence_member_bytes_max,
-            )),
-            presence_user_id_length_max: count(numbers.read(
-                &limits::APP_PRESENCE_USER_ID_LENGTH_MAX,
-                &mut table.presence_user_id_length_max,
-            )),
-            presence_snapshot_bytes_max: count(numbers.read(
-                &limits::APP_PRESENCE_SNAPSHOT_BYTES_MAX,
-                &mut table.presence_snapshot_bytes_max,
-            )),
-            cache_ttl: seconds(
-                numbers.read(&limits::APP_CACHE_TTL_SECS, &mut table.cache_ttl_secs),
+            channel_name_length_max: count(
+                numbers.read(&limits::APP_CHANNEL_NAME_LENGTH_MAX, &mut table.channel_name_length_max),
             ),
-            watchlist_max: count(
-                numbers.read(&limits::APP_WATCHLIST_MAX, &mut table.watchlist_max),
+            event_name_length_max: count(
+                numbers.read(&limits::APP_EVENT_NAME_LENGTH_MAX, &mut table.event_name_length_max),
             ),
-            channels_per_connection_max: count(numbers.read(
-                &limits::APP_CHANNELS_PER_CONNECTION_MAX,
-                &mut table.channels_per_connection_max,
-            )),
+            event_data_bytes_max: count(
+                numbers.read(&limits::APP_EVENT_DATA_BYTES_MAX, &mut table.event_data_bytes_max),
+            ),
+            client_event_bytes_max: count(
+                numbers.read(&limits::APP_CLIENT_EVENT_BYTES_MAX, &mut table.client_event_bytes_max),
+            ),
+            channels_per_event_max: count(
+                numbers.read(&limits::APP_CHANNELS_PER_EVENT_MAX, &mut table.channels_per_event_max),
+            ),
+            batch_events_max: count(numbers.read(&limits::APP_BATCH_EVENTS_MAX, &mut table.batch_events_max)),
+            presence_members_max: count(
+                numbers.read(&limits::APP_PRESENCE_MEMBERS_MAX, &mut table.presence_members_max),
+            ),
+            presence_member_bytes_max: count(
+                numbers.read(&limits::APP_PRESENCE_MEMBER_BYTES_MAX, &mut table.presence_member_bytes_max),
+            ),
+            presence_user_id_length_max: count(
+                numbers.read(&limits::APP_PRESENCE_USER_ID_LENGTH_MAX, &mut table.presence_user_id_length_max),
+            ),
+            presence_snapshot_bytes_max: count(
+                numbers.read(&limits::APP_PRESENCE_SNAPSHOT_BYTES_MAX, &mut table.presence_snapshot_bytes_max),
+            ),
+            cache_ttl: seconds(numbers.read(&limits::APP_CACHE_TTL_SECS, &mut table.cache_ttl_secs)),
+            watchlist_max: count(numbers.read(&limits::APP_WATCHLIST_MAX, &mut table.watchlist_max)),
+            channels_per_connection_max: count(
+                numbers.read(&limits::APP_CHANNELS_PER_CONNECTION_MAX, &mut table.channels_per_connection_max),
+            ),
         };
         if limits.presence_snapshot_bytes_max < limits.presence_member_bytes_max {
             numbers.problems.at(

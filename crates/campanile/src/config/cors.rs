@@ -19,12 +19,6 @@ pub struct Cors {
 
 impl Cors {
     pub(super) fn read(table: &CorsTable, problems: &mut Problems) -> Self {
-        Self {
-            allowed_origins: AllowedOrigins::read(
-                &table.allowed_origins,
-                "cors.allowed_origins",
-                problems,
-            ),
-        }
+        Self { allowed_origins: AllowedOrigins::read(&table.allowed_origins, "cors.allowed_origins", problems) }
     }
 }

@@ -6,9 +6,7 @@
 use std::time::Duration;
 
 use super::file::DrainTable;
-use super::limits::{
-    DRAIN_READY_DELAY_SECS, DRAIN_WAVE_SECS, DRAIN_WEBHOOKS_FLUSH_SECS, Numbers, seconds,
-};
+use super::limits::{DRAIN_READY_DELAY_SECS, DRAIN_WAVE_SECS, DRAIN_WEBHOOKS_FLUSH_SECS, Numbers, seconds};
 use super::problem::Problems;
 
 /// How to leave, in this order.
@@ -24,18 +22,11 @@ pub struct Drain {
 
 impl Drain {
     pub(super) fn read(table: &mut DrainTable, problems: &mut Problems) -> Self {
-        let mut numbers = Numbers {
-            path: "drain",
-            problems,
-        };
+        let mut numbers = Numbers { path: "drain", problems };
         Self {
-            ready_delay: seconds(
-                numbers.read(&DRAIN_READY_DELAY_SECS, &mut table.ready_delay_secs),
-            ),
+            ready_delay: seconds(numbers.read(&DRAIN_READY_DELAY_SECS, &mut table.ready_delay_secs)),
             wave: seconds(numbers.read(&DRAIN_WAVE_SECS, &mut table.wave_secs)),
-            webhooks_flush: seconds(
-                numbers.read(&DRAIN_WEBHOOKS_FLUSH_SECS, &mut table.webhooks_flush_secs),
-            ),
+            webhooks_flush: seconds(numbers.read(&DRAIN_WEBHOOKS_FLUSH_SECS, &mut table.webhooks_flush_secs)),
         }
     }
 }

@@ -19,10 +19,8 @@ const SEPARATOR: &str = "__";
 
 /// Writes every variable of ours into the tree.
 pub(super) fn overlay(tree: &mut Table, variables: &[(String, String)], problems: &mut Problems) {
-    let mut ours: Vec<_> = variables
-        .iter()
-        .filter_map(|(name, value)| Some((parts(name.strip_prefix(PREFIX)?), name, value)))
-        .collect();
+    let mut ours: Vec<_> =
+        variables.iter().filter_map(|(name, value)| Some((parts(name.strip_prefix(PREFIX)?), name, value))).collect();
     // By index, so that `APPS__1` finds what `APPS__0` has added.
     ours.sort();
     let mut root = Value::Table(std::mem::take(tree));
@@ -43,9 +41,7 @@ enum Part<'a> {
 }
 
 fn parts(name: &str) -> Vec<Part<'_>> {
-    name.split(SEPARATOR)
-        .map(|part| part.parse().map_or(Part::Name(part), Part::Index))
-        .collect()
+    name.split(SEPARATOR).map(|part| part.parse().map_or(Part::Name(part), Part::Index)).collect()
 }
 
 /// A path as its environment variable.
@@ -60,24 +56,13 @@ struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    fn place(
-        &self,
-        at: &mut Value,
-        shape: Shape,
-        path: &str,
-        parts: &[Part<'_>],
-        problems: &mut Problems,
-    ) {
-        problems
-            .origins
-            .record_environment(path, self.name, parts.is_empty());
+    fn place(&self, at: &mut Value, shape: Shape, path: &str, parts: &[Part<'_>], problems: &mut Problems) {
+        problems.origins.record_environment(path, self.name, parts.is_empty());
         match (shape, at, parts) {
             (Shape::Table(fields), Value::Table(table), [Part::Name(part), rest @ ..]) => {
                 match fields.iter().find(|f| f.name.to_uppercase() == *part) {
                     Some(field) => {
-                        let slot = table
-                            .entry(field.name)
-                            .or_insert_with(|| blank(field.shape));
+                        let slot = table.entry(field.name).or_insert_with(|| blank(field.shape));
                         self.place(slot, field.shape, &join(path, field.name), rest, problems);
                     }
                     None => self.unknown(part, path, fields, problems),
@@ -105,40 +90,27 @@ impl Setting<'_> {
             }
             (Shape::Map, Value::Table(map), [Part::Name(part)]) => {
                 // No shell sets a name with a hyphen, so the underscore stands for it.
-                let known = map
-                    .keys()
-                    .find(|key| key.to_uppercase().replace('-', "_") == *part)
-                    .cloned();
+                let known = map.keys().find(|key| key.to_uppercase().replace('-', "_") == *part).cloned();
                 let key = known.unwrap_or_else(|| part.to_lowercase().replace('_', "-"));
-                problems
-                    .origins
-                    .record_environment(&join(path, &key), self.name, true);
+                problems.origins.record_environment(&join(path, &key), self.name, true);
                 map.insert(key, Value::String(self.value.to_owned()));
             }
-            (Shape::Text | Shape::Integer | Shape::Boolean, at, []) => {
-                match scalar(shape, self.value) {
-                    Ok(value) => *at = value,
-                    Err(reason) => problems.in_environment(self.name, reason),
-                }
-            }
+            (Shape::Text | Shape::Integer | Shape::Boolean, at, []) => match scalar(shape, self.value) {
+                Ok(value) => *at = value,
+                Err(reason) => problems.in_environment(self.name, reason),
+            },
             (Shape::List(_), _, _) => problems.in_environment(
                 self.name,
-                format!(
-                    "`{path}` is an array: set its items one by one, as in {}",
-                    variable(&format!("{path}[0]"))
-                ),
+                format!("`{path}` is an array: set its items one by one, as in {}", variable(&format!("{path}[0]"))),
             ),
             (Shape::Table(fields), _, [Part::Index(index), ..]) => {
                 self.unknown(&index.to_string(), path, fields, problems);
             }
-            (Shape::Table(_) | Shape::Map, _, _) => problems.in_environment(
-                self.name,
-                format!("`{path}` is a table: set one of its settings"),
-            ),
-            (Shape::Text | Shape::Integer | Shape::Boolean, _, _) => problems.in_environment(
-                self.name,
-                format!("`{path}` is a single value: its name is {}", variable(path)),
-            ),
+            (Shape::Table(_) | Shape::Map, _, _) => {
+                problems.in_environment(self.name, format!("`{path}` is a table: set one of its settings"))
+            }
+            (Shape::Text | Shape::Integer | Shape::Boolean, _, _) => problems
+                .in_environment(self.name, format!("`{path}` is a single value: its name is {}", variable(path))),
         }
     }
 
@@ -146,10 +118,7 @@ impl Setting<'_> {
         let text = match nearest(part, path, fields) {
             Some(known) => format!("unknown setting; did you mean {}?", variable(&known)),
             None => {
-                let known: Vec<_> = fields
-                    .iter()
-                    .map(|f| variable(&join(path, f.name)))
-                    .collect();
+                let known: Vec<_> = fields.iter().map(|f| variable(&join(path, f.name))).collect();
                 format!("unknown setting; known here: {}", known.join(", "))
             }
         };
@@ -162,22 +131,13 @@ impl Setting<'_> {
 fn scalar(shape: Shape, text: &str) -> Result<Value, String> {
     match shape {
         Shape::Integer => {
-            let number: u64 = text
-                .trim()
-                .parse()
-                .map_err(|_| format!("must be a whole number, not {text:?}"))?;
-            i64::try_from(number)
-                .map(Value::Integer)
-                .map_err(|_| "the number is too large".to_owned())
+            let number: u64 = text.trim().parse().map_err(|_| format!("must be a whole number, not {text:?}"))?;
+            i64::try_from(number).map(Value::Integer).map_err(|_| "the number is too large".to_owned())
         }
-        Shape::Boolean => text
-            .trim()
-            .parse()
-            .map(Value::Boolean)
-            .map_err(|_| format!("must be true or false, not {text:?}")),
-        Shape::Text | Shape::List(_) | Shape::Map | Shape::Table(_) => {
-            Ok(Value::String(text.to_owned()))
+        Shape::Boolean => {
+            text.trim().parse().map(Value::Boolean).map_err(|_| format!("must be true or false, not {text:?}"))
         }
+        Shape::Text | Shape::List(_) | Shape::Map | Shape::Table(_) => Ok(Value::String(text.to_owned())),
     }
 }
 

@@ -27,11 +27,7 @@ impl Explanation {
                 key.secret = None;
             }
         }
-        Self {
-            file,
-            origins,
-            notes,
-        }
+        Self { file, origins, notes }
     }
 
     /// The whole configuration as TOML, secrets redacted.

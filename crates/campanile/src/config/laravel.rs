@@ -13,30 +13,18 @@ use super::problem::{Origin, Problems};
 const FAMILIES: [&str; 2] = ["PUSHER", "REVERB"];
 
 /// The three names of a family, and what each sets in an app.
-const PARTS: [(&str, &str); 3] = [
-    ("APP_ID", "apps[0].id"),
-    ("APP_KEY", "apps[0].keys[0].key"),
-    ("APP_SECRET", "apps[0].keys[0].secret"),
-];
+const PARTS: [(&str, &str); 3] =
+    [("APP_ID", "apps[0].id"), ("APP_KEY", "apps[0].keys[0].key"), ("APP_SECRET", "apps[0].keys[0].secret")];
 
 /// Fills the tree's gaps from the variables; returns notes on what was ignored.
-pub(super) fn overlay(
-    tree: &mut Table,
-    variables: &[(String, String)],
-    problems: &mut Problems,
-) -> Vec<String> {
+pub(super) fn overlay(tree: &mut Table, variables: &[(String, String)], problems: &mut Problems) -> Vec<String> {
     let mut notes = Vec::new();
     // An empty value is what a .env file has for "not used".
     let get = |name: &str| {
-        variables
-            .iter()
-            .find(|(known, value)| known == name && !value.is_empty())
-            .map(|(_, value)| value.as_str())
+        variables.iter().find(|(known, value)| known == name && !value.is_empty()).map(|(_, value)| value.as_str())
     };
-    let families: Vec<_> = FAMILIES
-        .iter()
-        .map(|family| PARTS.map(|(part, _)| get(&format!("{family}_{part}"))))
-        .collect();
+    let families: Vec<_> =
+        FAMILIES.iter().map(|family| PARTS.map(|(part, _)| get(&format!("{family}_{part}")))).collect();
     let named: Vec<_> = FAMILIES
         .iter()
         .zip(&families)
@@ -45,10 +33,7 @@ pub(super) fn overlay(
         .collect();
     if !named.is_empty() {
         if has_apps(tree) {
-            notes.push(format!(
-                "{} ignored: the file defines its own apps",
-                named.join(" and ")
-            ));
+            notes.push(format!("{} ignored: the file defines its own apps", named.join(" and ")));
         } else {
             define_app(tree, &families, problems);
         }
@@ -71,14 +56,11 @@ fn define_app(tree: &mut Table, families: &[[Option<&str>; 3]], problems: &mut P
             .filter_map(|(family, values)| Some((format!("{family}_{part}"), values[index]?)))
             .collect();
         match set.as_slice() {
-            [(first, a), (second, b)] if a != b => problems.in_environment(
-                first,
-                format!("differs from {second}: unset one family, or make them agree"),
-            ),
+            [(first, a), (second, b)] if a != b => {
+                problems.in_environment(first, format!("differs from {second}: unset one family, or make them agree"))
+            }
             [(name, value), ..] => {
-                problems
-                    .origins
-                    .record(path, Origin::Environment(name.clone()));
+                problems.origins.record(path, Origin::Environment(name.clone()));
                 chosen[index] = Some(value);
             }
             [] => {}
@@ -116,16 +98,11 @@ fn listen<'a>(
     problems: &mut Problems,
     notes: &mut Vec<String>,
 ) {
-    for (name, field) in [
-        ("REVERB_SERVER_HOST", "host"),
-        ("REVERB_SERVER_PORT", "port"),
-    ] {
+    for (name, field) in [("REVERB_SERVER_HOST", "host"), ("REVERB_SERVER_PORT", "port")] {
         let Some(written) = get(name) else {
             continue;
         };
-        let table = tree
-            .entry("listen")
-            .or_insert_with(|| Value::Table(Table::new()));
+        let table = tree.entry("listen").or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(table) = table else {
             continue;
         };
@@ -143,10 +120,7 @@ fn listen<'a>(
                 }
             },
         };
-        problems.origins.record(
-            &format!("listen.{field}"),
-            Origin::Environment(name.to_owned()),
-        );
+        problems.origins.record(&format!("listen.{field}"), Origin::Environment(name.to_owned()));
         table.insert(field.to_owned(), value);
     }
 }

@@ -231,22 +231,12 @@ impl Numbers<'_> {
     }
 
     /// A limit whose default was computed.
-    pub(super) fn read_derived(
-        &mut self,
-        limit: &Limit,
-        written: &mut Option<u64>,
-        computed: u64,
-    ) -> u64 {
+    pub(super) fn read_derived(&mut self, limit: &Limit, written: &mut Option<u64>, computed: u64) -> u64 {
         if let (None, Derived(how)) = (&written, limit.unset) {
-            self.problems
-                .origins
-                .record(&join(self.path, limit.name), Origin::Derived(how));
+            self.problems.origins.record(&join(self.path, limit.name), Origin::Derived(how));
         }
         // Never past the range: what does not fit then is told as the relation that it breaks.
-        self.check(
-            limit,
-            *written.get_or_insert(computed.min(*limit.range.end())),
-        )
+        self.check(limit, *written.get_or_insert(computed.min(*limit.range.end())))
     }
 
     /// A limit that holds only where it is set.
@@ -325,21 +315,11 @@ impl NodeLimits {
         sizes: &Sizes,
         problems: &mut Problems,
     ) -> Self {
-        let mut numbers = Numbers {
-            path: "limits",
-            problems,
-        };
-        let http_connections_max =
-            numbers.read(&HTTP_CONNECTIONS_MAX, &mut table.http_connections_max);
-        let reserved = (workers as u64)
-            .saturating_mul(http_connections_max)
-            .saturating_add(DESCRIPTORS_RESERVED);
+        let mut numbers = Numbers { path: "limits", problems };
+        let http_connections_max = numbers.read(&HTTP_CONNECTIONS_MAX, &mut table.http_connections_max);
+        let reserved = (workers as u64).saturating_mul(http_connections_max).saturating_add(DESCRIPTORS_RESERVED);
         let available = descriptors.saturating_sub(reserved);
-        let connections_max = numbers.read_derived(
-            &CONNECTIONS_MAX,
-            &mut table.connections_max,
-            available.max(1),
-        );
+        let connections_max = numbers.read_derived(&CONNECTIONS_MAX, &mut table.connections_max, available.max(1));
         if connections_max > available {
             numbers.problems.at(
                 "limits.connections_max",
@@ -365,49 +345,26 @@ impl NodeLimits {
                 &mut table.send_queue_bytes_max,
                 sizes.to_client.bytes.max(MIB),
             )),
-            permits_per_worker: count(
-                numbers.read(&PERMITS_PER_WORKER, &mut table.permits_per_worker),
-            ),
+            permits_per_worker: count(numbers.read(&PERMITS_PER_WORKER, &mut table.permits_per_worker)),
             http_body_bytes_max: count(numbers.read_derived(
                 &HTTP_BODY_BYTES_MAX,
                 &mut table.http_body_bytes_max,
                 sizes.request.bytes.max(256 * KIB),
             )),
-            http_idle_timeout: seconds(
-                numbers.read(&HTTP_IDLE_TIMEOUT_SECS, &mut table.http_idle_timeout_secs),
+            http_idle_timeout: seconds(numbers.read(&HTTP_IDLE_TIMEOUT_SECS, &mut table.http_idle_timeout_secs)),
+            http_request_timeout: seconds(
+                numbers.read(&HTTP_REQUEST_TIMEOUT_SECS, &mut table.http_request_timeout_secs),
             ),
-            http_request_timeout: seconds(numbers.read(
-                &HTTP_REQUEST_TIMEOUT_SECS,
-                &mut table.http_request_timeout_secs,
-            )),
             http_connections_max: count(http_connections_max),
-            remembered_bytes_max: count(
-                numbers.read(&REMEMBERED_BYTES_MAX, &mut table.remembered_bytes_max),
-            ),
-            presence_grace: seconds(
-                numbers.read(&PRESENCE_GRACE_SECS, &mut table.presence_grace_secs),
-            ),
+            remembered_bytes_max: count(numbers.read(&REMEMBERED_BYTES_MAX, &mut table.remembered_bytes_max)),
+            presence_grace: seconds(numbers.read(&PRESENCE_GRACE_SECS, &mut table.presence_grace_secs)),
             pong_timeout: seconds(numbers.read(&PONG_TIMEOUT_SECS, &mut table.pong_timeout_secs)),
-            closing_timeout: seconds(
-                numbers.read(&CLOSING_TIMEOUT_SECS, &mut table.closing_timeout_secs),
-            ),
+            closing_timeout: seconds(numbers.read(&CLOSING_TIMEOUT_SECS, &mut table.closing_timeout_secs)),
         };
         for (name, set, needed) in [
-            (
-                "frame_bytes_max",
-                limits.frame_bytes_max,
-                &sizes.from_client,
-            ),
-            (
-                "send_queue_bytes_max",
-                limits.send_queue_bytes_max,
-                &sizes.to_client,
-            ),
-            (
-                "http_body_bytes_max",
-                limits.http_body_bytes_max,
-                &sizes.request,
-            ),
+            ("frame_bytes_max", limits.frame_bytes_max, &sizes.from_client),
+            ("send_queue_bytes_max", limits.send_queue_bytes_max, &sizes.to_client),
+            ("http_body_bytes_max", limits.http_body_bytes_max, &sizes.request),
         ] {
             if set < count(needed.bytes) {
                 problems.at(

@@ -42,29 +42,20 @@ impl Listen {
                 IpAddr::V4(Ipv4Addr::LOCALHOST)
             }),
         };
-        let mut numbers = Numbers {
-            path: "listen",
-            problems,
-        };
+        let mut numbers = Numbers { path: "listen", problems };
         let port = numbers.read(&PORT, &mut table.port);
         let backlog = numbers.read(&BACKLOG, &mut table.backlog);
         let mut trusted_proxies = Vec::new();
         for (index, text) in table.trusted_proxies.iter().enumerate() {
             match Network::parse(text) {
                 Ok(network) => trusted_proxies.push(network),
-                Err(reason) => problems.at(
-                    &format!("listen.trusted_proxies[{index}]"),
-                    format!("{text:?}: {reason}"),
-                ),
+                Err(reason) => problems.at(&format!("listen.trusted_proxies[{index}]"), format!("{text:?}: {reason}")),
             }
         }
         if let Some(path) = &table.unix_socket
             && (path.is_empty() || path.len() > UNIX_SOCKET_PATH_BYTES_MAX)
         {
-            problems.at(
-                "listen.unix_socket",
-                format!("a socket's path has 1 to {UNIX_SOCKET_PATH_BYTES_MAX} bytes"),
-            );
+            problems.at("listen.unix_socket", format!("a socket's path has 1 to {UNIX_SOCKET_PATH_BYTES_MAX} bytes"));
         }
         Self {
             // Out of range was told above; any port will do for a configuration that is refused.
@@ -83,18 +74,14 @@ fn path_prefix(table: &mut ListenTable, problems: &mut Problems) -> String {
     let inner = written.trim_matches('/');
     let is_plain = |segment: &str| {
         !matches!(segment, "" | "." | "..")
-            && segment
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+            && segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
     };
     if inner.is_empty() {
         written.clear();
     } else if inner.split('/').all(is_plain) {
         *written = format!("/{inner}");
     } else {
-        let text = format!(
-            "{written:?} is not a plain path: use letters, digits and -._~ between slashes, as in /ws"
-        );
+        let text = format!("{written:?} is not a plain path: use letters, digits and -._~ between slashes, as in /ws");
         problems.at("listen.path_prefix", text);
     }
     table.path_prefix.clone().unwrap_or_default()

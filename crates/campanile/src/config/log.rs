@@ -68,10 +68,8 @@ impl LogLevel {
 impl Log {
     pub(super) fn read(table: &mut LogTable, problems: &mut Problems) -> Self {
         Self {
-            level: one_of(LEVELS, "info", "log.level", &mut table.level, problems)
-                .unwrap_or(LogLevel::Info),
-            format: one_of(FORMATS, "text", "log.format", &mut table.format, problems)
-                .unwrap_or(LogFormat::Text),
+            level: one_of(LEVELS, "info", "log.level", &mut table.level, problems).unwrap_or(LogLevel::Info),
+            format: one_of(FORMATS, "text", "log.format", &mut table.format, problems).unwrap_or(LogFormat::Text),
         }
     }
 }

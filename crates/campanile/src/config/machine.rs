@@ -23,10 +23,7 @@ impl Machine {
     /// This machine.
     #[must_use]
     pub fn here() -> Self {
-        Self {
-            cores: workers::available(),
-            descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
-        }
+        Self { cores: workers::available(), descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX) }
     }
 }
 
@@ -41,13 +38,7 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     if limit.current == limit.maximum {
         return Ok(());
     }
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    )?;
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(())
 }
 

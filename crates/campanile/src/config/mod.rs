@@ -36,9 +36,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use allowed_origins::{AllowedOrigins, OriginPattern};
-pub use apps::{
-    AppConfig, AppKeyPair, AppLimits, DEVELOPMENT_ID, DEVELOPMENT_KEY, DEVELOPMENT_SECRET,
-};
+pub use apps::{AppConfig, AppKeyPair, AppLimits, DEVELOPMENT_ID, DEVELOPMENT_KEY, DEVELOPMENT_SECRET};
 pub use cors::Cors;
 pub use drain::Drain;
 pub use explanation::Explanation;
@@ -87,12 +85,7 @@ pub struct Config {
 /// What is not UTF-8 is replaced character by character, so that such a value of ours is refused
 /// rather than overlooked.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().map(|(name, value)| {
-        (
-            name.to_string_lossy().into_owned(),
-            value.to_string_lossy().into_owned(),
-        )
-    })
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
 }
 
 impl Config {
@@ -101,10 +94,7 @@ impl Config {
     /// # Errors
     ///
     /// Tells everything that is wrong, each with its place and its remedy.
-    pub fn load(
-        path: Option<&Path>,
-        environment: impl Iterator<Item = (String, String)>,
-    ) -> Result<Self, ConfigError> {
+    pub fn load(path: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         Self::load_explained(path, environment, &Machine::here()).map(|(config, _)| config)
     }
 
@@ -149,24 +139,12 @@ impl Config {
 
     /// Judges what was written and fills in what was not, in the file's own form too, so that it
     /// can be shown.
-    fn read(
-        file: &mut File,
-        machine: &Machine,
-        notes: Vec<String>,
-        problems: &mut Problems,
-    ) -> Self {
-        let state_dir = file
-            .state_dir
-            .get_or_insert_with(|| "./campanile-state".to_owned())
-            .clone();
+    fn read(file: &mut File, machine: &Machine, notes: Vec<String>, problems: &mut Problems) -> Self {
+        let state_dir = file.state_dir.get_or_insert_with(|| "./campanile-state".to_owned()).clone();
         if state_dir.is_empty() {
             problems.at("state_dir", "must not be empty: name a directory");
         }
-        let workers = Numbers { path: "", problems }.read_derived(
-            &WORKERS,
-            &mut file.workers,
-            machine.cores as u64,
-        );
+        let workers = Numbers { path: "", problems }.read_derived(&WORKERS, &mut file.workers, machine.cores as u64);
         let workers = count(workers);
         let listen = Listen::read(&mut file.listen, problems);
         if file.apps.is_empty() {
@@ -180,13 +158,7 @@ impl Config {
             workers,
             listen,
             tls: Tls::read(file.tls.as_ref(), problems),
-            limits: NodeLimits::read(
-                &mut file.limits,
-                workers,
-                machine.descriptors,
-                &sizes,
-                problems,
-            ),
+            limits: NodeLimits::read(&mut file.limits, workers, machine.descriptors, &sizes, problems),
             drain: Drain::read(&mut file.drain, problems),
             log: Log::read(&mut file.log, problems),
             cors: Cors::read(&file.cors, problems),
@@ -200,13 +172,9 @@ fn read_file(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     fs::File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| {
-            format!("cannot read it: {error}; `campanile keys new` prints a file to start from")
-        })?;
+        .map_err(|error| format!("cannot read it: {error}; `campanile keys new` prints a file to start from"))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!(
-            "has more than {FILE_BYTES_MAX} bytes: is it the right file?"
-        ));
+        return Err(format!("has more than {FILE_BYTES_MAX} bytes: is it the right file?"));
     }
     String::from_utf8(bytes).map_err(|_| "is not UTF-8: save it as UTF-8".to_owned())
 }

@@ -23,9 +23,7 @@ impl Network {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
         };
-        let address: IpAddr = address
-            .parse()
-            .map_err(|_| "not an IP network: write it as in 10.0.0.0/8".to_owned())?;
+        let address: IpAddr = address.parse().map_err(|_| "not an IP network: write it as in 10.0.0.0/8".to_owned())?;
         let width = width(address);
         let prefix_bits = match bits {
             None => width,
@@ -35,14 +33,9 @@ impl Network {
                 .filter(|bits| *bits <= width)
                 .ok_or_else(|| format!("the prefix must be 0 to {width} bits"))?,
         };
-        let network = Self {
-            address,
-            prefix_bits,
-        };
+        let network = Self { address, prefix_bits };
         if number(address) & !network.mask() != 0 {
-            return Err(format!(
-                "bits are set after the first {prefix_bits}: is it {address}/{width}?"
-            ));
+            return Err(format!("bits are set after the first {prefix_bits}: is it {address}/{width}?"));
         }
         Ok(network)
     }
@@ -51,8 +44,7 @@ impl Network {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        width(address) == width(self.address)
-            && number(address) & self.mask() == number(self.address)
+        width(address) == width(self.address) && number(address) & self.mask() == number(self.address)
     }
 
     fn mask(&self) -> u128 {
@@ -96,11 +88,7 @@ mod tests {
             ("::1", "::1", true),
         ] {
             let parsed = Network::parse(network).unwrap();
-            assert_eq!(
-                parsed.contains(address.parse().unwrap()),
-                holds,
-                "{network} {address}"
-            );
+            assert_eq!(parsed.contains(address.parse().unwrap()), holds, "{network} {address}");
         }
     }
 
@@ -109,15 +97,7 @@ mod tests {
         for text in ["192.0.2.7/32", "2001:db8::/128", "0.0.0.0/0"] {
             assert!(Network::parse(text).is_ok(), "{text}");
         }
-        for text in [
-            "192.0.2.7/33",
-            "2001:db8::/129",
-            "10.0.0.1/8",
-            "proxy",
-            "10.0.0.0/",
-            "10/8",
-            "",
-        ] {
+        for text in ["192.0.2.7/33", "2001:db8::/129", "10.0.0.1/8", "proxy", "10.0.0.0/", "10/8", ""] {
             assert!(Network::parse(text).is_err(), "{text}");
         }
     }

@@ -98,11 +98,7 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn new(file_name: String) -> Self {
-        Self {
-            file_name,
-            origins: Origins::default(),
-            found: Vec::new(),
-        }
+        Self { file_name, origins: Origins::default(), found: Vec::new() }
     }
 
     /// A problem with the value at `path`, placed where the value was written.
@@ -112,11 +108,7 @@ impl Problems {
             Some(Origin::Environment(name)) => Place::Environment(name.clone()),
             Some(Origin::Derived(_)) | None => Place::Nowhere,
         };
-        self.found.push(Problem {
-            place,
-            path: path.to_owned(),
-            text: text.into(),
-        });
+        self.found.push(Problem { place, path: path.to_owned(), text: text.into() });
     }
 
     /// A problem in the file; line 0 where no line is known.
@@ -130,11 +122,7 @@ impl Problems {
 
     /// A problem with an environment variable.
     pub(super) fn in_environment(&mut self, name: &str, text: impl Into<String>) {
-        self.found.push(Problem {
-            place: Place::Environment(name.to_owned()),
-            path: String::new(),
-            text: text.into(),
-        });
+        self.found.push(Problem { place: Place::Environment(name.to_owned()), path: String::new(), text: text.into() });
     }
 
     /// Nothing if nothing was found; otherwise the error that tells all of it.

@@ -23,10 +23,7 @@ pub(super) struct Largest {
 impl Largest {
     fn offer(&mut self, bytes: u64, what: impl FnOnce() -> String) {
         if bytes > self.bytes {
-            *self = Self {
-                bytes,
-                what: what(),
-            };
+            *self = Self { bytes, what: what() };
         }
     }
 }
@@ -50,36 +47,26 @@ impl Sizes {
             let enveloped = |data: usize| ESCAPED * data as u64 + ENVELOPE_BYTES;
 
             let client_event = enveloped(limits.client_event_bytes_max);
-            sizes.from_client.offer(client_event, || {
-                format!("a client event of app {id:?} (client_event_bytes_max)")
-            });
+            sizes.from_client.offer(client_event, || format!("a client event of app {id:?} (client_event_bytes_max)"));
             let member = enveloped(limits.presence_member_bytes_max);
-            sizes.from_client.offer(member, || {
-                format!("a member of app {id:?} (presence_member_bytes_max)")
-            });
+            sizes.from_client.offer(member, || format!("a member of app {id:?} (presence_member_bytes_max)"));
             // Each id of the list stands between two escaped quotes and takes a comma.
             let watched = limits.watchlist_max * (limits.presence_user_id_length_max + 5);
             let signin = member + watched as u64;
-            sizes.from_client.offer(signin, || {
-                format!("a sign-in to app {id:?} (presence_member_bytes_max, watchlist_max)")
-            });
+            sizes
+                .from_client
+                .offer(signin, || format!("a sign-in to app {id:?} (presence_member_bytes_max, watchlist_max)"));
 
             let event = enveloped(limits.event_data_bytes_max);
-            sizes.to_client.offer(event, || {
-                format!("an event of app {id:?} (event_data_bytes_max)")
-            });
-            sizes.to_client.offer(client_event, || {
-                format!("a client event of app {id:?} (client_event_bytes_max)")
-            });
+            sizes.to_client.offer(event, || format!("an event of app {id:?} (event_data_bytes_max)"));
+            sizes.to_client.offer(client_event, || format!("a client event of app {id:?} (client_event_bytes_max)"));
             let snapshot = limits.presence_snapshot_bytes_max as u64;
-            sizes.to_client.offer(snapshot, || {
-                format!("a presence channel of app {id:?} (presence_snapshot_bytes_max)")
-            });
+            sizes
+                .to_client
+                .offer(snapshot, || format!("a presence channel of app {id:?} (presence_snapshot_bytes_max)"));
 
             let batch = limits.batch_events_max as u64 * event;
-            sizes.request.offer(batch, || {
-                format!("a batch to app {id:?} (batch_events_max, event_data_bytes_max)")
-            });
+            sizes.request.offer(batch, || format!("a batch to app {id:?} (batch_events_max, event_data_bytes_max)"));
             // Each name stands between quotes and takes a comma.
             let names = limits.channels_per_event_max as u64 * (CHANNEL_NAME_LENGTH_HARD_MAX + 3);
             sizes.request.offer(event + names, || {

@@ -10,28 +10,19 @@ use super::file::{File, Shape, Shaped};
 use super::limits::{self, Limit, Unset};
 use super::*;
 
-const MACHINE: Machine = Machine {
-    cores: 2,
-    descriptors: 100_000,
-};
+const MACHINE: Machine = Machine { cores: 2, descriptors: 100_000 };
 
 /// An app that nothing is wrong with.
 const APP: &str = "[[apps]]\nid = 'shop'\nkeys = [{ key = 'k1', secret = 's1' }]\n";
 
-fn explain(
-    file: Option<&str>,
-    variables: &[(&str, &str)],
-) -> Result<(Config, Explanation), ConfigError> {
+fn explain(file: Option<&str>, variables: &[(&str, &str)]) -> Result<(Config, Explanation), ConfigError> {
     let directory = tempfile::tempdir().unwrap();
     let path = file.map(|text| {
         let path = directory.path().join("campanile.toml");
         fs::write(&path, text).unwrap();
         path
     });
-    let variables: Vec<_> = variables
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let variables: Vec<_> = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Config::load_explained(path.as_deref(), variables.into_iter(), &MACHINE)
 }
 
@@ -65,10 +56,7 @@ fn refusals_with(file: Option<&str>, variables: &[(&str, &str)]) -> Vec<String> 
 
 fn assert_refused(file: &str, expected: &str) {
     let found = refusals(file);
-    assert!(
-        found.len() == 1 && found[0].contains(expected),
-        "{file}\nexpected {expected:?}\nfound {found:#?}"
-    );
+    assert!(found.len() == 1 && found[0].contains(expected), "{file}\nexpected {expected:?}\nfound {found:#?}");
 }
 
 fn root() -> PathBuf {
@@ -125,10 +113,7 @@ fn the_node_derives_what_depends_on_the_machine_and_the_apps() {
     assert_eq!(limits.send_queue_bytes_max, 1024 * 1024);
     assert_eq!(limits.http_body_bytes_max, 256 * 1024);
 
-    let limits = accept(&format!(
-        "{APP}event_data_bytes_max = 1048576\nclient_event_bytes_max = 1048576\n"
-    ))
-    .limits;
+    let limits = accept(&format!("{APP}event_data_bytes_max = 1048576\nclient_event_bytes_max = 1048576\n")).limits;
     let largest = 2 * 1_048_576 + 4096;
     assert_eq!(limits.frame_bytes_max, largest);
     assert_eq!(limits.send_queue_bytes_max, largest);
@@ -143,22 +128,13 @@ fn development_keys_are_refused_on_any_address_but_loopback() {
                      { key = 'app-key', secret = 'own', enabled = false }]\n";
     let example = "[[apps]]\nid = 'a'\nkeys = [{ key = 'own', secret = 'example-secret-1' }]\n";
     for app in ["", known_key, known_secret, spare_key, example] {
-        for host in [
-            "127.0.0.1",
-            "127.9.9.9",
-            "::1",
-            "localhost",
-            "::ffff:127.0.0.1",
-        ] {
+        for host in ["127.0.0.1", "127.9.9.9", "::1", "localhost", "::ffff:127.0.0.1"] {
             accept(&format!("listen.host = '{host}'\n{app}"));
         }
         for host in ["0.0.0.0", "::", "192.168.1.7", "203.0.113.9"] {
             let found = refusals(&format!("listen.host = '{host}'\n{app}"));
             assert_eq!(found.len(), 1, "{found:?}");
-            assert!(
-                found[0].starts_with("line 1: listen.host: app"),
-                "{found:?}"
-            );
+            assert!(found[0].starts_with("line 1: listen.host: app"), "{found:?}");
             assert!(found[0].contains("`campanile keys new`"), "{found:?}");
         }
     }
@@ -172,10 +148,7 @@ fn development_keys_are_refused_on_any_address_but_loopback() {
 #[test]
 fn an_unknown_key_is_refused_with_the_nearest_known_name() {
     for (text, expected) in [
-        (
-            "state_dri = 'x'",
-            "line 1: state_dri: unknown setting; did you mean `state_dir`?",
-        ),
+        ("state_dri = 'x'", "line 1: state_dri: unknown setting; did you mean `state_dir`?"),
         (
             "\n[limits]\nhead_byte_max = 1",
             "line 3: limits.head_byte_max: unknown setting; did you mean `limits.head_bytes_max`?",
@@ -185,23 +158,14 @@ fn an_unknown_key_is_refused_with_the_nearest_known_name() {
             "line 3: apps[0].keys[0].secert: unknown setting; did you mean \
              `apps[0].keys[0].secret`?",
         ),
-        (
-            "port = 7000",
-            "line 1: port: unknown setting; did you mean `listen.port`?",
-        ),
+        ("port = 7000", "line 1: port: unknown setting; did you mean `listen.port`?"),
         (
             "presence_members_max = 7",
             "line 1: presence_members_max: unknown setting; did you mean \
              `apps[0].presence_members_max`?",
         ),
-        (
-            "[listne]\nport = 7000",
-            "line 1: listne: unknown setting; did you mean `listen`?",
-        ),
-        (
-            "[log]\ncolourful = true",
-            "line 2: log.colourful: unknown setting; known here: level, format",
-        ),
+        ("[listne]\nport = 7000", "line 1: listne: unknown setting; did you mean `listen`?"),
+        ("[log]\ncolourful = true", "line 2: log.colourful: unknown setting; known here: level, format"),
     ] {
         assert_eq!(refusals(text), [expected]);
     }
@@ -210,39 +174,18 @@ fn an_unknown_key_is_refused_with_the_nearest_known_name() {
 #[test]
 fn a_value_of_the_wrong_type_is_refused_without_being_quoted() {
     for (text, expected) in [
-        (
-            "[listen]\nport = 'high'",
-            "line 2: listen.port: must be a whole number, not a string",
-        ),
-        (
-            "workers = 1.5",
-            "line 1: workers: must be a whole number, not a number with a fraction",
-        ),
+        ("[listen]\nport = 'high'", "line 2: listen.port: must be a whole number, not a string"),
+        ("workers = 1.5", "line 1: workers: must be a whole number, not a number with a fraction"),
         ("workers = -1", "line 1: workers: must not be negative"),
-        (
-            "workers = 0xffffffffffffffff",
-            "line 1: workers: the number is too large",
-        ),
-        (
-            "listen = 6001",
-            "line 1: listen: must be a table, not a whole number",
-        ),
-        (
-            "[cors]\nallowed_origins = '*'",
-            "line 2: cors.allowed_origins: must be an array, not a string",
-        ),
+        ("workers = 0xffffffffffffffff", "line 1: workers: the number is too large"),
+        ("listen = 6001", "line 1: listen: must be a table, not a whole number"),
+        ("[cors]\nallowed_origins = '*'", "line 2: cors.allowed_origins: must be an array, not a string"),
         (
             "[[apps]]\nkeys = [\n{ key = 'k', secret = 31337 }]",
             "line 3: apps[0].keys[0].secret: must be a string, not a whole number",
         ),
-        (
-            "[[apps]]\nenabled = 'yes'",
-            "line 2: apps[0].enabled: must be true or false, not a string",
-        ),
-        (
-            "apps = [1]",
-            "line 1: apps[0]: must be a table, not a whole number",
-        ),
+        ("[[apps]]\nenabled = 'yes'", "line 2: apps[0].enabled: must be true or false, not a string"),
+        ("apps = [1]", "line 1: apps[0]: must be a table, not a whole number"),
     ] {
         assert_eq!(refusals(text), [expected]);
     }
@@ -251,19 +194,14 @@ fn a_value_of_the_wrong_type_is_refused_without_being_quoted() {
 #[test]
 fn a_syntax_error_has_its_line_and_does_not_quote_it() {
     let found = refusals("[[apps]]\nid = 'a'\nsecret = very-secret\n");
-    assert!(
-        found[0].starts_with("line 3: not valid TOML: "),
-        "{found:?}"
-    );
+    assert!(found[0].starts_with("line 3: not valid TOML: "), "{found:?}");
     assert!(!found[0].contains("very-secret"), "{found:?}");
 }
 
 #[test]
 fn all_problems_are_told_at_once_in_the_order_of_the_file() {
     let found = refusals_with(
-        Some(&format!(
-            "{APP}channel_name_length_max = 201\n[log]\nlevel = 'loud'\n[listen]\nhost = 'here'\n"
-        )),
+        Some(&format!("{APP}channel_name_length_max = 201\n[log]\nlevel = 'loud'\n[listen]\nhost = 'here'\n")),
         &[("CAMPANILE__LISTEN__PORT", "65536")],
     );
     assert_eq!(found.len(), 4, "{found:#?}");
@@ -275,17 +213,10 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
 
 #[test]
 fn a_missing_file_is_told_with_a_way_to_make_one() {
-    let error = Config::load_explained(
-        Some(Path::new("/nowhere/c.toml")),
-        std::iter::empty(),
-        &MACHINE,
-    )
-    .unwrap_err()
-    .to_string();
-    assert!(
-        error.starts_with("/nowhere/c.toml: cannot read it: "),
-        "{error}"
-    );
+    let error = Config::load_explained(Some(Path::new("/nowhere/c.toml")), std::iter::empty(), &MACHINE)
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("/nowhere/c.toml: cannot read it: "), "{error}");
     assert!(error.contains("`campanile keys new`"), "{error}");
 }
 
@@ -296,10 +227,7 @@ fn a_file_may_be_as_large_as_its_bound_and_no_larger() {
     assert_eq!(comment.len(), bound);
     accept(&comment);
     let found = refusals(&format!("{comment}\n"));
-    assert!(
-        found[0].contains("has more than 16777216 bytes"),
-        "{found:?}"
-    );
+    assert!(found[0].contains("has more than 16777216 bytes"), "{found:?}");
 }
 
 // The environment.
@@ -347,9 +275,7 @@ fn the_environment_overrides_any_scalar() {
 #[test]
 fn the_environment_replaces_a_header_that_the_file_has() {
     let config = load(
-        Some(&format!(
-            "{APP}webhooks = [{{ url = 'http://127.0.0.1/', headers = {{ X-Api_Key = 'old' }} }}]"
-        )),
+        Some(&format!("{APP}webhooks = [{{ url = 'http://127.0.0.1/', headers = {{ X-Api_Key = 'old' }} }}]")),
         &[("CAMPANILE__APPS__0__WEBHOOKS__0__HEADERS__X_API_KEY", "new")],
     )
     .unwrap();
@@ -360,10 +286,7 @@ fn the_environment_replaces_a_header_that_the_file_has() {
 
 #[test]
 fn items_are_added_in_the_order_of_their_numbers() {
-    let names: Vec<_> = (0..12)
-        .rev()
-        .map(|n| format!("CAMPANILE__CORS__ALLOWED_ORIGINS__{n}"))
-        .collect();
+    let names: Vec<_> = (0..12).rev().map(|n| format!("CAMPANILE__CORS__ALLOWED_ORIGINS__{n}")).collect();
     let variables: Vec<_> = names.iter().map(|n| (n.as_str(), "example.com")).collect();
     let config = load(None, &variables).unwrap();
     assert!(config.cors.allowed_origins.contains("http://example.com"));
@@ -372,121 +295,49 @@ fn items_are_added_in_the_order_of_their_numbers() {
 #[test]
 fn an_unknown_variable_of_ours_is_refused_with_the_nearest_name() {
     for (name, value, expected) in [
-        (
-            "CAMPANILE__LISTEN__PROT",
-            "1",
-            "unknown setting; did you mean CAMPANILE__LISTEN__PORT?",
-        ),
-        (
-            "CAMPANILE__PORT",
-            "1",
-            "unknown setting; did you mean CAMPANILE__LISTEN__PORT?",
-        ),
-        (
-            "CAMPANILE__LISTEN__port",
-            "1",
-            "unknown setting; did you mean CAMPANILE__LISTEN__PORT?",
-        ),
+        ("CAMPANILE__LISTEN__PROT", "1", "unknown setting; did you mean CAMPANILE__LISTEN__PORT?"),
+        ("CAMPANILE__PORT", "1", "unknown setting; did you mean CAMPANILE__LISTEN__PORT?"),
+        ("CAMPANILE__LISTEN__port", "1", "unknown setting; did you mean CAMPANILE__LISTEN__PORT?"),
         (
             "CAMPANILE__LOG__COLOURFUL",
             "1",
             "unknown setting; known here: CAMPANILE__LOG__LEVEL, CAMPANILE__LOG__FORMAT",
         ),
-        (
-            "CAMPANILE__LISTEN__PORT",
-            "high",
-            "must be a whole number, not \"high\"",
-        ),
-        (
-            "CAMPANILE__LISTEN__PORT",
-            "-1",
-            "must be a whole number, not \"-1\"",
-        ),
-        (
-            "CAMPANILE__LISTEN__PORT",
-            "",
-            "must be a whole number, not \"\"",
-        ),
-        (
-            "CAMPANILE__LISTEN__PORT",
-            "9223372036854775808",
-            "the number is too large",
-        ),
-        (
-            "CAMPANILE__APPS__0__ENABLED",
-            "yes",
-            "must be true or false, not \"yes\"",
-        ),
-        (
-            "CAMPANILE__LISTEN",
-            "x",
-            "`listen` is a table: set one of its settings",
-        ),
+        ("CAMPANILE__LISTEN__PORT", "high", "must be a whole number, not \"high\""),
+        ("CAMPANILE__LISTEN__PORT", "-1", "must be a whole number, not \"-1\""),
+        ("CAMPANILE__LISTEN__PORT", "", "must be a whole number, not \"\""),
+        ("CAMPANILE__LISTEN__PORT", "9223372036854775808", "the number is too large"),
+        ("CAMPANILE__APPS__0__ENABLED", "yes", "must be true or false, not \"yes\""),
+        ("CAMPANILE__LISTEN", "x", "`listen` is a table: set one of its settings"),
         (
             "CAMPANILE__CORS__ALLOWED_ORIGINS",
             "*",
             "`cors.allowed_origins` is an array: set its items one by one, as in \
              CAMPANILE__CORS__ALLOWED_ORIGINS__0",
         ),
-        (
-            "CAMPANILE__LISTEN__PORT__0",
-            "1",
-            "`listen.port` is a single value: its name is CAMPANILE__LISTEN__PORT",
-        ),
-        (
-            "CAMPANILE__APPS__2__ID",
-            "x",
-            "`apps` has one item so far, so the next one is CAMPANILE__APPS__1",
-        ),
-        (
-            "CAMPANILE__APPS__ID",
-            "x",
-            "`apps` is an array: set its items one by one, as in CAMPANILE__APPS__0",
-        ),
-        (
-            "CAMPANILE__",
-            "x",
-            "unknown setting; known here: CAMPANILE__STATE_DIR, ",
-        ),
-        (
-            "CAMPANILE__0",
-            "x",
-            "unknown setting; known here: CAMPANILE__STATE_DIR, ",
-        ),
+        ("CAMPANILE__LISTEN__PORT__0", "1", "`listen.port` is a single value: its name is CAMPANILE__LISTEN__PORT"),
+        ("CAMPANILE__APPS__2__ID", "x", "`apps` has one item so far, so the next one is CAMPANILE__APPS__1"),
+        ("CAMPANILE__APPS__ID", "x", "`apps` is an array: set its items one by one, as in CAMPANILE__APPS__0"),
+        ("CAMPANILE__", "x", "unknown setting; known here: CAMPANILE__STATE_DIR, "),
+        ("CAMPANILE__0", "x", "unknown setting; known here: CAMPANILE__STATE_DIR, "),
     ] {
         let found = refusals_with(Some(APP), &[(name, value)]);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(
-            found[0].starts_with(&format!("{name}: {expected}")),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with(&format!("{name}: {expected}")), "{found:?}");
     }
 }
 
 // Laravel's names.
 
-const PUSHER: [(&str, &str); 3] = [
-    ("PUSHER_APP_ID", "7"),
-    ("PUSHER_APP_KEY", "lk"),
-    ("PUSHER_APP_SECRET", "ls"),
-];
+const PUSHER: [(&str, &str); 3] = [("PUSHER_APP_ID", "7"), ("PUSHER_APP_KEY", "lk"), ("PUSHER_APP_SECRET", "ls")];
 
-const REVERB: [(&str, &str); 3] = [
-    ("REVERB_APP_ID", "7"),
-    ("REVERB_APP_KEY", "lk"),
-    ("REVERB_APP_SECRET", "ls"),
-];
+const REVERB: [(&str, &str); 3] = [("REVERB_APP_ID", "7"), ("REVERB_APP_KEY", "lk"), ("REVERB_APP_SECRET", "ls")];
 
 #[test]
 fn either_family_of_laravel_names_defines_an_app() {
     let unused = ("REVERB_APP_KEY", "");
     let both = [PUSHER, REVERB].concat();
-    for variables in [
-        &PUSHER[..],
-        &REVERB,
-        &both,
-        &[&PUSHER[..], &[unused]].concat(),
-    ] {
+    for variables in [&PUSHER[..], &REVERB, &both, &[&PUSHER[..], &[unused]].concat()] {
         let config = load(None, variables).unwrap();
         assert_eq!(config.apps.len(), 1);
         assert_eq!(config.apps[0].id, "7");
@@ -495,11 +346,7 @@ fn either_family_of_laravel_names_defines_an_app() {
         assert!(!config.apps[0].client_events);
         assert!(config.notes.is_empty());
     }
-    let and_ours = [
-        &PUSHER[..],
-        &[("CAMPANILE__APPS__0__CLIENT_EVENTS", "true")],
-    ]
-    .concat();
+    let and_ours = [&PUSHER[..], &[("CAMPANILE__APPS__0__CLIENT_EVENTS", "true")]].concat();
     assert!(load(None, &and_ours).unwrap().apps[0].client_events);
 }
 
@@ -522,47 +369,32 @@ fn families_that_differ_are_refused() {
 #[test]
 fn half_a_family_is_refused() {
     let found = refusals_with(None, &PUSHER[..2]);
-    assert_eq!(
-        found,
-        ["PUSHER_APP_SECRET: not set, though others of PUSHER_APP_* are: set all three or none"]
-    );
+    assert_eq!(found, ["PUSHER_APP_SECRET: not set, though others of PUSHER_APP_* are: set all three or none"]);
 }
 
 #[test]
 fn the_apps_of_the_file_stand_against_laravel_names_and_a_note_says_so() {
     let config = load(Some(APP), &[&PUSHER[..], &REVERB[..1]].concat()).unwrap();
     assert_eq!(config.apps[0].id, "shop");
-    assert_eq!(
-        config.notes,
-        ["PUSHER_APP_* and REVERB_APP_* ignored: the file defines its own apps"]
-    );
+    assert_eq!(config.notes, ["PUSHER_APP_* and REVERB_APP_* ignored: the file defines its own apps"]);
 }
 
 #[test]
 fn reverb_says_where_to_listen_unless_the_file_or_our_own_names_do() {
-    let server = [
-        ("REVERB_SERVER_HOST", "::1"),
-        ("REVERB_SERVER_PORT", "8080"),
-    ];
+    let server = [("REVERB_SERVER_HOST", "::1"), ("REVERB_SERVER_PORT", "8080")];
     let config = load(None, &server).unwrap();
     assert_eq!(config.listen.address, "[::1]:8080".parse().unwrap());
 
     let config = load(Some("[listen]\nport = 7000\n"), &server).unwrap();
     assert_eq!(config.listen.address, "[::1]:7000".parse().unwrap());
-    assert_eq!(
-        config.notes,
-        ["REVERB_SERVER_PORT ignored: the file sets listen.port"]
-    );
+    assert_eq!(config.notes, ["REVERB_SERVER_PORT ignored: the file sets listen.port"]);
 
     let ours = [&server[..], &[("CAMPANILE__LISTEN__PORT", "7001")]].concat();
     assert_eq!(load(None, &ours).unwrap().listen.address.port(), 7001);
 
     for port in ["65536", "http"] {
         let found = refusals_with(None, &[("REVERB_SERVER_PORT", port)]);
-        assert_eq!(
-            found,
-            [format!("REVERB_SERVER_PORT: must be a port, not {port:?}")]
-        );
+        assert_eq!(found, [format!("REVERB_SERVER_PORT: must be a port, not {port:?}")]);
     }
 }
 
@@ -605,20 +437,11 @@ fn ids_and_keys_are_used_once_in_the_whole_configuration() {
 #[test]
 fn an_app_needs_an_id_and_a_key_with_a_secret() {
     for (app, expected) in [
-        (
-            "keys = [{ key = 'k', secret = 's' }]",
-            "apps[0]: id is missing",
-        ),
+        ("keys = [{ key = 'k', secret = 's' }]", "apps[0]: id is missing"),
         ("id = 'a'", "apps[0]: has no keys"),
         ("id = 'a'\nkeys = []", "apps[0]: has no keys"),
-        (
-            "id = 'a'\nkeys = [{ secret = 's' }]",
-            "apps[0].keys[0]: key is missing",
-        ),
-        (
-            "id = 'a'\nkeys = [{ key = 'k' }]",
-            "apps[0].keys[0]: has no secret",
-        ),
+        ("id = 'a'\nkeys = [{ secret = 's' }]", "apps[0].keys[0]: key is missing"),
+        ("id = 'a'\nkeys = [{ key = 'k' }]", "apps[0].keys[0]: has no secret"),
         (
             "id = 'a'\nkeys = [{ key = 'k', secret = 's', secret_file = 'f' }]",
             "apps[0].keys[0]: has both secret and secret_file: remove one",
@@ -627,14 +450,8 @@ fn an_app_needs_an_id_and_a_key_with_a_secret() {
             "id = 'a'\nkeys = [{ key = 'k', secret = '[redacted]' }]",
             "apps[0].keys[0].secret: is the mark that `campanile check` prints",
         ),
-        (
-            "id = 'a'\nkeys = [{ key = 'k', secret = '' }]",
-            "apps[0].keys[0].secret: is empty",
-        ),
-        (
-            "id = 'a'\nkeys = [{ key = 'k', secret = \"a\\nb\" }]",
-            "apps[0].keys[0].secret: has control characters",
-        ),
+        ("id = 'a'\nkeys = [{ key = 'k', secret = '' }]", "apps[0].keys[0].secret: is empty"),
+        ("id = 'a'\nkeys = [{ key = 'k', secret = \"a\\nb\" }]", "apps[0].keys[0].secret: has control characters"),
         (
             "id = 'a'\nwatchlists = true\nuser_authentication = false\nkeys = [{ key = 'k', secret \
              = 's' }]",
@@ -647,9 +464,7 @@ fn an_app_needs_an_id_and_a_key_with_a_secret() {
 
 #[test]
 fn an_id_and_a_key_may_stand_in_a_url() {
-    let app = |id: &str, key: &str| {
-        format!("[[apps]]\nid = '{id}'\nkeys = [{{ key = '{key}', secret = 's' }}]\n")
-    };
+    let app = |id: &str, key: &str| format!("[[apps]]\nid = '{id}'\nkeys = [{{ key = '{key}', secret = 's' }}]\n");
     let longest = "x".repeat(200);
     for name in ["1", "a-b_c.D", longest.as_str()] {
         accept(&app(name, "k"));
@@ -663,10 +478,7 @@ fn an_id_and_a_key_may_stand_in_a_url() {
         ("a b", "it stands in URLs"),
         ("é", "it stands in URLs"),
         ("..", "it stands in URLs"),
-        (
-            too_long.as_str(),
-            "has 201 characters, and 200 are the most",
-        ),
+        (too_long.as_str(), "has 201 characters, and 200 are the most"),
     ] {
         assert_refused(&app(name, "k"), expected);
         assert_refused(&app("a", name), expected);
@@ -677,18 +489,11 @@ fn an_id_and_a_key_may_stand_in_a_url() {
 fn a_secret_may_come_from_a_file_without_its_last_line_break() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("secret");
-    let file = format!(
-        "[[apps]]\nid = 'a'\nkeys = [{{ key = 'k', secret_file = '{}' }}]\n",
-        path.display()
-    );
+    let file = format!("[[apps]]\nid = 'a'\nkeys = [{{ key = 'k', secret_file = '{}' }}]\n", path.display());
     let longest = "x".repeat(200);
-    for (text, secret) in [
-        ("s1", "s1"),
-        ("s1\n", "s1"),
-        ("s1\r\n", "s1"),
-        (" s1 \n", " s1 "),
-        (longest.as_str(), longest.as_str()),
-    ] {
+    for (text, secret) in
+        [("s1", "s1"), ("s1\n", "s1"), ("s1\r\n", "s1"), (" s1 \n", " s1 "), (longest.as_str(), longest.as_str())]
+    {
         fs::write(&path, text).unwrap();
         assert_eq!(accept(&file).apps[0].keys[0].secret.expose(), secret);
     }
@@ -697,10 +502,7 @@ fn a_secret_may_come_from_a_file_without_its_last_line_break() {
         ("\n".to_owned(), "apps[0].keys[0].secret_file: is empty"),
         ("s1\ns2\n".to_owned(), "has control characters"),
         ("x".repeat(201), "has 201 characters, and 200 are the most"),
-        (
-            format!("s{}", "\n".repeat(4096)),
-            "has more than 4096 bytes: is it the right file?",
-        ),
+        (format!("s{}", "\n".repeat(4096)), "has more than 4096 bytes: is it the right file?"),
     ] {
         fs::write(&path, text).unwrap();
         assert_refused(&file, expected);
@@ -738,10 +540,7 @@ fn setting(limit: &Limit, number: u64) -> (String, String) {
             format!("{APP}[[apps.webhooks]]\nurl = 'http://127.0.0.1/'\n{line}"),
             format!("apps[0].webhooks[0].{}", limit.name),
         ),
-        table => (
-            format!("[{table}]\n{line}{APP}"),
-            format!("{table}.{}", limit.name),
-        ),
+        table => (format!("[{table}]\n{line}{APP}"), format!("{table}.{}", limit.name)),
     }
 }
 
@@ -754,11 +553,8 @@ fn every_number_is_accepted_at_its_bounds_and_refused_one_past_them() {
             match load(Some(&file), &[]) {
                 Ok(_) => false,
                 Err(error) => error.problems().iter().map(Problem::to_string).any(|text| {
-                    text.contains(&format!(
-                        ": {path}: {number} is below the least allowed, {min}"
-                    )) || text.contains(&format!(
-                        ": {path}: {number} is above the most allowed, {max}"
-                    ))
+                    text.contains(&format!(": {path}: {number} is below the least allowed, {min}"))
+                        || text.contains(&format!(": {path}: {number} is above the most allowed, {max}"))
                 }),
             }
         };
@@ -806,36 +602,12 @@ fn every_number_of_the_file_has_one_row_in_the_table_of_limits() {
 #[test]
 fn what_an_app_allows_must_fit_the_node() {
     for (app, name, needed) in [
-        (
-            "client_event_bytes_max = 100000",
-            "frame_bytes_max",
-            2 * 100_000 + 4096,
-        ),
-        (
-            "presence_member_bytes_max = 65536\nwatchlist_max = 1000",
-            "frame_bytes_max",
-            2 * 65_536 + 4096 + 1000 * 133,
-        ),
-        (
-            "event_data_bytes_max = 1048576",
-            "send_queue_bytes_max",
-            2 * 1_048_576 + 4096,
-        ),
-        (
-            "presence_snapshot_bytes_max = 16777216",
-            "send_queue_bytes_max",
-            16_777_216,
-        ),
-        (
-            "batch_events_max = 1000",
-            "http_body_bytes_max",
-            1000 * (2 * 10_240 + 4096),
-        ),
-        (
-            "batch_events_max = 1\nchannels_per_event_max = 1000",
-            "http_body_bytes_max",
-            2 * 10_240 + 4096 + 1000 * 203,
-        ),
+        ("client_event_bytes_max = 100000", "frame_bytes_max", 2 * 100_000 + 4096),
+        ("presence_member_bytes_max = 65536\nwatchlist_max = 1000", "frame_bytes_max", 2 * 65_536 + 4096 + 1000 * 133),
+        ("event_data_bytes_max = 1048576", "send_queue_bytes_max", 2 * 1_048_576 + 4096),
+        ("presence_snapshot_bytes_max = 16777216", "send_queue_bytes_max", 16_777_216),
+        ("batch_events_max = 1000", "http_body_bytes_max", 1000 * (2 * 10_240 + 4096)),
+        ("batch_events_max = 1\nchannels_per_event_max = 1000", "http_body_bytes_max", 2 * 10_240 + 4096 + 1000 * 203),
     ] {
         let file = |bytes: u64| format!("{APP}{app}\n[limits]\n{name} = {bytes}\n");
         accept(&file(needed));
@@ -858,9 +630,8 @@ fn apps_that_no_body_can_hold_are_refused() {
 
 #[test]
 fn a_snapshot_holds_at_least_one_member() {
-    let file = |snapshot: u64| {
-        format!("{APP}presence_member_bytes_max = 8192\npresence_snapshot_bytes_max = {snapshot}\n")
-    };
+    let file =
+        |snapshot: u64| format!("{APP}presence_member_bytes_max = 8192\npresence_snapshot_bytes_max = {snapshot}\n");
     accept(&file(8192));
     assert_refused(&file(8191), "does not hold one member");
 }
@@ -870,27 +641,15 @@ fn connections_must_fit_the_open_files() {
     let available = MACHINE.descriptors - 2 * 256 - 128;
     let file = |connections: u64| format!("[limits]\nconnections_max = {connections}\n{APP}");
     accept(&file(available));
-    assert_refused(
-        &file(available + 1),
-        "need 100001 open files, and this process may have 100000",
-    );
+    assert_refused(&file(available + 1), "need 100001 open files, and this process may have 100000");
 
-    let too_few = Machine {
-        cores: 1,
-        descriptors: 256 + 128,
-    };
+    let too_few = Machine { cores: 1, descriptors: 256 + 128 };
     let error = Config::load_explained(None, std::iter::empty(), &too_few).unwrap_err();
     assert!(error.to_string().contains("LimitNOFILE"), "{error}");
-    let enough = Machine {
-        descriptors: 256 + 128 + 1,
-        ..too_few
-    };
+    let enough = Machine { descriptors: 256 + 128 + 1, ..too_few };
     let (config, _) = Config::load_explained(None, std::iter::empty(), &enough).unwrap();
     assert_eq!(config.limits.connections_max, 1);
-    let unlimited = Machine {
-        descriptors: u64::MAX,
-        ..too_few
-    };
+    let unlimited = Machine { descriptors: u64::MAX, ..too_few };
     let (config, _) = Config::load_explained(None, std::iter::empty(), &unlimited).unwrap();
     assert_eq!(config.limits.connections_max, 1_000_000);
 }
@@ -899,22 +658,12 @@ fn connections_must_fit_the_open_files() {
 
 #[test]
 fn a_path_prefix_is_written_in_several_ways_and_read_in_one() {
-    for (written, read) in [
-        ("", ""),
-        ("/", ""),
-        ("ws", "/ws"),
-        ("/ws", "/ws"),
-        ("/ws/", "/ws"),
-        ("/a/b-c", "/a/b-c"),
-    ] {
+    for (written, read) in [("", ""), ("/", ""), ("ws", "/ws"), ("/ws", "/ws"), ("/ws/", "/ws"), ("/a/b-c", "/a/b-c")] {
         let config = accept(&format!("listen.path_prefix = '{written}'\n{APP}"));
         assert_eq!(config.listen.path_prefix, read, "{written:?}");
     }
     for written in ["/a//b", "/a b", "/a?b", "/a%20b", "/../b", "/."] {
-        assert_refused(
-            &format!("listen.path_prefix = '{written}'\n{APP}"),
-            "is not a plain path",
-        );
+        assert_refused(&format!("listen.path_prefix = '{written}'\n{APP}"), "is not a plain path");
     }
 }
 
@@ -925,10 +674,7 @@ fn the_path_of_a_unix_socket_must_fit_the_address() {
         assert!(accept(&file(length)).listen.unix_socket.is_some());
     }
     for length in [0, 108] {
-        assert_refused(
-            &file(length),
-            "listen.unix_socket: a socket's path has 1 to 107 bytes",
-        );
+        assert_refused(&file(length), "listen.unix_socket: a socket's path has 1 to 107 bytes");
     }
 }
 
@@ -948,19 +694,10 @@ fn tls_takes_both_files_and_both_must_open() {
     let file = directory.path().join("f.pem");
     fs::write(&file, "").unwrap();
     let file = file.display();
-    let tls = accept(&format!(
-        "[tls]\ncert_file = '{file}'\nkey_file = '{file}'\n{APP}"
-    ))
-    .tls;
+    let tls = accept(&format!("[tls]\ncert_file = '{file}'\nkey_file = '{file}'\n{APP}")).tls;
     assert!(tls.is_some());
-    assert_refused(
-        &format!("[tls]\ncert_file = '{file}'\n{APP}"),
-        "line 1: tls: key_file is missing",
-    );
-    assert_refused(
-        &format!("[tls]\nkey_file = '{file}'\n{APP}"),
-        "line 1: tls: cert_file is missing",
-    );
+    assert_refused(&format!("[tls]\ncert_file = '{file}'\n{APP}"), "line 1: tls: key_file is missing");
+    assert_refused(&format!("[tls]\nkey_file = '{file}'\n{APP}"), "line 1: tls: cert_file is missing");
     assert_refused(
         &format!("[tls]\ncert_file = '{file}'\nkey_file = '{file}.no'\n{APP}"),
         "line 3: tls.key_file: cannot read",
@@ -969,9 +706,7 @@ fn tls_takes_both_files_and_both_must_open() {
 
 #[test]
 fn origins_are_read_as_patterns() {
-    let config = accept(&format!(
-        "{APP}allowed_origins = ['https://*.example.com']\n"
-    ));
+    let config = accept(&format!("{APP}allowed_origins = ['https://*.example.com']\n"));
     let origins = &config.apps[0].allowed_origins;
     assert!(origins.allow(Some("https://www.example.com")));
     assert!(!origins.allow(Some("https://example.net")));
@@ -980,12 +715,7 @@ fn origins_are_read_as_patterns() {
         "line 4: apps[0].allowed_origins[0]: \"https://example.com/shop\": an origin has no path",
     );
     // Nobody, unless somebody is named.
-    assert!(
-        !config
-            .cors
-            .allowed_origins
-            .contains("https://www.example.com")
-    );
+    assert!(!config.cors.allowed_origins.contains("https://www.example.com"));
 }
 
 fn webhook(settings: &str) -> String {
@@ -1000,58 +730,26 @@ fn a_webhook_gets_the_seven_events_of_pusher_and_more_on_request() {
     assert!(endpoint.batch && !endpoint.socket_id);
     assert_eq!(endpoint.timeout, Duration::from_secs(10));
 
-    let config = accept(&webhook(
-        "url = 'http://127.0.0.1'\nevents = ['connection_opened', 'connection_closed']",
-    ));
-    assert_eq!(
-        config.apps[0].webhooks[0].events,
-        [
-            WebhookEvent::ConnectionOpened,
-            WebhookEvent::ConnectionClosed
-        ]
-    );
+    let config = accept(&webhook("url = 'http://127.0.0.1'\nevents = ['connection_opened', 'connection_closed']"));
+    assert_eq!(config.apps[0].webhooks[0].events, [WebhookEvent::ConnectionOpened, WebhookEvent::ConnectionClosed]);
 }
 
 #[test]
 fn a_webhook_that_cannot_be_called_is_refused() {
     for (settings, expected) in [
-        (
-            "batch = true",
-            "line 4: apps[0].webhooks[0]: url is missing",
-        ),
-        (
-            "url = '/hooks'",
-            "line 5: apps[0].webhooks[0].url: is not a URL",
-        ),
-        (
-            "url = 'ftp://example.com'",
-            "must begin with http:// or https://, not ftp:",
-        ),
-        (
-            "url = 'file:///etc/passwd'",
-            "must begin with http:// or https://, not file:",
-        ),
-        (
-            "url = 'https://u:p@example.com'",
-            "must not hold a user or password",
-        ),
-        (
-            "url = 'http://a'\nevents = []",
-            "apps[0].webhooks[0].events: is empty",
-        ),
+        ("batch = true", "line 4: apps[0].webhooks[0]: url is missing"),
+        ("url = '/hooks'", "line 5: apps[0].webhooks[0].url: is not a URL"),
+        ("url = 'ftp://example.com'", "must begin with http:// or https://, not ftp:"),
+        ("url = 'file:///etc/passwd'", "must begin with http:// or https://, not file:"),
+        ("url = 'https://u:p@example.com'", "must not hold a user or password"),
+        ("url = 'http://a'\nevents = []", "apps[0].webhooks[0].events: is empty"),
         (
             "url = 'http://a'\nevents = ['member_aded']",
             "line 6: apps[0].webhooks[0].events[0]: unknown event \"member_aded\"; did you mean \
              \"member_added\"?",
         ),
-        (
-            "url = 'http://a'\nevents = ['cache_miss', 'cache_miss']",
-            "\"cache_miss\" is named twice",
-        ),
-        (
-            "url = 'http://a'\nheaders = { 'a b' = 'x' }",
-            "apps[0].webhooks[0].headers.a b: is not a header name",
-        ),
+        ("url = 'http://a'\nevents = ['cache_miss', 'cache_miss']", "\"cache_miss\" is named twice"),
+        ("url = 'http://a'\nheaders = { 'a b' = 'x' }", "apps[0].webhooks[0].headers.a b: is not a header name"),
         (
             "url = 'http://a'\nheaders = { x-a = '[redacted]' }",
             "headers.x-a: is the mark that `campanile check` prints",
@@ -1060,10 +758,7 @@ fn a_webhook_that_cannot_be_called_is_refused() {
             "url = 'http://a'\nheaders = { X-Pusher-Signature = 'x' }",
             "headers.X-Pusher-Signature: is set by the server",
         ),
-        (
-            "url = 'http://a'\nheaders = { x-a = \"b\\nc\" }",
-            "headers.x-a: has characters that no header may have",
-        ),
+        ("url = 'http://a'\nheaders = { x-a = \"b\\nc\" }", "headers.x-a: has characters that no header may have"),
     ] {
         assert_refused(&webhook(settings), expected);
     }
@@ -1074,9 +769,7 @@ fn a_webhook_that_cannot_be_called_is_refused() {
 #[test]
 fn each_value_that_is_not_the_default_says_where_it_came_from() {
     let (_, explanation) = explain(
-        Some(&format!(
-            "[listen]\nport = 7000\n{APP}webhooks = [{{ url = 'http://a', batch = false }}]\n"
-        )),
+        Some(&format!("[listen]\nport = 7000\n{APP}webhooks = [{{ url = 'http://a', batch = false }}]\n")),
         &[
             ("CAMPANILE__LOG__LEVEL", "debug"),
             ("CAMPANILE__APPS__0__KEYS__0__SECRET", "s2"),
@@ -1102,10 +795,7 @@ fn each_value_that_is_not_the_default_says_where_it_came_from() {
         "id = \"second\"  # environment, CAMPANILE__APPS__1__ID",
         "key = \"k2\"  # environment, CAMPANILE__APPS__1__KEYS__0__KEY",
     ] {
-        assert!(
-            text.lines().any(|shown| shown == line),
-            "{line}\nin\n{text}"
-        );
+        assert!(text.lines().any(|shown| shown == line), "{line}\nin\n{text}");
     }
 }
 
@@ -1118,9 +808,7 @@ fn what_is_shown_is_a_configuration_that_means_the_same() {
         let completed = shown.replace(REDACTED, "own");
         let (_, again) = explain(Some(&completed), &[]).unwrap();
         let plain = |text: &str| -> Vec<String> {
-            text.lines()
-                .map(|line| line.split("  # ").next().unwrap_or_default().to_owned())
-                .collect()
+            text.lines().map(|line| line.split("  # ").next().unwrap_or_default().to_owned()).collect()
         };
         assert_eq!(plain(&again.to_toml().unwrap()), plain(&shown));
     }
@@ -1132,18 +820,12 @@ fn a_secret_file_is_shown_by_its_name() {
     let path = directory.path().join("secret");
     fs::write(&path, "hush\n").unwrap();
     let (_, explanation) = explain(
-        Some(&format!(
-            "[[apps]]\nid = 'a'\nkeys = [{{ key = 'k', secret_file = '{}' }}]\n",
-            path.display()
-        )),
+        Some(&format!("[[apps]]\nid = 'a'\nkeys = [{{ key = 'k', secret_file = '{}' }}]\n", path.display())),
         &[],
     )
     .unwrap();
     let text = explanation.to_toml().unwrap();
-    assert!(
-        text.contains(&format!("secret_file = \"{}\"", path.display())),
-        "{text}"
-    );
+    assert!(text.contains(&format!("secret_file = \"{}\"", path.display())), "{text}");
     assert!(!text.contains("secret = "), "{text}");
 }
 
@@ -1151,12 +833,8 @@ fn a_secret_file_is_shown_by_its_name() {
 
 #[test]
 fn the_example_to_start_from_is_valid() {
-    let (config, _) = Config::load_explained(
-        Some(&root().join("campanile.example.toml")),
-        std::iter::empty(),
-        &MACHINE,
-    )
-    .unwrap();
+    let (config, _) =
+        Config::load_explained(Some(&root().join("campanile.example.toml")), std::iter::empty(), &MACHINE).unwrap();
     assert_eq!(config.apps.len(), 1);
     let pair = &config.apps[0].keys[0];
     assert_ne!(pair.key, DEVELOPMENT_KEY);
@@ -1182,11 +860,7 @@ fn the_example_of_everything_has_everything_on() {
 
     assert_eq!(app("quota").limits.connections_max, Some(5));
     assert!(!app("disabled").enabled);
-    assert!(
-        !app("origins")
-            .allowed_origins
-            .allow(Some("https://evil.test"))
-    );
+    assert!(!app("origins").allowed_origins.allow(Some("https://evil.test")));
     assert!(app("second").enabled);
     for pair in config.apps.iter().flat_map(|app| &app.keys) {
         assert_ne!(pair.key, DEVELOPMENT_KEY);
@@ -1215,12 +889,8 @@ fn the_example_of_everything_has_everything_on() {
 
 #[test]
 fn the_example_for_raw_speed_has_no_limit_in_the_way() {
-    let (config, _) = Config::load_explained(
-        Some(&root().join("examples/raw-speed.toml")),
-        std::iter::empty(),
-        &MACHINE,
-    )
-    .unwrap();
+    let (config, _) =
+        Config::load_explained(Some(&root().join("examples/raw-speed.toml")), std::iter::empty(), &MACHINE).unwrap();
     assert_eq!(config.listen.address, "127.0.0.1:6001".parse().unwrap());
     let app = &config.apps[0];
     assert_eq!(app.id, DEVELOPMENT_ID);

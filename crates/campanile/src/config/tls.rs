@@ -23,25 +23,16 @@ impl Tls {
         let table = table?;
         let mut path = |name: &str, written: &Option<String>| {
             let Some(written) = written else {
-                problems.at(
-                    "tls",
-                    format!("{name} is missing: set both cert_file and key_file, or neither"),
-                );
+                problems.at("tls", format!("{name} is missing: set both cert_file and key_file, or neither"));
                 return None;
             };
             if let Err(error) = File::open(written) {
-                problems.at(
-                    &format!("tls.{name}"),
-                    format!("cannot read {written}: {error}"),
-                );
+                problems.at(&format!("tls.{name}"), format!("cannot read {written}: {error}"));
             }
             Some(PathBuf::from(written))
         };
         let cert_file = path("cert_file", &table.cert_file);
         let key_file = path("key_file", &table.key_file);
-        Some(Self {
-            cert_file: cert_file?,
-            key_file: key_file?,
-        })
+        Some(Self { cert_file: cert_file?, key_file: key_file? })
     }
 }

@@ -33,11 +33,7 @@ pub(super) fn from_document(text: &str, problems: &mut Problems) -> Table {
 
 /// The path of `name` inside the table at `path`.
 pub(super) fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// Where each line of a text begins.
@@ -61,13 +57,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn table(
-        &mut self,
-        document: &DeTable<'_>,
-        fields: &'static [Field],
-        path: &str,
-        into: &mut Table,
-    ) {
+    fn table(&mut self, document: &DeTable<'_>, fields: &'static [Field], path: &str, into: &mut Table) {
         for (key, value) in document {
             let name: &str = key.get_ref();
             let line = self.lines.number(key.span().start);
@@ -84,23 +74,15 @@ impl Reader<'_> {
         }
     }
 
-    fn value(
-        &mut self,
-        value: &Spanned<DeValue<'_>>,
-        shape: Shape,
-        at: &str,
-        line: usize,
-    ) -> Option<Value> {
+    fn value(&mut self, value: &Spanned<DeValue<'_>>, shape: Shape, at: &str, line: usize) -> Option<Value> {
         match (shape, value.get_ref()) {
             (Shape::Text, DeValue::String(text)) => Some(Value::String(text.to_string())),
             (Shape::Boolean, DeValue::Boolean(answer)) => Some(Value::Boolean(*answer)),
-            (Shape::Integer, DeValue::Integer(digits)) => {
-                match i64::from_str_radix(digits.as_str(), digits.radix()) {
-                    Ok(number) if number >= 0 => Some(Value::Integer(number)),
-                    Ok(_) => self.refuse(at, line, "must not be negative"),
-                    Err(_) => self.refuse(at, line, "the number is too large"),
-                }
-            }
+            (Shape::Integer, DeValue::Integer(digits)) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
+                Ok(number) if number >= 0 => Some(Value::Integer(number)),
+                Ok(_) => self.refuse(at, line, "must not be negative"),
+                Err(_) => self.refuse(at, line, "the number is too large"),
+            },
             (Shape::List(item), DeValue::Array(values)) => {
                 let mut list = Vec::new();
                 for (index, value) in values.iter().enumerate() {
@@ -169,21 +151,17 @@ pub(super) fn suggestion(name: &str, path: &str, siblings: &[Field]) -> String {
 /// The full path of the nearest known setting.
 pub(super) fn nearest(name: &str, path: &str, siblings: &[Field]) -> Option<String> {
     let name = name.to_lowercase();
-    let sibling = siblings
-        .iter()
-        .map(|field| (strsim::damerau_levenshtein(&name, field.name), field.name))
-        .min();
+    let sibling = siblings.iter().map(|field| (strsim::damerau_levenshtein(&name, field.name), field.name)).min();
     // A name that is exactly right somewhere else is a better guess than one that is nearly right.
     let mut elsewhere = Vec::new();
     if !matches!(sibling, Some((0, _))) {
         collect_named(&name, File::SHAPE, "", &mut elsewhere);
     }
     let allowed = (name.len() / 3).max(1);
-    elsewhere.into_iter().next().or_else(|| {
-        sibling
-            .filter(|(distance, _)| *distance <= allowed)
-            .map(|(_, known)| join(path, known))
-    })
+    elsewhere
+        .into_iter()
+        .next()
+        .or_else(|| sibling.filter(|(distance, _)| *distance <= allowed).map(|(_, known)| join(path, known)))
 }
 
 /// The paths of all settings called `name`.

@@ -11,8 +11,8 @@ use reqwest::Url;
 
 use super::file::WebhookTable;
 use super::limits::{
-    Numbers, WEBHOOK_DEAD_LETTERS_MAX, WEBHOOK_QUEUE_BYTES_MAX, WEBHOOK_QUEUE_EVENTS_MAX,
-    WEBHOOK_TIMEOUT_SECS, count, seconds,
+    Numbers, WEBHOOK_DEAD_LETTERS_MAX, WEBHOOK_QUEUE_BYTES_MAX, WEBHOOK_QUEUE_EVENTS_MAX, WEBHOOK_TIMEOUT_SECS, count,
+    seconds,
 };
 use super::problem::Problems;
 use super::secret::{REDACTED, REDACTED_REFUSAL};
@@ -120,11 +120,7 @@ const OWN_HEADERS: [&str; 8] = [
 ];
 
 impl WebhookConfig {
-    pub(super) fn read(
-        table: &mut WebhookTable,
-        path: &str,
-        problems: &mut Problems,
-    ) -> Option<Self> {
+    pub(super) fn read(table: &mut WebhookTable, path: &str, problems: &mut Problems) -> Option<Self> {
         let url = url(table, path, problems);
         let events = events(table, path, problems);
         let headers = headers(table, path, problems);
@@ -162,29 +158,20 @@ fn url(table: &WebhookTable, path: &str, problems: &mut Problems) -> Option<Url>
             None
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            problems.at(
-                &at,
-                "must not hold a user or password: set an authorization header in headers",
-            );
+            problems.at(&at, "must not hold a user or password: set an authorization header in headers");
             None
         }
         Ok(url) => Some(url),
         Err(reason) => {
-            problems.at(
-                &at,
-                format!("is not a URL ({reason}): write it as in https://example.com/webhooks"),
-            );
+            problems.at(&at, format!("is not a URL ({reason}): write it as in https://example.com/webhooks"));
             None
         }
     }
 }
 
 fn events(table: &mut WebhookTable, path: &str, problems: &mut Problems) -> Vec<WebhookEvent> {
-    let written = table.events.get_or_insert_with(|| {
-        WebhookEvent::DEFAULT
-            .map(|event| event.as_str().to_owned())
-            .to_vec()
-    });
+    let written =
+        table.events.get_or_insert_with(|| WebhookEvent::DEFAULT.map(|event| event.as_str().to_owned()).to_vec());
     if written.is_empty() {
         problems.at(
             &format!("{path}.events"),
@@ -206,21 +193,14 @@ fn events(table: &mut WebhookTable, path: &str, problems: &mut Problems) -> Vec<
                     .map(WebhookEvent::as_str)
                     .min_by_key(|known| strsim::damerau_levenshtein(name, known))
                     .unwrap_or_default();
-                problems.at(
-                    &at,
-                    format!("unknown event {name:?}; did you mean {nearest:?}?"),
-                );
+                problems.at(&at, format!("unknown event {name:?}; did you mean {nearest:?}?"));
             }
         }
     }
     events
 }
 
-fn headers(
-    table: &WebhookTable,
-    path: &str,
-    problems: &mut Problems,
-) -> Vec<(HeaderName, HeaderValue)> {
+fn headers(table: &WebhookTable, path: &str, problems: &mut Problems) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = Vec::new();
     for (name, value) in table.headers.iter().flatten() {
         let at = format!("{path}.headers.{name}");

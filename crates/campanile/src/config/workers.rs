@@ -9,8 +9,7 @@ use std::path::Path;
 /// The cores that affinity and quota leave to this process, at least one.
 #[must_use]
 pub(super) fn available() -> usize {
-    let affinity = rustix::thread::sched_getaffinity(None)
-        .map_or(1, |cpus| usize::try_from(cpus.count()).unwrap_or(1));
+    let affinity = rustix::thread::sched_getaffinity(None).map_or(1, |cpus| usize::try_from(cpus.count()).unwrap_or(1));
     let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     share(affinity, quota(Path::new("/sys/fs/cgroup"), &membership))
 }
@@ -57,35 +56,20 @@ fn quota(root: &Path, membership: &str) -> Option<Quota> {
 
 fn quotas_above(mount: &Path, group: &str, read: fn(&Path) -> Option<Quota>) -> Vec<Quota> {
     let group = Path::new(group.trim_start_matches('/'));
-    group
-        .ancestors()
-        .filter_map(|group| read(&mount.join(group)))
-        .collect()
+    group.ancestors().filter_map(|group| read(&mount.join(group))).collect()
 }
 
 /// `cpu.max` holds the quota, or `max`, and the period.
 fn read_v2(group: &Path) -> Option<Quota> {
     let text = fs::read_to_string(group.join("cpu.max")).ok()?;
     let (micros, period) = text.trim().split_once(' ')?;
-    Some(Quota {
-        micros: micros.parse().ok()?,
-        period: period.parse().ok()?,
-    })
+    Some(Quota { micros: micros.parse().ok()?, period: period.parse().ok()? })
 }
 
 /// Two files; a quota of -1, which does not parse, means none.
 fn read_v1(group: &Path) -> Option<Quota> {
-    let number = |name| {
-        fs::read_to_string(group.join(name))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
-    };
-    Some(Quota {
-        micros: number("cpu.cfs_quota_us")?,
-        period: number("cpu.cfs_period_us")?,
-    })
+    let number = |name| fs::read_to_string(group.join(name)).ok()?.trim().parse().ok();
+    Some(Quota { micros: number("cpu.cfs_quota_us")?, period: number("cpu.cfs_period_us")? })
 }
 
 #[cfg(test)]
@@ -105,12 +89,7 @@ mod tests {
     #[test]
     fn a_process_has_at_least_one_core() {
         assert!(available() >= 1);
-        let quota = |micros| {
-            Some(Quota {
-                micros,
-                period: 100_000,
-            })
-        };
+        let quota = |micros| Some(Quota { micros, period: 100_000 });
         for (affinity, quota, workers) in [
             (4, None, 4),
             (4, quota(200_000), 2),
