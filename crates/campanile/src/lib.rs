@@ -7,3 +7,9 @@ pub mod config;
 mod door;
 mod mailbox;
 mod node;
+mod server;
+mod socket;
+mod upgrade;
+mod worker;
+
+pub use server::{RunningServer, Server, StartError};

@@ -1,0 +1,75 @@
+//! `campanile serve`: runs the server until it is told to go.
+//!
+//! Owns signals and logging. Never binds anything itself. The invariant: SIGTERM and SIGINT drain and then end with
+//! success, a second one ends at once; SIGHUP reads apps and limits again and changes nothing when the file is wrong.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::ServeArgs;
+use crate::config::{self, Config, LogFormat};
+use crate::server::Server;
+
+/// Runs the command.
+pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
+    let path = args.file.config.as_deref();
+    let config = match Config::load(path, config::environment()) {
+        Ok(config) => config,
+        Err(error) => return fail(&error),
+    };
+    let filter = tracing_subscriber::EnvFilter::new(config.log.level.as_str());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.log.format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    for note in &config.notes {
+        tracing::info!("{note}");
+    }
+    config::raise_descriptor_limit()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _entered = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let server = match Server::start(config) {
+        Ok(server) => server,
+        Err(error) => return fail(&error),
+    };
+    let address = server.local_addr();
+    writeln!(io::stdout(), "campanile listens on http://{address} and ws://{address}/app/<key>")?;
+    runtime.block_on(async {
+        loop {
+            tokio::select! {
+                () = received(&mut terminate) => return,
+                () = received(&mut interrupt) => return,
+                () = received(&mut hangup) => match Config::load(path, config::environment()) {
+                    Ok(config) => server.reload(config),
+                    Err(error) => tracing::error!(%error, "the configuration is wrong: nothing has been reloaded"),
+                },
+            }
+        }
+    });
+    tracing::info!("draining");
+    let drained = tokio::task::spawn_blocking(move || server.drain());
+    runtime.block_on(async {
+        tokio::select! {
+            drained = drained => drained.map_err(io::Error::other)?.map(|()| ExitCode::SUCCESS),
+            () = received(&mut terminate) => std::process::exit(1),
+            () = received(&mut interrupt) => std::process::exit(1),
+        }
+    })
+}
+
+async fn received(signal: &mut Signal) {
+    if signal.recv().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> io::Result<ExitCode> {
+    writeln!(io::stderr(), "error: {error}")?;
+    Ok(ExitCode::FAILURE)
+}

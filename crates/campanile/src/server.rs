@@ -1,0 +1,171 @@
+//! Starting and stopping the server.
+//!
+//! Owns the threads of the workers. Never serves anybody itself. The invariant: what cannot be set up stops the start
+//! (I9). Tests and embedders use this door as the binary does.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::{io, thread};
+
+use campanile_hub::letter::Homes;
+use campanile_hub::{App, AppIndex, Apps, Credential, Features, NoticeSet, WorkerId};
+use campanile_protocol::{Limits, Secret};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{AppConfig, Config};
+use crate::mailbox::Post;
+use crate::node::Node;
+use crate::worker::Worker;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {source}; is another server running there?")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something that this version does not do; it would be silently missing otherwise.
+    #[error("{0} is configured, and this version does not have it yet: remove it from the configuration")]
+    Missing(&'static str),
+    /// The system refused something else.
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct Server;
+
+/// A server that runs until it is stopped.
+#[derive(Debug)]
+pub struct RunningServer {
+    address: SocketAddr,
+    node: Arc<Node>,
+    post: Post,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Server {
+    /// Binds, then starts one worker per configured core.
+    pub fn start(config: Config) -> Result<RunningServer, StartError> {
+        if config.tls.is_some() {
+            return Err(StartError::Missing("tls"));
+        }
+        if config.listen.unix_socket.is_some() {
+            return Err(StartError::Missing("listen.unix_socket"));
+        }
+        if config.apps.iter().any(|app| !app.webhooks.is_empty()) {
+            return Err(StartError::Missing("apps.webhooks"));
+        }
+        let address = config.listen.address;
+        let failed = |source| StartError::Listen { address, source };
+        // Without SO_REUSEPORT first: a second server would otherwise silently take half of the clients.
+        let probe = TcpListener::bind(address).map_err(failed)?;
+        let address = probe.local_addr()?;
+        drop(probe);
+        let workers = u16::try_from(config.workers.clamp(1, 1024)).expect("1 to 1024 fit");
+        let backlog = i32::try_from(config.listen.backlog).unwrap_or(i32::MAX);
+        let listeners: Vec<TcpListener> =
+            (0..workers).map(|_| listener(address, backlog)).collect::<Result<_, _>>().map_err(failed)?;
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        let (seed, incarnation) = random.split_at(8);
+        let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("half of sixteen bytes"));
+        let apps = Arc::new(Apps::new(config.apps.iter().map(app).collect(), None));
+        let homes = Homes { seed: number(seed), workers };
+        let node = Node::new(Arc::new(config), apps, homes);
+        let post = Post::new(workers);
+        let mut threads = Vec::new();
+        for (number_of, listener) in listeners.into_iter().enumerate() {
+            let id = WorkerId(u16::try_from(number_of).expect("at most 1024 workers"));
+            let (node, post, incarnation) = (Arc::clone(&node), post.clone(), number(incarnation));
+            let thread = thread::Builder::new().name(format!("worker-{}", id.0)).spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let local = tokio::task::LocalSet::new();
+                local.block_on(&runtime, async move { Worker::new(id, node, post, listener, incarnation)?.run().await })
+            })?;
+            threads.push(thread);
+        }
+        tracing::info!(%address, workers, "listening");
+        Ok(RunningServer { address, node, post, workers: threads })
+    }
+}
+
+fn listener(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}
+
+impl RunningServer {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes new apps and limits without dropping a socket. Where to listen does not change.
+    pub fn reload(&self, config: Config) {
+        let apps = Arc::new(Apps::new(config.apps.iter().map(app).collect(), Some(&self.node.apps())));
+        self.node.reload(Arc::new(config), Arc::clone(&apps));
+        self.post.broadcast(&campanile_hub::Letter::Reload { apps });
+    }
+
+    /// Tells clients in waves to go elsewhere and waits until they have.
+    pub fn drain(self) -> io::Result<()> {
+        self.node.drain();
+        for worker in self.workers {
+            worker.join().map_err(|_| io::Error::other("a worker has panicked"))??;
+        }
+        Ok(())
+    }
+}
+
+/// What the mind knows of an app.
+fn app(config: &AppConfig) -> App {
+    let limits = &config.limits;
+    let secs = |duration: std::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    let credential = |pair: &crate::config::AppKeyPair| Credential {
+        key: pair.key.as_str().into(),
+        secret: Secret::new(pair.secret.expose()),
+    };
+    App {
+        id: config.id.as_str().into(),
+        index: AppIndex(0),
+        enabled: config.enabled,
+        credentials: config.keys.iter().filter(|pair| pair.enabled).map(credential).collect(),
+        features: Features {
+            client_events: config.client_events,
+            user_authentication: config.user_authentication,
+            watchlists: config.watchlists,
+            subscription_counts: config.subscription_counts,
+        },
+        limits: Limits {
+            channel_name_length_max: limits.channel_name_length_max,
+            event_name_length_max: limits.event_name_length_max,
+            event_data_bytes_max: limits.event_data_bytes_max,
+            client_event_bytes_max: limits.client_event_bytes_max,
+            client_events_per_sec: limits.client_events_per_sec,
+            channels_per_event_max: limits.channels_per_event_max,
+            batch_events_max: limits.batch_events_max,
+            presence_members_max: limits.presence_members_max,
+            presence_member_bytes_max: limits.presence_member_bytes_max,
+            user_id_length_max: limits.presence_user_id_length_max,
+            presence_snapshot_bytes_max: limits.presence_snapshot_bytes_max,
+            cache_ttl_secs: limits.cache_ttl.as_secs(),
+            watchlist_max: limits.watchlist_max,
+            channels_per_connection_max: limits.channels_per_connection_max,
+        },
+        activity_timeout_secs: secs(limits.activity_timeout),
+        authorized_connections_timeout_secs: config.authorized_connections_timeout.map(secs),
+        notices: NoticeSet::default(),
+    }
+}

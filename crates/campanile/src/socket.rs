@@ -1,0 +1,137 @@
+//! One accepted socket and its outgoing bytes.
+//!
+//! Owns the descriptor, what the kernel would not take yet, and what of a request or frame has come so far. Bounded: a
+//! reader slower than its channels is closed with 4100, never served a stream with holes (I4). Knows nothing of
+//! channels. Filled and drained by the worker that owns it.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write};
+use std::net::TcpStream;
+
+use bytes::Bytes;
+use campanile_hub::{ConnectionId, Moment};
+use campanile_protocol::websocket::{self, Incoming};
+
+use crate::node::Place;
+
+/// How many slices one `writev` takes.
+const SLICES_MAX: usize = 16;
+
+/// What a socket is at.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// Its first request is still arriving.
+    Head(Vec<u8>),
+    /// A client's connection; the place is released with it.
+    Open { incoming: Incoming, _place: Place },
+    /// A close frame has been queued; what still comes is thrown away.
+    Closing,
+}
+
+/// Outgoing bytes went past the bound.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooSlow;
+
+/// One accepted socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) id: ConnectionId,
+    pub(crate) stream: TcpStream,
+    pub(crate) stage: Stage,
+    /// When to look after it next.
+    pub(crate) look_at: Moment,
+    pub(crate) watches_writable: bool,
+    queue: VecDeque<Bytes>,
+    queued_bytes: usize,
+}
+
+impl Socket {
+    pub(crate) fn new(id: ConnectionId, stream: TcpStream, look_at: Moment) -> Self {
+        let stage = Stage::Head(Vec::new());
+        Self { id, stream, stage, look_at, watches_writable: false, queue: VecDeque::new(), queued_bytes: 0 }
+    }
+
+    /// Whether the kernel still owes us room.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Writes what it can and keeps the rest, up to the bound.
+    pub(crate) fn write(&mut self, slices: &[Bytes], queue_bytes_max: usize) -> io::Result<Result<(), TooSlow>> {
+        let mut written = 0;
+        if self.queue.is_empty() {
+            written = self.write_now(slices)?;
+        }
+        for slice in slices {
+            if written >= slice.len() {
+                written -= slice.len();
+                continue;
+            }
+            let rest = slice.slice(written..);
+            written = 0;
+            self.queued_bytes += rest.len();
+            self.queue.push_back(rest);
+        }
+        Ok(if self.queued_bytes > queue_bytes_max { Err(TooSlow) } else { Ok(()) })
+    }
+
+    fn write_now(&mut self, slices: &[Bytes]) -> io::Result<usize> {
+        let mut total = 0;
+        for part in slices.chunks(SLICES_MAX) {
+            let wanted: usize = part.iter().map(Bytes::len).sum();
+            let written = match part {
+                [only] => self.stream.write(only),
+                several => {
+                    let mut list = [IoSlice::new(&[]); SLICES_MAX];
+                    for (entry, slice) in list.iter_mut().zip(several) {
+                        *entry = IoSlice::new(slice);
+                    }
+                    self.stream.write_vectored(&list[..several.len()])
+                }
+            };
+            match written {
+                Ok(written) => {
+                    total += written;
+                    if written < wanted {
+                        break;
+                    }
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(total)
+    }
+
+    /// Writes what is queued, as far as the kernel takes it.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        while let Some(front) = self.queue.front_mut() {
+            match self.stream.write(front) {
+                Ok(written) => {
+                    self.queued_bytes -= written;
+                    if written < front.len() {
+                        *front = front.slice(written..);
+                    } else {
+                        self.queue.pop_front();
+                    }
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues a close frame behind what must still be sent and expects nothing more.
+    pub(crate) fn close(&mut self, code: u16, reason: &str, look_at: Moment) -> io::Result<()> {
+        // Even a slow reader may find the frame behind what the kernel has already begun to take: slices are whole
+        // frames, so the first can be finished and the others dropped.
+        if self.queue.len() > 1 && code == campanile_protocol::CloseCode::OverCapacity.number() {
+            self.queue.truncate(1);
+            self.queued_bytes = self.queue[0].len();
+        }
+        self.stage = Stage::Closing;
+        self.look_at = look_at;
+        self.write(&[websocket::close(code, reason)], usize::MAX).map(|_| ())
+    }
+}
