@@ -1,1 +1,770 @@
 //! The bodies and replies of the HTTP API.
+//!
+//! Owns how a publisher's request is read ([`Trigger`], [`Batch`], [`Attributes`]), the words of a [`Refusal`] and the
+//! shapes of the replies. Never publishes, and never asks whether a channel exists. The invariant: a trigger that
+//! exists is within its app's limits, so whoever publishes it checks nothing. Read on in [`crate::signature`] for what
+//! must have been proved before a body is read, and in [`crate::json`] for what happens to `data`.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::ser::Serializer;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::channel_kind::{Access, ChannelKind};
+use crate::json::DataLiteral;
+use crate::limits::Limits;
+use crate::name::{ChannelName, EventName, InvalidName, SocketId};
+use crate::signature::SignedQuery;
+
+/// One event for one or more channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// The event's name.
+    pub event: EventName,
+    /// Where it goes: at least one channel, none twice.
+    pub channels: Vec<ChannelName>,
+    /// What it carries.
+    pub data: DataLiteral,
+    /// The connection that does not get it.
+    pub socket_id: Option<SocketId>,
+    /// What the publisher wants to know of each channel.
+    pub info: Attributes,
+}
+
+/// Several events, each for one channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// At least one; the replies stand in the same order.
+    pub events: Vec<Trigger>,
+}
+
+/// What may be asked of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attribute {
+    /// Users in a presence channel.
+    UserCount,
+    /// Connections that are subscribed.
+    SubscriptionCount,
+    /// What a cache channel remembers.
+    Cache,
+}
+
+impl Attribute {
+    /// What can be told of a channel that was just published to, and of many channels at once.
+    pub const COUNTS: &[Self] = &[Self::UserCount, Self::SubscriptionCount];
+    /// What can be told of one channel.
+    pub const ALL: &[Self] = &[Self::UserCount, Self::SubscriptionCount, Self::Cache];
+
+    /// Its name in `info`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UserCount => "user_count",
+            Self::SubscriptionCount => "subscription_count",
+            Self::Cache => "cache",
+        }
+    }
+
+    /// Whether channels of this kind have it.
+    pub fn applies_to(self, kind: ChannelKind) -> bool {
+        match self {
+            Self::UserCount => kind.is_presence(),
+            Self::SubscriptionCount => true,
+            Self::Cache => kind.cached,
+        }
+    }
+
+    fn bit(self) -> u8 {
+        match self {
+            Self::UserCount => 1,
+            Self::SubscriptionCount => 2,
+            Self::Cache => 4,
+        }
+    }
+}
+
+/// The attributes that a request's `info` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attributes(u8);
+
+impl Attributes {
+    /// Parses a comma-separated list, of which each must be one of `offered`. Empty items are passed over.
+    pub fn parse(info: &str, offered: &'static [Attribute]) -> Result<Self, Refusal> {
+        let mut named = Self::default();
+        for name in info.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match offered.iter().find(|attribute| attribute.name() == name) {
+                Some(attribute) => named.0 |= attribute.bit(),
+                None => return Err(Refusal::at("info", Reason::UnknownAttribute { name: clipped(name), offered })),
+            }
+        }
+        Ok(named)
+    }
+
+    /// Whether it is named.
+    pub fn has(self, attribute: Attribute) -> bool {
+        self.0 & attribute.bit() != 0
+    }
+
+    /// Whether none is named.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Refuses what channels of this kind do not have.
+    pub fn check(self, channel: &ChannelName) -> Result<(), Refusal> {
+        let foreign = |attribute: &&Attribute| self.has(**attribute) && !attribute.applies_to(channel.kind());
+        match Attribute::ALL.iter().find(foreign) {
+            Some(attribute) => Err(Refusal::at(
+                "info",
+                Reason::AttributeDoesNotApply { attribute: attribute.name(), channel: channel.as_str().into() },
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a request was refused, and which of its fields is to blame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its position in the batch.
+    pub item: Option<usize>,
+    /// The field, as the publisher wrote it.
+    pub field: &'static str,
+    /// The reason.
+    pub reason: Reason,
+}
+
+/// The reasons for a [`Refusal`], in words for whoever publishes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Not JSON, or not the documented object.
+    #[error("the body must be one JSON object: {0}")]
+    Malformed(String),
+    /// A field that every such request has.
+    #[error("is missing")]
+    Missing,
+    /// Not the documented type.
+    #[error("must be {expected}")]
+    Type {
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// A name that is none.
+    #[error("{name:?} is refused: {why}")]
+    Name {
+        /// What was given, cut short where it is long.
+        name: String,
+        /// Why it is none.
+        why: InvalidName,
+    },
+    /// A list without items.
+    #[error("must not be empty")]
+    Empty,
+    /// A list with too many items.
+    #[error("has {given} items, at most {max} are allowed; split the request")]
+    TooMany {
+        /// How many were given.
+        given: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// An encrypted event is encrypted for one channel.
+    #[error("{channel:?} is end-to-end encrypted: its events are published to it alone, not with other channels")]
+    EncryptedAmongOthers {
+        /// The encrypted channel.
+        channel: String,
+    },
+    /// The data is past the app's limit. The words up to the bracket are those that client libraries look for.
+    #[error(
+        "The data content of this event exceeds the allowed maximum ({max} bytes): event {event:?} on channel \
+         {channel:?} has {size} bytes"
+    )]
+    TooLarge {
+        /// The event.
+        event: String,
+        /// The first of its channels.
+        channel: String,
+        /// The decoded data, in bytes.
+        size: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// An attribute that we do not know, or that this request cannot ask for.
+    #[error("{name:?} is not an attribute of this request; known are {}", listed(.offered))]
+    UnknownAttribute {
+        /// What was asked for, cut short where it is long.
+        name: String,
+        /// What can be asked for.
+        offered: &'static [Attribute],
+    },
+    /// An attribute that channels of this kind do not have.
+    #[error(
+        "channel {channel:?} has no {attribute}: only presence channels have user_count, only cache channels cache"
+    )]
+    AttributeDoesNotApply {
+        /// The attribute.
+        attribute: &'static str,
+        /// The channel.
+        channel: String,
+    },
+    /// `user_count` of channels that may have no users.
+    #[error("user_count needs a filter_by_prefix that begins with presence-")]
+    UserCountNeedsPresence,
+    /// Members of a channel that has none.
+    #[error("channel {channel:?} has no members: only presence channels do")]
+    NotPresence {
+        /// The channel.
+        channel: String,
+    },
+}
+
+impl Refusal {
+    /// A refusal outside any batch.
+    pub fn at(field: &'static str, reason: Reason) -> Self {
+        Self { item: None, field, reason }
+    }
+
+    /// The HTTP status: 413 for data that is too large, else 400.
+    pub fn status(&self) -> u16 {
+        if matches!(self.reason, Reason::TooLarge { .. }) { 413 } else { 400 }
+    }
+
+    /// The field to blame, as in `channels` or `batch[2].data`.
+    pub fn field(&self) -> String {
+        match self.item {
+            Some(item) => format!("batch[{item}].{}", self.field),
+            None => self.field.to_owned(),
+        }
+    }
+
+    fn name(field: &'static str, name: &str, why: InvalidName) -> Self {
+        Self::at(field, Reason::Name { name: clipped(name), why })
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.reason, self.item) {
+            // The documented sentence comes first, for those who compare its beginning.
+            (Reason::TooLarge { .. }, Some(item)) => write!(f, "{}, at batch[{item}]", self.reason),
+            (Reason::TooLarge { .. } | Reason::Malformed(_), _) => self.reason.fmt(f),
+            _ => write!(f, "{}: {}", self.field(), self.reason),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// A stranger's text, short enough to repeat.
+fn clipped(text: &str) -> String {
+    const CHARS_MAX: usize = 64;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn listed(attributes: &[Attribute]) -> String {
+    attributes.iter().map(|attribute| attribute.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// A string that is borrowed from the body unless it has escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// An event as it is written: each field is looked at on its own, so that a refusal can name it.
+#[derive(Deserialize, Default)]
+struct Written<'a> {
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    channel: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    channels: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    socket_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    info: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct WrittenBatch<'a> {
+    #[serde(borrow, default)]
+    batch: Option<Vec<&'a RawValue>>,
+}
+
+/// Reads an object. An array of its fields would satisfy serde, but not the API.
+fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Refusal> {
+    let malformed = |why: String| Refusal::at("body", Reason::Malformed(why));
+    if !json.trim_start().starts_with('{') {
+        return Err(malformed("it does not begin with {".to_owned()));
+    }
+    serde_json::from_str(json).map_err(|error| malformed(error.to_string()))
+}
+
+/// A field that must be a string, from the body or else from the query.
+fn text<'a>(
+    field: &'static str,
+    body: Option<&'a RawValue>,
+    query: Option<&'a str>,
+) -> Result<Option<Cow<'a, str>>, Refusal> {
+    match body {
+        None => Ok(query.map(Cow::Borrowed)),
+        Some(value) => match serde_json::from_str::<Text<'a>>(value.get()) {
+            Ok(text) => Ok(Some(text.0)),
+            Err(_) => Err(Refusal::at(field, Reason::Type { expected: "a string" })),
+        },
+    }
+}
+
+impl Trigger {
+    /// Reads the body of `POST /events`. A parameter that the body lacks may stand in the query; `channels` is split at
+    /// commas there, so a channel whose name has a comma must be named in the body or as `channel`.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is missing or past its limit.
+    pub fn parse(body: &str, query: &SignedQuery<'_>, limits: &Limits) -> Result<Self, Refusal> {
+        let written = if body.trim().is_empty() { Written::default() } else { object::<Written<'_>>(body)? };
+        let event = event_name(text("name", written.name, query.get("name"))?, limits)?;
+        let names = match written.channels {
+            Some(list) => serde_json::from_str::<Vec<Text<'_>>>(list.get())
+                .map_err(|_| Refusal::at("channels", Reason::Type { expected: "a list of strings" }))?
+                .into_iter()
+                .map(|name| name.0)
+                .collect(),
+            None => match text("channel", written.channel, query.get("channel"))? {
+                Some(name) => return Self::on_one(event, &name, &written, Some(query), limits),
+                None => query
+                    .get("channels")
+                    .ok_or(Refusal::at("channels", Reason::Missing))?
+                    .split(',')
+                    .map(Cow::Borrowed)
+                    .collect(),
+            },
+        };
+        let channels = channels(names, limits)?;
+        Self::complete(event, channels, &written, Some(query), limits)
+    }
+
+    /// Reads the deprecated `POST /channels/{name}/events`, whose body is the data itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trigger::parse`].
+    pub fn parse_deprecated(
+        channel: &str,
+        body: &str,
+        query: &SignedQuery<'_>,
+        limits: &Limits,
+    ) -> Result<Self, Refusal> {
+        let event = event_name(query.get("name").map(Cow::Borrowed), limits)?;
+        let channel = channel_name(channel, limits)?;
+        let data = DataLiteral::from_text(body);
+        check_data(&data, &event, &channel, limits)?;
+        let socket_id = socket_id(query.get("socket_id"))?;
+        Ok(Self { event, channels: vec![channel], data, socket_id, info: Attributes::default() })
+    }
+
+    fn on_one(
+        event: EventName,
+        channel: &str,
+        written: &Written<'_>,
+        query: Option<&SignedQuery<'_>>,
+        limits: &Limits,
+    ) -> Result<Self, Refusal> {
+        Self::complete(event, vec![channel_name(channel, limits)?], written, query, limits)
+    }
+
+    fn complete(
+        event: EventName,
+        channels: Vec<ChannelName>,
+        written: &Written<'_>,
+        query: Option<&SignedQuery<'_>>,
+        limits: &Limits,
+    ) -> Result<Self, Refusal> {
+        let in_query = |name| query.and_then(|query| query.get(name));
+        let data = match (written.data, in_query("data")) {
+            (Some(value), _) => DataLiteral::from_published(value),
+            (None, Some(text)) => DataLiteral::from_text(text),
+            (None, None) => return Err(Refusal::at("data", Reason::Missing)),
+        };
+        check_data(&data, &event, &channels[0], limits)?;
+        let socket_id = socket_id(text("socket_id", written.socket_id, in_query("socket_id"))?.as_deref())?;
+        let info = text("info", written.info, in_query("info"))?;
+        let info = Attributes::parse(info.as_deref().unwrap_or_default(), Attribute::COUNTS)?;
+        Ok(Self { event, channels, data, socket_id, info })
+    }
+}
+
+impl Batch {
+    /// Reads the body of `POST /batch_events`.
+    ///
+    /// # Errors
+    ///
+    /// Names the first item and field that is missing or past its limit; nothing of the batch is to be published then.
+    pub fn parse(body: &str, limits: &Limits) -> Result<Self, Refusal> {
+        let batch = object::<WrittenBatch<'_>>(body)?.batch.ok_or(Refusal::at("batch", Reason::Missing))?;
+        check_count("batch", batch.len(), limits.batch_events_max)?;
+        let events = batch.into_iter().enumerate().map(|(item, event)| {
+            Self::event(event.get(), limits).map_err(|refusal| Refusal { item: Some(item), ..refusal })
+        });
+        Ok(Self { events: events.collect::<Result<_, _>>()? })
+    }
+
+    fn event(json: &str, limits: &Limits) -> Result<Trigger, Refusal> {
+        let written = object::<Written<'_>>(json)?;
+        let event = event_name(text("name", written.name, None)?, limits)?;
+        let channel = text("channel", written.channel, None)?.ok_or(Refusal::at("channel", Reason::Missing))?;
+        Trigger::on_one(event, &channel, &written, None, limits)
+    }
+}
+
+fn event_name(name: Option<Cow<'_, str>>, limits: &Limits) -> Result<EventName, Refusal> {
+    let name = name.ok_or(Refusal::at("name", Reason::Missing))?;
+    EventName::parse(&name, limits.event_name_length_max).map_err(|why| Refusal::name("name", &name, why))
+}
+
+/// Parses a channel's name where a request names one.
+///
+/// # Errors
+///
+/// Says which name is refused and why.
+pub fn channel_name(name: &str, limits: &Limits) -> Result<ChannelName, Refusal> {
+    ChannelName::parse(name, limits.channel_name_length_max).map_err(|why| Refusal::name("channel", name, why))
+}
+
+fn channels(names: Vec<Cow<'_, str>>, limits: &Limits) -> Result<Vec<ChannelName>, Refusal> {
+    check_count("channels", names.len(), limits.channels_per_event_max)?;
+    let mut seen = HashSet::with_capacity(names.len());
+    let mut channels = Vec::with_capacity(names.len());
+    for name in &names {
+        if seen.insert(name.as_ref()) {
+            let channel = ChannelName::parse(name, limits.channel_name_length_max);
+            channels.push(channel.map_err(|why| Refusal::name("channels", name, why))?);
+        }
+    }
+    match channels.iter().find(|channel| channel.kind().access == Access::Encrypted) {
+        Some(encrypted) if channels.len() > 1 => {
+            let channel = encrypted.as_str().to_owned();
+            Err(Refusal::at("channels", Reason::EncryptedAmongOthers { channel }))
+        }
+        _ => Ok(channels),
+    }
+}
+
+fn check_count(field: &'static str, given: usize, max: usize) -> Result<(), Refusal> {
+    match given {
+        0 => Err(Refusal::at(field, Reason::Empty)),
+        given if given > max => Err(Refusal::at(field, Reason::TooMany { given, max })),
+        _ => Ok(()),
+    }
+}
+
+fn check_data(data: &DataLiteral, event: &EventName, channel: &ChannelName, limits: &Limits) -> Result<(), Refusal> {
+    let (size, max) = (data.decoded_len(), limits.event_data_bytes_max);
+    if size > max {
+        let (event, channel) = (event.as_str().to_owned(), channel.as_str().to_owned());
+        return Err(Refusal::at("data", Reason::TooLarge { event, channel, size, max }));
+    }
+    Ok(())
+}
+
+/// Server libraries send an empty `socket_id` where the request they answer had none.
+fn socket_id(id: Option<&str>) -> Result<Option<SocketId>, Refusal> {
+    match id {
+        None | Some("") => Ok(None),
+        Some(id) => SocketId::parse(id).map(Some).map_err(|why| Refusal::name("socket_id", id, why)),
+    }
+}
+
+/// What a reply says of one channel: only what was asked for and applies to it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ChannelReply {
+    /// Whether anybody subscribes; only where one channel was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occupied: Option<bool>,
+    /// Users in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_count: Option<usize>,
+    /// Connections that are subscribed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription_count: Option<usize>,
+    /// What it remembers; `Some(None)`, written as `null`, is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Option<CacheReply>>,
+}
+
+/// What a cache channel remembers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CacheReply {
+    /// The data of the last event.
+    pub data: String,
+    /// For how many more seconds.
+    pub ttl: u64,
+}
+
+/// `{"channels":{"<name>":{..}}}`: to `GET /channels`, and to a trigger that asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChannelsReply {
+    /// In this order.
+    #[serde(serialize_with = "as_map")]
+    pub channels: Vec<(ChannelName, ChannelReply)>,
+}
+
+fn as_map<S: Serializer>(channels: &[(ChannelName, ChannelReply)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(channels.iter().map(|(name, reply)| (name.as_str(), reply)))
+}
+
+/// `{"batch":[{..},{}]}`: to a batch of which an event asked, in its order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BatchReply {
+    /// Empty objects for events that did not ask.
+    pub batch: Vec<ChannelReply>,
+}
+
+/// `{"users":[{"id":".."}]}`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UsersReply<'a> {
+    /// Each user once.
+    pub users: Vec<UserReply<'a>>,
+}
+
+/// A member of a presence channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UserReply<'a> {
+    /// The user's id.
+    pub id: &'a str,
+}
+
+/// `{"connections":3}`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ConnectionsReply {
+    /// Connections of the app on this node.
+    pub connections: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::DEFAULT_LIMITS;
+
+    fn parse(body: &str) -> Result<Trigger, Refusal> {
+        with_query(body, "")
+    }
+
+    fn with_query(body: &str, query: &str) -> Result<Trigger, Refusal> {
+        Trigger::parse(body, &SignedQuery::parse(query), &DEFAULT_LIMITS)
+    }
+
+    fn names(trigger: &Trigger) -> Vec<&str> {
+        trigger.channels.iter().map(ChannelName::as_str).collect()
+    }
+
+    fn batch(body: &str) -> Result<Batch, Refusal> {
+        Batch::parse(body, &DEFAULT_LIMITS)
+    }
+
+    #[test]
+    fn what_server_libraries_send_is_read() {
+        let body = r#"{"name":"foo","channels":["project-3","project-4"],"data":"{\"some\":\"data\"}","socket_id":"1.2","info":"user_count,subscription_count"}"#;
+        let trigger = parse(body).unwrap();
+        assert_eq!(trigger.event.as_str(), "foo");
+        assert_eq!(names(&trigger), ["project-3", "project-4"]);
+        assert_eq!(trigger.data.as_str(), r#""{\"some\":\"data\"}""#);
+        assert_eq!(trigger.socket_id, Some(SocketId { place: 1, secret: 2 }));
+        assert!(trigger.info.has(Attribute::UserCount) && trigger.info.has(Attribute::SubscriptionCount));
+        let single = parse(r#"{"name":"App\\Events\\Sent","channel":"\u0061","data":"","socket_id":null}"#).unwrap();
+        assert_eq!((single.event.as_str(), names(&single)), ("App\\Events\\Sent", vec!["a"]));
+        assert_eq!((single.data.as_str(), single.socket_id), (r#""""#, None));
+        assert!(single.info.is_empty());
+    }
+
+    #[test]
+    fn data_that_is_not_a_string_is_encoded_into_one_once() {
+        let trigger = parse(r#"{"name":"e","channel":"c","data":{"a":"b"}}"#).unwrap();
+        assert_eq!(trigger.data.as_str(), r#""{\"a\":\"b\"}""#);
+    }
+
+    #[test]
+    fn parameters_may_stand_in_the_query_and_the_body_goes_first() {
+        let query = "channels[]=a&channels[]=b&name=e&data=hi&socket_id=3.4&info=subscription_count";
+        let trigger = with_query("", query).unwrap();
+        assert_eq!((names(&trigger), trigger.event.as_str(), trigger.data.as_str()), (vec!["a", "b"], "e", "\"hi\""));
+        assert_eq!(trigger.socket_id, Some(SocketId { place: 3, secret: 4 }));
+        assert!(trigger.info.has(Attribute::SubscriptionCount));
+        let trigger = with_query(r#"{"name":"x","channels":["c"],"data":"d"}"#, query).unwrap();
+        assert_eq!((names(&trigger), trigger.event.as_str(), trigger.data.as_str()), (vec!["c"], "x", "\"d\""));
+        assert_eq!(names(&with_query("", "channel=a,b&name=e&data=").unwrap()), ["a,b"]);
+    }
+
+    #[test]
+    fn a_channel_named_twice_gets_the_event_once() {
+        let trigger = parse(r#"{"name":"e","channels":["b","a","b"],"data":"d"}"#).unwrap();
+        assert_eq!(names(&trigger), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        for (body, status, text) in [
+            ("[]", 400, "the body must be one JSON object: it does not begin with {"),
+            (r#"{"channel":"c","data":"d"}"#, 400, "name: is missing"),
+            (r#"{"name":7,"channel":"c","data":"d"}"#, 400, "name: must be a string"),
+            (r#"{"name":"","channel":"c","data":"d"}"#, 400, "name: \"\" is refused: event name is empty"),
+            (
+                r#"{"name":"pusher:ping","channel":"c","data":"d"}"#,
+                400,
+                "name: \"pusher:ping\" is refused: event name begins with \"pusher:\", which is reserved",
+            ),
+            (r#"{"name":"e","data":"d"}"#, 400, "channels: is missing"),
+            (r#"{"name":"e","channels":[],"data":"d"}"#, 400, "channels: must not be empty"),
+            (r#"{"name":"e","channels":"c","data":"d"}"#, 400, "channels: must be a list of strings"),
+            (
+                r#"{"name":"e","channels":["c","a b"],"data":"d"}"#,
+                400,
+                "channels: \"a b\" is refused: channel name has the character ' '; letters, digits and _ - = @ , . ; are allowed",
+            ),
+            (r#"{"name":"e","channel":"c"}"#, 400, "data: is missing"),
+            (r#"{"name":"e","channel":"c","data":null}"#, 400, "data: is missing"),
+            (
+                r#"{"name":"e","channel":"c","data":"","socket_id":"x"}"#,
+                400,
+                "socket_id: \"x\" is refused: socket_id must be two numbers joined by a dot, as in 1234.5678",
+            ),
+            (
+                r#"{"name":"e","channel":"c","data":"","info":"user_count,age"}"#,
+                400,
+                "info: \"age\" is not an attribute of this request; known are user_count, subscription_count",
+            ),
+        ] {
+            let refusal = parse(body).unwrap_err();
+            assert_eq!((refusal.status(), refusal.to_string().as_str()), (status, text), "{body}");
+        }
+        let refusal = batch(r#"{"batch":[{"name":"e","channel":"c","data":""},{"name":"e","data":""}]}"#).unwrap_err();
+        assert_eq!(
+            (refusal.field().as_str(), refusal.to_string()),
+            ("batch[1].channel", "batch[1].channel: is missing".into())
+        );
+        assert_eq!(batch("{}").unwrap_err().to_string(), "batch: is missing");
+        assert_eq!(batch(r#"{"batch":[]}"#).unwrap_err().to_string(), "batch: must not be empty");
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_refused_and_what_is_repeated_is_short() {
+        assert!(matches!(parse("{\"name\":").unwrap_err().reason, Reason::Malformed(_)));
+        assert!(matches!(parse(r#"{"name":"a","name":"b"}"#).unwrap_err().reason, Reason::Malformed(_)));
+        let long = format!(r#"{{"name":"{}","channel":"c","data":""}}"#, "é".repeat(5000));
+        assert!(parse(&long).unwrap_err().to_string().len() < 300);
+    }
+
+    #[test]
+    fn data_may_be_as_large_as_the_limit_and_no_larger() {
+        let body = |size: usize| format!(r#"{{"name":"e","channels":["a","b"],"data":"\n{}"}}"#, "x".repeat(size - 1));
+        assert_eq!(parse(&body(10_240)).unwrap().data.decoded_len(), 10_240);
+        let refusal = parse(&body(10_241)).unwrap_err();
+        assert_eq!((refusal.status(), refusal.field()), (413, "data".to_owned()));
+        assert_eq!(
+            refusal.to_string(),
+            "The data content of this event exceeds the allowed maximum (10240 bytes): event \"e\" on channel \"a\" has 10241 bytes"
+        );
+        let item = body(10_241).replace(r#""channels":["a","b"]"#, r#""channel":"a""#);
+        let refusal = batch(&format!(r#"{{"batch":[{item}]}}"#)).unwrap_err();
+        assert!(refusal.to_string().ends_with("has 10241 bytes, at batch[0]"), "{refusal}");
+        assert_eq!(refusal.status(), 413);
+    }
+
+    #[test]
+    fn an_event_may_have_as_many_channels_as_the_limit_and_no_more() {
+        let body = |count: usize| {
+            let channels: Vec<String> = (0..count).map(|number| format!("\"c{number}\"")).collect();
+            format!(r#"{{"name":"e","channels":[{}],"data":""}}"#, channels.join(","))
+        };
+        assert_eq!(parse(&body(100)).unwrap().channels.len(), 100);
+        assert_eq!(parse(&body(101)).unwrap_err().reason, Reason::TooMany { given: 101, max: 100 });
+    }
+
+    #[test]
+    fn a_batch_may_have_as_many_events_as_the_limit_and_no_more() {
+        let body = |count: usize| {
+            let event = r#"{"name":"e","channel":"c","data":"d"}"#;
+            format!(r#"{{"batch":[{}]}}"#, vec![event; count].join(","))
+        };
+        assert_eq!(batch(&body(10)).unwrap().events.len(), 10);
+        assert_eq!(batch(&body(11)).unwrap_err().reason, Reason::TooMany { given: 11, max: 10 });
+    }
+
+    #[test]
+    fn names_may_be_as_long_as_the_limit_and_no_longer() {
+        let body = |event: usize, channel: usize| {
+            format!(r#"{{"name":"{}","channel":"{}","data":""}}"#, "e".repeat(event), "c".repeat(channel))
+        };
+        assert!(parse(&body(200, 164)).is_ok());
+        assert_eq!(parse(&body(201, 164)).unwrap_err().field(), "name");
+        assert_eq!(parse(&body(200, 165)).unwrap_err().field(), "channel");
+    }
+
+    #[test]
+    fn an_encrypted_channel_stands_alone() {
+        let body = |channels: &str| format!(r#"{{"name":"e","channels":[{channels}],"data":"d"}}"#);
+        assert!(parse(&body(r#""private-encrypted-a","private-encrypted-a""#)).is_ok());
+        let refusal = parse(&body(r#""a","private-encrypted-a""#)).unwrap_err();
+        assert_eq!(refusal.reason, Reason::EncryptedAmongOthers { channel: "private-encrypted-a".into() });
+    }
+
+    #[test]
+    fn the_deprecated_body_is_the_data_itself() {
+        let deprecated =
+            |body: &str, query| Trigger::parse_deprecated("c", body, &SignedQuery::parse(query), &DEFAULT_LIMITS);
+        let trigger = deprecated(r#"{"a":1}"#, "name=e&socket_id=1.2").unwrap();
+        assert_eq!((names(&trigger), trigger.data.as_str()), (vec!["c"], r#""{\"a\":1}""#));
+        assert_eq!(trigger.socket_id, Some(SocketId { place: 1, secret: 2 }));
+        assert_eq!(deprecated("", "").unwrap_err().to_string(), "name: is missing");
+        assert!(deprecated(&"x".repeat(10_240), "name=e").is_ok());
+        assert_eq!(deprecated(&"x".repeat(10_241), "name=e").unwrap_err().status(), 413);
+    }
+
+    #[test]
+    fn attributes_apply_to_the_channels_that_have_them() {
+        for (channel, info, applies) in [
+            ("presence-a", "user_count,subscription_count", true),
+            ("a", "subscription_count", true),
+            ("a", "user_count", false),
+            ("a", "cache", false),
+            ("cache-a", "cache", true),
+            ("presence-cache-a", "cache, user_count,", true),
+        ] {
+            let attributes = Attributes::parse(info, Attribute::ALL).unwrap();
+            let channel = ChannelName::parse(channel, 164).unwrap();
+            assert_eq!(attributes.check(&channel).is_ok(), applies, "{channel} {info}");
+        }
+        assert!(Attributes::parse("cache", Attribute::COUNTS).is_err());
+    }
+
+    fn json(reply: &impl Serialize) -> String {
+        serde_json::to_string(reply).unwrap()
+    }
+
+    #[test]
+    fn replies_have_the_documented_bytes() {
+        let name = |name| ChannelName::parse(name, 164).unwrap();
+        let counts = ChannelReply { user_count: Some(1), subscription_count: Some(2), ..ChannelReply::default() };
+        let channels = ChannelsReply {
+            channels: vec![(name("presence-x"), counts.clone()), (name("b"), ChannelReply::default())],
+        };
+        assert_eq!(json(&channels), r#"{"channels":{"presence-x":{"user_count":1,"subscription_count":2},"b":{}}}"#);
+        let batch = BatchReply { batch: vec![counts, ChannelReply::default()] };
+        assert_eq!(json(&batch), r#"{"batch":[{"user_count":1,"subscription_count":2},{}]}"#);
+        let cached = CacheReply { data: r#"{"a":1}"#.into(), ttl: 60 };
+        let channel = ChannelReply { occupied: Some(true), cache: Some(Some(cached)), ..ChannelReply::default() };
+        assert_eq!(json(&channel), r#"{"occupied":true,"cache":{"data":"{\"a\":1}","ttl":60}}"#);
+        let empty = ChannelReply { occupied: Some(false), cache: Some(None), ..ChannelReply::default() };
+        assert_eq!(json(&empty), r#"{"occupied":false,"cache":null}"#);
+        let users = UsersReply { users: vec![UserReply { id: "1" }] };
+        assert_eq!(json(&users), r#"{"users":[{"id":"1"}]}"#);
+        assert_eq!(json(&ConnectionsReply { connections: 3 }), r#"{"connections":3}"#);
+    }
+}
