@@ -239,7 +239,8 @@ impl Refusal {
         }
     }
 
-    fn name(field: &'static str, name: &str, why: InvalidName) -> Self {
+    /// A name that was refused.
+    pub fn name(field: &'static str, name: &str, why: InvalidName) -> Self {
         Self::at(field, Reason::Name { name: clipped(name), why })
     }
 }

@@ -1,0 +1,154 @@
+//! What the HTTP API says when it refuses.
+//!
+//! Owns the one shape of all refusals, `{"error":"<sentence>"}`, with `"field":"<name>"` where one field is to blame;
+//! and their statuses. Never holds a secret or an expected signature. The invariant: 4xx means that the same request
+//! will be refused again, except for 408 and 429; 503 means that nothing was published and it may be repeated.
+
+use campanile_protocol::signature::SignatureError;
+use campanile_protocol::trigger::Refusal;
+use hyper::StatusCode;
+use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+
+use super::{Reply, json};
+use crate::door::Busy;
+
+/// Why a request was refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("there is no such path: the API's paths begin with /apps/<app id>/")]
+    NoSuchPath,
+    #[error("this path takes {allowed}")]
+    Method { allowed: String },
+    #[error("there is no app with the id of this path")]
+    UnknownApp,
+    #[error("this app is disabled")]
+    Disabled,
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    #[error("auth_key is not an active key of the app of this path")]
+    UnknownKey,
+    #[error("the body is larger than the {max} bytes that this server reads")]
+    BodyTooLarge { max: usize },
+    #[error("the body did not arrive within {secs} s")]
+    BodyTooSlow { secs: u64 },
+    #[error("the body broke off")]
+    BodyBroken,
+    #[error("the body is not UTF-8")]
+    NotUtf8,
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    #[error("this app publishes more events per second than it may; try again in {retry_after_secs} s")]
+    TooManyEvents { retry_after_secs: u64 },
+    #[error("the server has no room for the request now; try again")]
+    Busy,
+}
+
+impl From<Busy> for ApiError {
+    fn from(_: Busy) -> Self {
+        Self::Busy
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoSuchPath | Self::UnknownApp => StatusCode::NOT_FOUND,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Disabled => StatusCode::FORBIDDEN,
+            Self::Signature(_) | Self::UnknownKey => StatusCode::UNAUTHORIZED,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Refused(refusal) if refusal.status() == 413 => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyBroken | Self::NotUtf8 | Self::Refused(_) => StatusCode::BAD_REQUEST,
+            Self::TooManyEvents { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The answer.
+    pub(super) fn into_reply(self) -> Reply {
+        let field = match &self {
+            Self::Refused(refusal) => Some(refusal.field()),
+            _ => None,
+        };
+        let mut reply = json(self.status(), &Body { error: &self.to_string(), field });
+        let headers = reply.headers_mut();
+        match self {
+            Self::Method { allowed } => {
+                // Method names are ASCII, so this always holds.
+                if let Ok(allowed) = HeaderValue::from_str(&allowed) {
+                    headers.insert(ALLOW, allowed);
+                }
+            }
+            Self::TooManyEvents { retry_after_secs } => {
+                headers.insert(RETRY_AFTER, retry_after_secs.into());
+            }
+            Self::Busy => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            // What is left of the body would be taken for the next request.
+            Self::BodyTooLarge { .. } | Self::BodyTooSlow { .. } | Self::BodyBroken => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        reply
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use campanile_protocol::trigger::Reason;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn shown(error: ApiError) -> (u16, String) {
+        let reply = error.into_reply();
+        let status = reply.status().as_u16();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let body = runtime.block_on(reply.into_body().collect()).unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn every_refusal_is_one_object_with_a_sentence_and_maybe_a_field() {
+        for (error, status, body) in [
+            (ApiError::UnknownApp, 404, r#"{"error":"there is no app with the id of this path"}"#),
+            (ApiError::Method { allowed: "POST".into() }, 405, r#"{"error":"this path takes POST"}"#),
+            (ApiError::Disabled, 403, r#"{"error":"this app is disabled"}"#),
+            (ApiError::UnknownKey, 401, r#"{"error":"auth_key is not an active key of the app of this path"}"#),
+            (SignatureError::Version.into(), 401, r#"{"error":"auth_version must be 1.0"}"#),
+            (
+                ApiError::BodyTooLarge { max: 7 },
+                413,
+                r#"{"error":"the body is larger than the 7 bytes that this server reads"}"#,
+            ),
+            (ApiError::BodyTooSlow { secs: 10 }, 408, r#"{"error":"the body did not arrive within 10 s"}"#),
+            (ApiError::NotUtf8, 400, r#"{"error":"the body is not UTF-8"}"#),
+            (Refusal::at("name", Reason::Missing).into(), 400, r#"{"error":"name: is missing","field":"name"}"#),
+            (Busy.into(), 503, r#"{"error":"the server has no room for the request now; try again"}"#),
+        ] {
+            assert_eq!(shown(error), (status, body.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_may_be_repeated_says_when_and_what_is_left_unread_closes() {
+        let header = |error: ApiError, name| {
+            error.into_reply().headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(header(ApiError::Busy, RETRY_AFTER).as_deref(), Some("1"));
+        assert_eq!(header(ApiError::TooManyEvents { retry_after_secs: 3 }, RETRY_AFTER).as_deref(), Some("3"));
+        assert_eq!(header(ApiError::BodyTooLarge { max: 1 }, CONNECTION).as_deref(), Some("close"));
+        assert_eq!(header(ApiError::Method { allowed: "GET, HEAD".into() }, ALLOW).as_deref(), Some("GET, HEAD"));
+    }
+}

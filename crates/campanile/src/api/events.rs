@@ -1,0 +1,126 @@
+//! Publishing: `POST /events`, `POST /batch_events` and the deprecated `POST /channels/{name}/events`.
+//!
+//! Owns how a trigger becomes publications and what its publisher is told. Never counts subscribers itself. The
+//! invariant: all of a request is valid before any of it is published, and once it is, the answer is a success, because
+//! a publisher that repeats a request delivers everything twice.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+use campanile_hub::{App, Publication};
+use campanile_protocol::trigger::{Batch, BatchReply, ChannelReply, ChannelsReply, Trigger};
+use campanile_protocol::{ChannelName, EncodedFrame, ServerFrame};
+use http_body_util::Full;
+use hyper::{Response, StatusCode};
+
+use super::channels::counts;
+use super::error::ApiError;
+use super::signed_request::SignedRequest;
+use super::{Reply, json, nothing};
+use crate::door::Door;
+use crate::mailbox::Permit;
+
+/// `POST /apps/{id}/events`
+pub(super) async fn publish(request: &SignedRequest<'_>, door: &Door) -> Result<Reply, ApiError> {
+    let trigger = Trigger::parse(request.text()?, &request.query, &request.app.limits)?;
+    let permit = enter(&request.app, 1, door).await?;
+    if trigger.info.is_empty() {
+        send(&trigger, &request.app, door, &permit);
+        return Ok(nothing());
+    }
+    let replies = send_and_ask(std::slice::from_ref(&trigger), &request.app, door, &permit).await;
+    let channels = trigger.channels.iter().cloned().zip(replies).collect();
+    Ok(json(StatusCode::OK, &ChannelsReply { channels }))
+}
+
+/// `POST /apps/{id}/batch_events`
+pub(super) async fn publish_batch(request: &SignedRequest<'_>, door: &Door) -> Result<Reply, ApiError> {
+    let Batch { events } = Batch::parse(request.text()?, &request.app.limits)?;
+    let permit = enter(&request.app, events.len(), door).await?;
+    if events.iter().all(|event| event.info.is_empty()) {
+        for event in &events {
+            send(event, &request.app, door, &permit);
+        }
+        return Ok(nothing());
+    }
+    let batch = send_and_ask(&events, &request.app, door, &permit).await;
+    Ok(json(StatusCode::OK, &BatchReply { batch }))
+}
+
+/// `POST /apps/{id}/channels/{name}/events`
+pub(super) async fn publish_deprecated(
+    channel: &str,
+    request: &SignedRequest<'_>,
+    door: &Door,
+) -> Result<Reply, ApiError> {
+    let trigger = Trigger::parse_deprecated(channel, request.text()?, &request.query, &request.app.limits)?;
+    let permit = enter(&request.app, 1, door).await?;
+    send(&trigger, &request.app, door, &permit);
+    let mut reply = Response::new(Full::<Bytes>::default());
+    *reply.status_mut() = StatusCode::ACCEPTED;
+    Ok(reply)
+}
+
+/// Takes a permit, then counts the events: those that found no room are not held against the app's rate.
+async fn enter(app: &App, events: usize, door: &Door) -> Result<Permit, ApiError> {
+    let permit = door.enter().await?;
+    let events = u32::try_from(events).unwrap_or(u32::MAX);
+    match door.node().admit_events(app, events) {
+        Ok(()) => Ok(permit),
+        Err(retry_after_secs) => Err(ApiError::TooManyEvents { retry_after_secs }),
+    }
+}
+
+fn send(trigger: &Trigger, app: &App, door: &Door, permit: &Permit) {
+    for channel in &trigger.channels {
+        door.publish(app, channel.clone(), publication(trigger, channel), permit);
+    }
+}
+
+/// Publishes everything at once, then waits for the channels' states; one reply per channel, in order.
+///
+/// A state that does not come in time is left out: by then the event is in its home's mailbox.
+async fn send_and_ask(triggers: &[Trigger], app: &App, door: &Door, permit: &Permit) -> Vec<ChannelReply> {
+    let targets = triggers.iter().flat_map(|trigger| trigger.channels.iter().map(move |channel| (trigger, channel)));
+    let publications = targets.map(|(trigger, channel)| async move {
+        let publication = publication(trigger, channel);
+        if trigger.info.is_empty() {
+            door.publish(app, channel.clone(), publication, permit);
+            return ChannelReply::default();
+        }
+        let state = door.publish_and_ask(app, channel.clone(), publication, permit).await;
+        state.map_or_else(|_| ChannelReply::default(), |state| counts(channel, &state, trigger.info))
+    });
+    join(publications.map(|publication| Box::pin(publication) as Pin<Box<dyn Future<Output = _>>>).collect()).await
+}
+
+fn publication(trigger: &Trigger, channel: &ChannelName) -> Publication {
+    let frame: EncodedFrame = ServerFrame::Event {
+        event: trigger.event.as_str(),
+        channel: channel.as_str(),
+        data: &trigger.data,
+        user_id: None,
+    }
+    .encode();
+    let remember = channel.kind().cached.then(|| trigger.data.clone());
+    Publication { frame, except: trigger.socket_id, remember }
+}
+
+/// Waits for all. Each is first polled in order before any is waited for; there are few enough to poll all again.
+async fn join<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>) -> Vec<T> {
+    let mut outputs: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (future, output) in futures.iter_mut().zip(&mut outputs) {
+            if output.is_none()
+                && let Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *output = Some(value);
+            }
+        }
+        if outputs.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    outputs.into_iter().flatten().collect()
+}

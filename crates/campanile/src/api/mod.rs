@@ -1,0 +1,115 @@
+//! The HTTP API: how an application's servers publish and ask.
+//!
+//! Owns the endpoints, in the order in which a request meets them: [`router`] finds the route, [`signed_request`] proves
+//! who asks, then `events.rs`, `channels.rs` or `users.rs` does what was asked, and [`error`] words what was refused.
+//! `health.rs` and `cors.rs` stand beside. Never touches a socket or a mind: [`Door`] does. The invariant: nothing of an
+//! app is read or changed before its signature is verified, and nothing of a body is parsed. Read on in
+//! [`campanile_protocol::trigger`] for the bodies.
+
+mod channels;
+mod cors;
+mod error;
+mod events;
+mod health;
+mod router;
+mod signed_request;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::error::Error;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+
+use crate::door::Door;
+use error::ApiError;
+use router::{Resource, Route};
+use signed_request::SignedRequest;
+
+type Reply = Response<Full<Bytes>>;
+
+/// Answers one request. Whatever is wrong with it becomes an answer, too.
+pub(crate) async fn answer(request: Request<Incoming>, door: Rc<Door>) -> Response<Full<Bytes>> {
+    respond(request, &door).await
+}
+
+/// The same for any body, so that tests need no connection.
+async fn respond<B>(request: Request<B>, door: &Door) -> Reply
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let config = door.node().config();
+    let Some(route) = router::find(request.uri().path(), &config.listen.path_prefix) else {
+        return ApiError::NoSuchPath.into_reply();
+    };
+    let origin = cors::allowed(&config.cors, request.headers());
+    let reply = if request.method() == Method::OPTIONS {
+        options(&route, origin.is_some())
+    } else if !route.methods().contains(request.method()) {
+        ApiError::Method { allowed: router::listed(route.methods()) }.into_reply()
+    } else {
+        match route {
+            Route::Health(question) => health::answer(question, door.node()),
+            Route::App { id, resource } => {
+                serve(request, &id, resource, door).await.unwrap_or_else(ApiError::into_reply)
+            }
+        }
+    };
+    cors::mark(reply, &config.cors, origin)
+}
+
+async fn serve<B>(request: Request<B>, app_id: &str, resource: Resource, door: &Door) -> Result<Reply, ApiError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let (head, body) = request.into_parts();
+    let request = SignedRequest::receive(&head, body, app_id, door).await?;
+    match resource {
+        Resource::Events => events::publish(&request, door).await,
+        Resource::BatchEvents => events::publish_batch(&request, door).await,
+        Resource::ChannelEvents(channel) => events::publish_deprecated(&channel, &request, door).await,
+        Resource::Channels => channels::list(&request, door).await,
+        Resource::Channel(channel) => channels::show(&channel, &request, door).await,
+        Resource::ChannelUsers(channel) => channels::users(&channel, &request, door).await,
+        Resource::TerminateConnections(user) => users::terminate_connections(&user, &request, door).await,
+        Resource::Connections => users::connections(&request, door),
+    }
+}
+
+fn options(route: &Route, is_cross_origin: bool) -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = StatusCode::NO_CONTENT;
+    let allowed = router::listed(route.methods());
+    // Method names are ASCII, so the fallback is never taken.
+    let allowed = HeaderValue::from_str(&allowed).unwrap_or(HeaderValue::from_static("GET"));
+    if is_cross_origin {
+        cors::preflight(reply.headers_mut(), allowed.clone());
+    }
+    reply.headers_mut().insert(ALLOW, allowed);
+    reply
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+    let body = serde_json::to_vec(value).expect("replies are maps with string keys, which JSON can hold");
+    text(status, "application/json", body)
+}
+
+/// The answer of whoever has nothing to tell.
+fn nothing() -> Reply {
+    text(StatusCode::OK, "application/json", "{}")
+}
+
+fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+}

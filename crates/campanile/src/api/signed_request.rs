@@ -1,0 +1,85 @@
+//! A request that proved who sent it.
+//!
+//! Owns the order of the proof: the app of the path, a key of that same app, a body within its limit, then the signature
+//! over method, path, query and body. Never parses the body. The invariant: a [`SignedRequest`] exists only for an
+//! enabled app whose secret signed exactly what is in it. Read on in [`campanile_protocol::signature`].
+
+use std::error::Error;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use campanile_hub::App;
+use campanile_protocol::signature::SignedQuery;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body;
+use hyper::http::request::Parts;
+
+use super::error::ApiError;
+use crate::config::NodeLimits;
+use crate::door::Door;
+
+/// A request, proved.
+#[derive(Debug)]
+pub(super) struct SignedRequest<'a> {
+    /// Whose it is.
+    pub(super) app: Arc<App>,
+    /// Its parameters.
+    pub(super) query: SignedQuery<'a>,
+    body: Bytes,
+}
+
+impl<'a> SignedRequest<'a> {
+    /// Reads the body and proves the request.
+    pub(super) async fn receive<B>(
+        head: &'a Parts,
+        body: B,
+        app_id: &str,
+        door: &Door,
+    ) -> Result<SignedRequest<'a>, ApiError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let app = door.apps().by_id(app_id).cloned().ok_or(ApiError::UnknownApp)?;
+        let query = SignedQuery::parse(head.uri.query().unwrap_or_default());
+        // A key of another app must not sign here, and whoever has none need not make us hold a body.
+        let secret = app.secret(query.key()?).ok_or(ApiError::UnknownKey)?;
+        let body = read(body, &door.node().config().limits).await?;
+        query.verify(secret, head.method.as_str(), head.uri.path(), &body, now_secs())?;
+        if !app.enabled {
+            return Err(ApiError::Disabled);
+        }
+        Ok(Self { app: Arc::clone(&app), query, body })
+    }
+
+    /// The body's text.
+    pub(super) fn text(&self) -> Result<&str, ApiError> {
+        std::str::from_utf8(&self.body).map_err(|_| ApiError::NotUtf8)
+    }
+}
+
+async fn read<B>(body: B, limits: &NodeLimits) -> Result<Bytes, ApiError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let max = limits.http_body_bytes_max;
+    // A body that announces its length is refused before any of it is read.
+    if body.size_hint().lower() > max as u64 {
+        return Err(ApiError::BodyTooLarge { max });
+    }
+    let body = pin!(body);
+    match tokio::time::timeout(limits.http_request_timeout, Limited::new(body, max).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::BodyTooLarge { max }),
+        Ok(Err(_)) => Err(ApiError::BodyBroken),
+        Err(_) => Err(ApiError::BodyTooSlow { secs: limits.http_request_timeout.as_secs() }),
+    }
+}
+
+/// The wall clock, in seconds since 1970; a clock before that is as wrong as one that is off by the window.
+fn now_secs() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
