@@ -332,7 +332,7 @@ impl Trigger {
     pub fn parse(body: &str, query: &SignedQuery<'_>, limits: &Limits) -> Result<Self, Refusal> {
         let written = if body.trim().is_empty() { Written::default() } else { object::<Written<'_>>(body)? };
         let event = event_name(text("name", written.name, query.get("name"))?, limits)?;
-        let names = match written.channels {
+        let names: Vec<_> = match written.channels {
             Some(list) => serde_json::from_str::<Vec<Text<'_>>>(list.get())
                 .map_err(|_| Refusal::at("channels", Reason::Type { expected: "a list of strings" }))?
                 .into_iter()
@@ -348,7 +348,7 @@ impl Trigger {
                     .collect(),
             },
         };
-        let channels = channels(names, limits)?;
+        let channels = channels(&names, limits)?;
         Self::complete(event, channels, &written, Some(query), limits)
     }
 
@@ -439,11 +439,11 @@ pub fn channel_name(name: &str, limits: &Limits) -> Result<ChannelName, Refusal>
     ChannelName::parse(name, limits.channel_name_length_max).map_err(|why| Refusal::name("channel", name, why))
 }
 
-fn channels(names: Vec<Cow<'_, str>>, limits: &Limits) -> Result<Vec<ChannelName>, Refusal> {
+fn channels(names: &[Cow<'_, str>], limits: &Limits) -> Result<Vec<ChannelName>, Refusal> {
     check_count("channels", names.len(), limits.channels_per_event_max)?;
     let mut seen = HashSet::with_capacity(names.len());
     let mut channels = Vec::with_capacity(names.len());
-    for name in &names {
+    for name in names {
         if seen.insert(name.as_ref()) {
             let channel = ChannelName::parse(name, limits.channel_name_length_max);
             channels.push(channel.map_err(|why| Refusal::name("channels", name, why))?);

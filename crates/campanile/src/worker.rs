@@ -62,7 +62,7 @@ pub(crate) struct Worker {
 #[expect(unsafe_code, reason = "tokio asks its callers to promise that the descriptor stays open")]
 fn register(epoll: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` is open, always the same descriptor, and closed only by the `AsyncFd` that owns it from here.
-    unsafe { AsyncFd::register(epoll) }
+    unsafe { AsyncFd::register(epoll) }.map_err(|error| error.into_parts().1)
 }
 
 impl Worker {
