@@ -36,8 +36,6 @@ const WEBHOOK_EVENTS = [
 export function configuration({
   stateDir,
   port,
-  webhookUrl,
-  webhookPrefix = '',
   allowedOrigins = [],
   keys = [OLDER_KEY, NEWER_KEY],
   pathPrefix = '',
@@ -53,15 +51,6 @@ export function configuration({
       subscription_counts: true,
       activity_timeout_secs: ACTIVITY_TIMEOUT_SECS,
       allowed_origins: [],
-      webhooks: [
-        {
-          url: webhookUrl,
-          events: WEBHOOK_EVENTS,
-          channel_prefix: webhookPrefix,
-          headers: { 'X-Custom': 'yes' },
-          batch: true,
-        },
-      ],
     },
     { ...named(DISABLED_APP), enabled: false },
     { ...named(SMALL_APP), connections_max: SMALL_APP.connectionsMax },

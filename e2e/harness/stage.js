@@ -21,8 +21,7 @@ export class Stage {
   static async open(settings = () => ({})) {
     const application = await Application.listen();
     try {
-      const webhookUrl = `${application.origin}/webhooks`;
-      return new Stage(await Server.start({ webhookUrl, ...settings(application.origin) }), application);
+      return new Stage(await Server.start(settings(application.origin)), application);
     } catch (error) {
       await application.close();
       throw error;

@@ -5,7 +5,7 @@
 //! on in [`crate::dependencies`], the step that is more than a command.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::dependencies;
@@ -18,7 +18,7 @@ pub(crate) struct Step {
     pub(crate) run: fn(root: &Path) -> Result<(), String>,
 }
 
-pub(crate) const STEPS: [Step; 5] = [
+pub(crate) const STEPS: [Step; 6] = [
     Step { name: "fmt", promise: "every file is formatted", run: fmt },
     Step {
         name: "dependencies",
@@ -28,6 +28,7 @@ pub(crate) const STEPS: [Step; 5] = [
     Step { name: "clippy", promise: "no warning, of the compiler or of clippy", run: clippy },
     Step { name: "test", promise: "every test passes", run: test },
     Step { name: "doc", promise: "the documentation builds, and every link in it leads somewhere", run: doc },
+    Step { name: "e2e", promise: "real client libraries and a browser agree with the binary", run: e2e },
 ];
 
 fn fmt(root: &Path) -> Result<(), String> {
@@ -54,11 +55,49 @@ fn doc(root: &Path) -> Result<(), String> {
     ]))
 }
 
+const NODE_MAJOR_MIN: u32 = 20;
+
+fn e2e(root: &Path) -> Result<(), String> {
+    let node = output(Command::new("node").arg("--version")).map_err(|_| needs_node("node is missing"))?;
+    let major = node.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < NODE_MAJOR_MIN) {
+        return Err(needs_node(&format!("node is {}", node.trim())));
+    }
+    output(Command::new("npm").arg("--version")).map_err(|_| needs_node("npm is missing"))?;
+    output(Command::new("python3").args(["-c", "import venv, ensurepip"]))
+        .map_err(|_| "python3 with venv is missing: apt-get install python3-venv".to_owned())?;
+    let chromium = std::env::var_os("CHROMIUM").map_or_else(|| PathBuf::from("/usr/bin/chromium"), PathBuf::from);
+    if !chromium.is_file() {
+        return Err(format!(
+            "{} is missing: apt-get install chromium, or name the browser in CHROMIUM",
+            chromium.display()
+        ));
+    }
+    run(cargo(root).args(["build", "--locked", "--package", "campanile"]))?;
+    let server = target_directory(root)?.join("debug/campanile");
+    run(Command::new(root.join("e2e/run.sh")).current_dir(root).env("CAMPANILE_BIN", server).env("CHROMIUM", chromium))
+}
+
+fn needs_node(found: &str) -> String {
+    format!("{found}: the end-to-end tests need Node {NODE_MAJOR_MIN} or newer with npm")
+}
+
 /// The cargo that runs us, in the repository.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root);
     cargo
+}
+
+/// Where builds go, as cargo is configured here.
+pub(crate) fn target_directory(root: &Path) -> Result<PathBuf, String> {
+    #[derive(serde::Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let json = output(cargo(root).args(["metadata", "--locked", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Metadata = serde_json::from_str(&json).map_err(|error| format!("cargo metadata: {error}"))?;
+    Ok(metadata.target_directory)
 }
 
 /// Runs a command whose output is for people to read.
