@@ -22,15 +22,6 @@ const PONG_TIMEOUT_SECS = 2;
 const DRAIN_WAVE_SECS = 1;
 const DRAIN_WEBHOOKS_FLUSH_SECS = 2;
 
-const WEBHOOK_EVENTS = [
-  'channel_occupied',
-  'channel_vacated',
-  'member_added',
-  'member_removed',
-  'client_event',
-  'cache_miss',
-  'subscription_count',
-];
 
 /** The TOML for one server; `allowedOrigins` fences FENCED_APP only. */
 export function configuration({

@@ -170,8 +170,8 @@ impl Worker {
                 Effect::Send { to, letter } => self.post.send(to, letter, permit.cloned()),
                 Effect::Close { connection, code, reason } => self.closes.push((connection, code.number(), reason)),
                 Effect::Answer { id, answer } => self.door.answer(id, answer),
-                // No app has a webhook: the start refuses them.
-                Effect::Notice(notice) => tracing::debug!(kind = notice.kind.name(), "notice without a webhook"),
+                // The mind makes none: the start says that webhooks are not called yet.
+                Effect::Notice(notice) => tracing::debug!(kind = notice.kind.name(), "a notice that no webhook hears"),
             }
         }
         self.effects = effects;

@@ -40,6 +40,8 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     };
     let address = server.local_addr();
     writeln!(io::stdout(), "campanile listens on http://{address} and ws://{address}/app/<key>")?;
+    // Outside systemd both notifications do nothing.
+    sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
     runtime.block_on(async {
         loop {
             tokio::select! {
@@ -52,6 +54,7 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
             }
         }
     });
+    sd_notify::notify(&[sd_notify::NotifyState::Stopping])?;
     tracing::info!("draining");
     let drained = tokio::task::spawn_blocking(move || server.drain());
     runtime.block_on(async {
