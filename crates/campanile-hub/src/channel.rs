@@ -42,7 +42,7 @@ pub(crate) struct Outbound<'a> {
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) edges: &'a mut u64,
     /// When to look at the channel again.
-    pub(crate) look_at: Option<Moment>,
+    pub(crate) look_at: Vec<Moment>,
 }
 
 impl Outbound<'_> {
@@ -58,7 +58,7 @@ impl Outbound<'_> {
     }
 
     fn look_at(&mut self, at: Moment) {
-        self.look_at = Some(self.look_at.map_or(at, |earlier| earlier.min(at)));
+        self.look_at.push(at);
     }
 
     fn notice_due(&self) -> Moment {

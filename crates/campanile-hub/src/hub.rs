@@ -524,14 +524,14 @@ impl Hub {
             presence_grace_secs: self.settings.presence_grace_secs,
             effects: &mut effects,
             edges: &mut self.edges,
-            look_at: None,
+            look_at: Vec::new(),
         };
         let channel = match self.channels.get_mut(key) {
             Some(channel) => channel,
             None => self.channels.entry(key.clone()).or_default(),
         };
         work(channel, &mut out);
-        if let Some(at) = out.look_at {
+        for at in out.look_at {
             self.timers.at(at, key.clone());
         }
         if channel.is_idle() {
