@@ -174,9 +174,13 @@ impl Fanout {
         })
     }
 
-    /// How many seats the connection has, pending ones included.
-    pub fn seats(&self, id: ConnectionId) -> usize {
-        self.connections.get(id.index as usize).map_or(0, |outgoing| outgoing.seats.len())
+    /// How many channels the client has asked for, pending ones included: neither those it watches nor its user's own.
+    pub fn subscriptions(&self, id: ConnectionId) -> usize {
+        let asked_for = |seat: &&Seat| {
+            let channel = self.channels[seat.channel as usize].as_ref();
+            channel.is_some_and(|c| c.audience == Audience::Subscribers && c.key.name.user().is_none())
+        };
+        self.connections.get(id.index as usize).map_or(0, |outgoing| outgoing.seats.iter().filter(asked_for).count())
     }
 
     /// Takes a pending seat. The caller has seen that there is none yet.

@@ -201,7 +201,7 @@ impl Hub {
             Some(_) => {
                 self.direct(id, &ServerFrame::SubscriptionSucceeded { channel: key.name.as_str(), snapshot: None })
             }
-            None if self.fanout.seats(id) >= app.limits.channels_per_connection_max + app.limits.watchlist_max => {
+            None if self.fanout.subscriptions(id) >= app.limits.channels_per_connection_max => {
                 let most = app.limits.channels_per_connection_max;
                 let message = format!("this connection has as many channels as it may have ({most})");
                 self.refuse(id, key.name.as_str(), &Unsubscribable::limit(message));
