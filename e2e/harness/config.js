@@ -23,7 +23,6 @@ const PRESENCE_GRACE_SECS = 1;
 const DRAIN_WAVE_SECS = 1;
 const DRAIN_WEBHOOKS_FLUSH_SECS = 2;
 
-
 /** The TOML for one server; `allowedOrigins` fences FENCED_APP only. */
 export function configuration({
   stateDir,
