@@ -130,6 +130,8 @@ export async function rawSocket(t, stage, { key = APP.key, query = 'protocol=7&c
       return within(pong, () => 'the pong');
     },
     next: (event) => frames.next((frame) => frame.event === event, event),
+    /** Drops the line without a close frame, as a lost network does. */
+    vanish: () => socket.terminate(),
     end: () => closed.next(() => true, 'the close frame'),
   };
 }

@@ -19,9 +19,9 @@ export const BRIEF_APP = { id: 'brief', key: 'brief-key', secret: 'brief-secret'
 export const ACTIVITY_TIMEOUT_SECS = 20;
 const BRIEF_ACTIVITY_TIMEOUT_SECS = 1;
 const PONG_TIMEOUT_SECS = 2;
+const PRESENCE_GRACE_SECS = 1;
 const DRAIN_WAVE_SECS = 1;
 const DRAIN_WEBHOOKS_FLUSH_SECS = 2;
-
 
 /** The TOML for one server; `allowedOrigins` fences FENCED_APP only. */
 export function configuration({
@@ -51,7 +51,7 @@ export function configuration({
   return [
     table('', { state_dir: stateDir }),
     table('[listen]', { host: '127.0.0.1', port, path_prefix: pathPrefix }),
-    table('[limits]', { pong_timeout_secs: PONG_TIMEOUT_SECS }),
+    table('[limits]', { pong_timeout_secs: PONG_TIMEOUT_SECS, presence_grace_secs: PRESENCE_GRACE_SECS }),
     table('[drain]', { wave_secs: DRAIN_WAVE_SECS, webhooks_flush_secs: DRAIN_WEBHOOKS_FLUSH_SECS }),
     ...apps.map((app) => table('[[apps]]', app)),
   ].join('\n');

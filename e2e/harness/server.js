@@ -92,11 +92,15 @@ export class Server {
     });
     for (const outcome of [failed, ended]) outcome.catch(() => {}); // late ends are judged in `stop`
     this.#child = child;
+    const waiting = new AbortController();
     try {
-      await within(Promise.race([this.#ready(), failed, ended]), () => `GET /ready:\n${this.#log}`, START_MS);
+      const outcome = Promise.race([this.#ready(waiting.signal), failed, ended]);
+      await within(outcome, () => `GET /ready:\n${this.#log}`, START_MS);
     } catch (error) {
       child.kill('SIGKILL');
       throw error;
+    } finally {
+      waiting.abort();
     }
   }
 
@@ -125,8 +129,8 @@ export class Server {
     }
   }
 
-  async #ready() {
-    for (;;) {
+  async #ready(signal) {
+    while (!signal.aborted) {
       const status = await fetch(`${this.origin}/ready`).then(
         (response) => response.status,
         () => undefined, // refused: not listening yet

@@ -10,7 +10,8 @@ import { Stage, unique } from '../harness/stage.js';
 
 const ann = { id: 7, info: { name: 'Ann' } };
 const bo = { id: '8', info: { name: 'Bo' } };
-const COME_BACK_MS = 15_000;
+// pusher-js that comes while nobody listens tries again after 15 seconds.
+const COME_BACK_MS = 25_000;
 
 // What each test asks Echo to do, run in the page.
 const listen = ({ kind, name, event }) => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { connected, eventsOf, heard, leave, settle, signedIn, subscribed } from '../harness/client.js';
+import { connected, eventsOf, heard, leave, rawSocket, settle, signedIn, subscribed } from '../harness/client.js';
 import { Stage, unique } from '../harness/stage.js';
 
 const ann = { id: '7', info: { name: 'Ann' } };
@@ -85,6 +85,26 @@ describe('presence', () => {
 
     assert.deepEqual(presenceOf(member), []);
     assert.deepEqual(eventsOf(member), []);
+  });
+
+  test('a member who vanishes is removed after the grace, one who returns within it has never left', async (t) => {
+    const room = unique('presence-room');
+    const watching = await joined(t, ann, room);
+    const appear = async (id) => {
+      const socket = await rawSocket(t, stage);
+      const { socket_id: socketId } = JSON.parse((await socket.next('pusher:connection_established')).data);
+      const signed = stage.sdk.authorizeChannel(socketId, room, { user_id: id });
+      socket.send({ event: 'pusher:subscribe', data: { channel: room, ...signed } });
+      await socket.next('pusher_internal:subscription_succeeded');
+      return socket;
+    };
+
+    (await appear('8')).vanish();
+    await appear('8');
+    (await appear('9')).vanish(); // later, so that 8 would have been removed before
+
+    await heard(watching, 'pusher:member_removed');
+    assert.deepEqual(presenceOf(watching), ['pusher:member_added 8', 'pusher:member_added 9', 'pusher:member_removed 9']);
   });
 
   test('a numeric user id is the same member as its text', async (t) => {

@@ -9,7 +9,8 @@ import { Stage, unique } from '../harness/stage.js';
 import { within } from '../harness/wait.js';
 
 const ann = { id: '7', info: { name: 'Ann' } };
-const COME_BACK_MS = 15_000;
+// pusher-js that comes while nobody listens tries again after 15 seconds.
+const COME_BACK_MS = 25_000;
 
 describe('restart', () => {
   let stage;
