@@ -38,7 +38,9 @@ struct Waiting {
 pub(super) struct Intake {
     waiting: Mutex<Waiting>,
     filled: Notify,
+    /// Since the last report.
     refused: AtomicU64,
+    refused_ever: AtomicU64,
 }
 
 fn bytes_of(notice: &Notice) -> usize {
@@ -57,6 +59,7 @@ impl Intake {
             let mut waiting = self.waiting.lock();
             if waiting.arrivals.len() >= INTAKE_NOTICES_MAX || waiting.bytes + bytes > INTAKE_BYTES_MAX {
                 drop(waiting);
+                self.refused_ever.fetch_add(1, Ordering::Relaxed);
                 return Err(self.refused.fetch_add(1, Ordering::Relaxed) == 0);
             }
             waiting.bytes += bytes;
@@ -79,6 +82,11 @@ impl Intake {
     /// How many were refused since this was last asked.
     pub(super) fn take_refused(&self) -> u64 {
         self.refused.swap(0, Ordering::Relaxed)
+    }
+
+    /// How many were ever refused.
+    pub(super) fn refused_ever(&self) -> u64 {
+        self.refused_ever.load(Ordering::Relaxed)
     }
 }
 
@@ -115,7 +123,7 @@ mod tests {
         }
         assert_eq!(intake.push(small()), Err(true), "the first refusal is to be told");
         assert_eq!(intake.push(small()), Err(false), "the second is only counted");
-        assert_eq!(intake.take_refused(), 2);
+        assert_eq!((intake.take_refused(), intake.take_refused(), intake.refused_ever()), (2, 0, 2));
         assert_eq!(intake.take().len(), INTAKE_NOTICES_MAX);
         assert_eq!(intake.push(small()), Ok(()));
     }

@@ -108,6 +108,8 @@ pub struct EndpointStatus {
     pub dead_letters: u64,
     /// Events that not even the dead letters had room for, since the file was made.
     pub lost: u64,
+    /// Events that this life of the server had no room for in memory, because the disk did not keep up.
+    pub refused: u64,
 }
 
 /// What makes an endpoint this one. Two webhooks of an app may have one URL (and different filters): `nth` tells them
@@ -242,8 +244,13 @@ impl Webhooks {
     pub async fn endpoints(&self) -> Result<Vec<EndpointStatus>, Error> {
         let endpoints: Vec<Arc<Endpoint>> =
             self.running.lock().await.values().map(|running| Arc::clone(&running.endpoint)).collect();
-        self.on_disk(move || endpoints.iter().map(|endpoint| status(&endpoint.settings(), &endpoint.queue)).collect())
-            .await
+        self.on_disk(move || {
+            endpoints
+                .iter()
+                .map(|endpoint| status(&endpoint.settings(), &endpoint.queue, endpoint.intake.refused_ever()))
+                .collect()
+        })
+        .await
     }
 
     /// Puts an app's dead letters back into their queues, as far as there is room. Returns how many.
@@ -392,7 +399,7 @@ async fn leave(running: Vec<Running>, deadline: Instant) {
     }
 }
 
-fn status(settings: &Settings, queue: &Queue) -> Result<EndpointStatus, Error> {
+fn status(settings: &Settings, queue: &Queue, refused: u64) -> Result<EndpointStatus, Error> {
     let fill = queue.fill()?;
     Ok(EndpointStatus {
         app: Arc::clone(&settings.app),
@@ -401,6 +408,7 @@ fn status(settings: &Settings, queue: &Queue) -> Result<EndpointStatus, Error> {
         pending_bytes: fill.pending_bytes,
         dead_letters: fill.dead_letters,
         lost: fill.lost,
+        refused,
     })
 }
 
@@ -435,7 +443,7 @@ impl Archive {
     ///
     /// When the file cannot be read.
     pub fn status(&self) -> Result<EndpointStatus, Error> {
-        status(&self.settings, &self.queue)
+        status(&self.settings, &self.queue, 0)
     }
 
     /// Calls `see` with each dead letter, the oldest first.

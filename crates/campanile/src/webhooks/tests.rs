@@ -483,7 +483,7 @@ fn a_reload_adds_changes_and_removes_endpoints_and_keeps_what_waits_for_them() {
     let (first, second) = (webhook(&receiver.url("/hang"), ""), webhook(&receiver.url("/second"), ""));
     let webhooks = start(&config(&state, &[&[]]));
     webhooks.notify(occupied("shop", "unheard"));
-    block(webhooks.reload(&config(&state, &[&[first.clone()]]))).unwrap();
+    block(webhooks.reload(&config(&state, &[std::slice::from_ref(&first)]))).unwrap();
     webhooks.notify(occupied("shop", "kept"));
     receiver.wait_for_requests(1);
 
