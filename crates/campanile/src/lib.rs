@@ -10,6 +10,7 @@ mod node;
 mod server;
 mod socket;
 mod upgrade;
+pub mod webhooks;
 mod worker;
 
 pub use server::{RunningServer, Server, StartError};

@@ -22,6 +22,7 @@ fn main() -> io::Result<ExitCode> {
             writeln!(err, "error: this version does not have this command yet")?;
             Ok(ExitCode::FAILURE)
         }
+        Command::Webhooks(args) => commands::webhooks::run(&args, config::environment(), &mut out, &mut err),
         Command::Completions(args) => commands::completions::run(&args, &mut out).map(|()| ExitCode::SUCCESS),
     }
 }
