@@ -6,3 +6,4 @@
 pub mod check;
 pub mod completions;
 pub mod keys;
+pub mod webhooks;
