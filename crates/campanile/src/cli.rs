@@ -91,6 +91,10 @@ pub enum Command {
     #[command(after_long_help = LISTEN_EXAMPLES)]
     Listen(ListenArgs),
 
+    /// List the webhook events that no endpoint took, or put them back into their queues
+    #[command(after_long_help = WEBHOOKS_EXAMPLES)]
+    Webhooks(WebhooksArgs),
+
     /// Print a completion script for your shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -140,6 +144,14 @@ Examples:
   campanile listen orders --json --count 1     one event as a line of JSON, then exit
 
 Where the server is and who asks are found as for `campanile trigger`.";
+
+const WEBHOOKS_EXAMPLES: &str = "\
+Examples:
+  campanile webhooks dead --config campanile.toml             one line of JSON per event
+  campanile webhooks retry --config campanile.toml --app-id shop
+
+Both read state_dir directly, so they need the server to be stopped; what is put back is delivered
+after its next start.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -343,6 +355,35 @@ pub struct ListenArgs {
     /// Where to listen, and as whom.
     #[command(flatten)]
     pub target: TargetArgs,
+}
+
+/// `campanile webhooks`.
+#[derive(Args, Clone, Debug)]
+pub struct WebhooksArgs {
+    /// What to do with dead letters.
+    #[command(subcommand)]
+    pub command: WebhooksCommand,
+}
+
+/// What can be done with dead letters.
+#[derive(Clone, Debug, Subcommand)]
+pub enum WebhooksCommand {
+    /// Print each event whose delivery was given up, as a line of JSON, with the last error
+    Dead(WebhooksTargetArgs),
+    /// Put those events back into their queues, the oldest first, as far as there is room
+    Retry(WebhooksTargetArgs),
+}
+
+/// Whose webhooks.
+#[derive(Args, Clone, Debug, Default)]
+pub struct WebhooksTargetArgs {
+    /// Which file to read.
+    #[command(flatten)]
+    pub file: ConfigArgs,
+
+    /// Only this app's
+    #[arg(long, value_name = "ID")]
+    pub app_id: Option<String>,
 }
 
 /// `campanile completions`.

@@ -13,3 +13,4 @@ mod upgrade;
 mod worker;
 
 pub use server::{RunningServer, Server, StartError};
+pub mod webhooks;

@@ -7,3 +7,4 @@ pub mod check;
 pub mod completions;
 pub mod keys;
 pub mod serve;
+pub mod webhooks;

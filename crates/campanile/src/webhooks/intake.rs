@@ -1,0 +1,133 @@
+//! What workers have handed to an endpoint and its task has not yet taken.
+//!
+//! Bounded in events and bytes: at a bound a notice is refused and counted, because a worker never waits for a disk.
+//! Never filters and never encodes. The invariant: notices leave in the order in which they came. Filled by workers,
+//! emptied several times a second by [`super::endpoint`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use campanile_hub::{Notice, NoticeKind};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Notices that may wait for one commit: far more than a node makes in the time of one.
+pub(super) const INTAKE_NOTICES_MAX: usize = 16_384;
+
+/// Bytes that may wait for one commit, as [`bytes_of`] counts them.
+pub(super) const INTAKE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What a notice counts for besides its data: more than its names and the rest of it.
+const NOTICE_BYTES: usize = 512;
+
+/// A notice and when it was made, in milliseconds since 1970.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    pub(super) time_ms: u64,
+    pub(super) notice: Arc<Notice>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    arrivals: Vec<Arrival>,
+    bytes: usize,
+}
+
+/// One endpoint's intake.
+#[derive(Debug, Default)]
+pub(super) struct Intake {
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+    refused: AtomicU64,
+}
+
+fn bytes_of(notice: &Notice) -> usize {
+    match &notice.kind {
+        NoticeKind::ClientEvent { data, .. } => NOTICE_BYTES + data.as_str().len(),
+        _ => NOTICE_BYTES,
+    }
+}
+
+impl Intake {
+    /// Takes a notice, or refuses it at the bound. `Err` tells whether it is the first since the last
+    /// [`Intake::take_refused`].
+    pub(super) fn push(&self, arrival: Arrival) -> Result<(), bool> {
+        let bytes = bytes_of(&arrival.notice);
+        {
+            let mut waiting = self.waiting.lock();
+            if waiting.arrivals.len() >= INTAKE_NOTICES_MAX || waiting.bytes + bytes > INTAKE_BYTES_MAX {
+                drop(waiting);
+                return Err(self.refused.fetch_add(1, Ordering::Relaxed) == 0);
+            }
+            waiting.bytes += bytes;
+            waiting.arrivals.push(arrival);
+        }
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Waits until something has come since the last wait ended.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Everything that waits.
+    pub(super) fn take(&self) -> Vec<Arrival> {
+        std::mem::take(&mut *self.waiting.lock()).arrivals
+    }
+
+    /// How many were refused since this was last asked.
+    pub(super) fn take_refused(&self) -> u64 {
+        self.refused.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use campanile_protocol::json::DataLiteral;
+    use campanile_protocol::{ChannelName, SocketId};
+
+    use super::*;
+
+    fn arrival(kind: NoticeKind) -> Arrival {
+        Arrival { time_ms: 0, notice: Arc::new(Notice { app: "a".into(), kind, edge: 0 }) }
+    }
+
+    fn small() -> Arrival {
+        arrival(NoticeKind::ConnectionOpened { socket_id: SocketId { place: 1, secret: 2 } })
+    }
+
+    fn counting(bytes: usize) -> Arrival {
+        arrival(NoticeKind::ClientEvent {
+            channel: ChannelName::parse("private-a", 200).unwrap(),
+            event: "client-e".into(),
+            data: DataLiteral::from_text(&"x".repeat(bytes - NOTICE_BYTES - 2)),
+            socket_id: SocketId { place: 1, secret: 2 },
+            user_id: None,
+        })
+    }
+
+    #[test]
+    fn as_many_notices_wait_as_the_bound_and_the_next_is_refused_and_counted() {
+        let intake = Intake::default();
+        for _ in 0..INTAKE_NOTICES_MAX {
+            intake.push(small()).unwrap();
+        }
+        assert_eq!(intake.push(small()), Err(true), "the first refusal is to be told");
+        assert_eq!(intake.push(small()), Err(false), "the second is only counted");
+        assert_eq!(intake.take_refused(), 2);
+        assert_eq!(intake.take().len(), INTAKE_NOTICES_MAX);
+        assert_eq!(intake.push(small()), Ok(()));
+    }
+
+    #[test]
+    fn as_many_bytes_wait_as_the_bound_and_the_next_notice_is_refused() {
+        let intake = Intake::default();
+        intake.push(counting(INTAKE_BYTES_MAX - NOTICE_BYTES)).unwrap();
+        intake.push(small()).unwrap();
+        assert_eq!(intake.push(small()), Err(true));
+        assert_eq!(intake.take().len(), 2);
+        assert_eq!(intake.push(counting(INTAKE_BYTES_MAX + 1)), Err(false));
+        assert_eq!(intake.push(counting(INTAKE_BYTES_MAX)), Ok(()));
+    }
+}
