@@ -9,13 +9,14 @@ use std::thread::JoinHandle;
 use std::{io, thread};
 
 use campanile_hub::letter::Homes;
-use campanile_hub::{App, AppIndex, Apps, Credential, Features, NoticeSet, WorkerId};
+use campanile_hub::{App, AppIndex, Apps, Credential, Features, NoticeKind, NoticeSet, WorkerId};
 use campanile_protocol::{Limits, Secret};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{AppConfig, Config};
 use crate::mailbox::Post;
 use crate::node::Node;
+use crate::webhooks::Webhooks;
 use crate::worker::Worker;
 
 /// Why the server did not start.
@@ -32,6 +33,9 @@ pub enum StartError {
     /// Something that this version does not do; it would be silently missing otherwise.
     #[error("{0} is configured, and this version does not have it yet: remove it from the configuration")]
     Missing(&'static str),
+    /// A webhook's queue cannot be had.
+    #[error("cannot set up webhooks: {0}")]
+    Webhooks(#[from] crate::webhooks::Error),
     /// The system refused something else.
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
@@ -48,6 +52,7 @@ pub struct RunningServer {
     node: Arc<Node>,
     post: Post,
     workers: Vec<JoinHandle<io::Result<()>>>,
+    webhooks: Arc<Webhooks>,
 }
 
 impl Server {
@@ -58,10 +63,6 @@ impl Server {
         }
         if config.listen.unix_socket.is_some() {
             return Err(StartError::Missing("listen.unix_socket"));
-        }
-        // A webhook is no control: the server without it is useful, so it starts and says what is missing.
-        for app in config.apps.iter().filter(|app| !app.webhooks.is_empty()) {
-            tracing::warn!(app = app.id, "webhooks are configured, and this version does not call them yet");
         }
         let address = config.listen.address;
         let failed = |source| StartError::Listen { address, source };
@@ -77,6 +78,8 @@ impl Server {
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let (seed, incarnation) = random.split_at(8);
         let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("half of sixteen bytes"));
+        let webhooks = Webhooks::start(&config, number(incarnation), &config.state_dir)?;
+        let webhooks = Arc::new(webhooks);
         let apps = Arc::new(Apps::new(config.apps.iter().map(app).collect(), None));
         let homes = Homes { seed: number(seed), workers };
         let node = Node::new(Arc::new(config), apps, homes);
@@ -85,15 +88,18 @@ impl Server {
         for (number_of, listener) in listeners.into_iter().enumerate() {
             let id = WorkerId(u16::try_from(number_of).expect("at most 1024 workers"));
             let (node, post, incarnation) = (Arc::clone(&node), post.clone(), number(incarnation));
+            let webhooks = Arc::clone(&webhooks);
             let thread = thread::Builder::new().name(format!("worker-{}", id.0)).spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, async move { Worker::new(id, node, post, listener, incarnation)?.run().await })
+                local.block_on(&runtime, async move {
+                    Worker::new(id, node, post, listener, incarnation, webhooks)?.run().await
+                })
             })?;
             threads.push(thread);
         }
         tracing::info!(%address, workers, "listening");
-        Ok(RunningServer { address, node, post, workers: threads })
+        Ok(RunningServer { address, node, post, workers: threads, webhooks })
     }
 }
 
@@ -114,19 +120,28 @@ impl RunningServer {
     }
 
     /// Takes new apps and limits without dropping a socket. Where to listen does not change.
-    pub fn reload(&self, config: Config) {
+    pub async fn reload(&self, config: Config) {
+        if let Err(error) = self.webhooks.reload(&config).await {
+            tracing::error!(%error, "webhooks are as before");
+        }
         let apps = Arc::new(Apps::new(config.apps.iter().map(app).collect(), Some(&self.node.apps())));
         self.node.reload(Arc::new(config), Arc::clone(&apps));
         self.post.broadcast(&campanile_hub::Letter::Reload { apps });
     }
 
     /// Tells clients in waves to go elsewhere and waits until they have.
-    pub fn drain(self) -> io::Result<()> {
+    pub async fn drain(self) -> io::Result<()> {
         self.node.drain();
-        for worker in self.workers {
-            worker.join().map_err(|_| io::Error::other("a worker has panicked"))??;
-        }
-        Ok(())
+        let workers = self.workers;
+        let joined = tokio::task::spawn_blocking(move || {
+            for worker in workers {
+                worker.join().map_err(|_| io::Error::other("a worker has panicked"))??;
+            }
+            Ok(())
+        });
+        let joined = joined.await.map_err(io::Error::other)?;
+        self.webhooks.flush_and_stop(self.node.config().drain.webhooks_flush).await;
+        joined
     }
 }
 
@@ -167,6 +182,14 @@ fn app(config: &AppConfig) -> App {
         },
         activity_timeout_secs: secs(limits.activity_timeout),
         authorized_connections_timeout_secs: config.authorized_connections_timeout.map(secs),
-        notices: NoticeSet::default(),
+        notices: notices(config),
     }
+}
+
+fn notices(config: &AppConfig) -> NoticeSet {
+    let wanted = config.webhooks.iter().flat_map(|webhook| &webhook.events);
+    wanted.fold(NoticeSet::default(), |set, event| {
+        let bit = NoticeKind::NAMES.iter().position(|name| *name == event.as_str());
+        bit.and_then(|bit| u8::try_from(bit).ok()).map_or(set, |bit| set.with(bit))
+    })
 }

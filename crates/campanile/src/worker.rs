@@ -25,6 +25,7 @@ use crate::mailbox::{Envelope, Permit, Permits, Post};
 use crate::node::Node;
 use crate::socket::{Socket, Stage};
 use crate::upgrade::{self, First};
+use crate::webhooks::Webhooks;
 
 /// A tick takes at most so many events from the kernel.
 const EVENTS_MAX: usize = 512;
@@ -57,6 +58,7 @@ pub(crate) struct Worker {
     socket_id_place: u64,
     next_sweep: Instant,
     draining: Option<Instant>,
+    webhooks: Arc<Webhooks>,
 }
 
 #[expect(unsafe_code, reason = "tokio asks its callers to promise that the descriptor stays open")]
@@ -72,6 +74,7 @@ impl Worker {
         post: Post,
         listener: TcpListener,
         incarnation: u64,
+        webhooks: Arc<Webhooks>,
     ) -> io::Result<Self> {
         let config = node.config();
         let limits = &config.limits;
@@ -103,6 +106,7 @@ impl Worker {
             socket_id_place: (incarnation & 0xfff_ffff) << 36 | u64::from(id.0) << campanile_hub::hub::PLACE_INDEX_BITS,
             next_sweep: Instant::now(),
             draining: None,
+            webhooks,
             id,
             node,
             post,
@@ -170,8 +174,7 @@ impl Worker {
                 Effect::Send { to, letter } => self.post.send(to, letter, permit.cloned()),
                 Effect::Close { connection, code, reason } => self.closes.push((connection, code.number(), reason)),
                 Effect::Answer { id, answer } => self.door.answer(id, answer),
-                // The mind makes none: the start says that webhooks are not called yet.
-                Effect::Notice(notice) => tracing::debug!(kind = notice.kind.name(), "a notice that no webhook hears"),
+                Effect::Notice(notice) => self.webhooks.notify(notice),
             }
         }
         self.effects = effects;

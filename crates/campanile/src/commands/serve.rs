@@ -48,7 +48,7 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
                 () = received(&mut terminate) => return,
                 () = received(&mut interrupt) => return,
                 () = received(&mut hangup) => match Config::load(path, config::environment()) {
-                    Ok(config) => server.reload(config),
+                    Ok(config) => server.reload(config).await,
                     Err(error) => tracing::error!(%error, "the configuration is wrong: nothing has been reloaded"),
                 },
             }
@@ -56,10 +56,9 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     });
     sd_notify::notify(&[sd_notify::NotifyState::Stopping])?;
     tracing::info!("draining");
-    let drained = tokio::task::spawn_blocking(move || server.drain());
     runtime.block_on(async {
         tokio::select! {
-            drained = drained => drained.map_err(io::Error::other)?.map(|()| ExitCode::SUCCESS),
+            drained = server.drain() => drained.map(|()| ExitCode::SUCCESS),
             () = received(&mut terminate) => std::process::exit(1),
             () = received(&mut interrupt) => std::process::exit(1),
         }
