@@ -6,4 +6,6 @@
 pub mod check;
 pub mod completions;
 pub mod keys;
+pub mod listen;
 pub mod serve;
+pub mod trigger;
