@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod completions;
+pub mod demo;
 pub mod keys;
 pub mod listen;
 pub mod serve;
