@@ -5,6 +5,9 @@
 
 pub mod check;
 pub mod completions;
+pub mod demo;
 pub mod keys;
+pub mod listen;
 pub mod serve;
+pub mod trigger;
 pub mod webhooks;

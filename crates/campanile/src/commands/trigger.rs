@@ -1,0 +1,206 @@
+//! `campanile trigger`: publishes through the HTTP API.
+//!
+//! Owns the body of the request and the words for its outcome. Never judges names or sizes: the server's limits
+//! are the server's, and its sentence is passed on. The invariant: data is sent exactly as written.
+//! Next: `client/api.rs`, `target.rs`.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::cli::TriggerArgs;
+use crate::client::Api;
+use crate::target::Target;
+
+/// Bytes read from a file or from standard input, so that a wrong file is told and not swallowed.
+const INPUT_BYTES_MAX: u64 = 16 << 20;
+
+/// Publishes, and says what came of it.
+///
+/// # Errors
+///
+/// When the output cannot be written. A refused trigger is an exit code.
+pub async fn run(
+    args: &TriggerArgs,
+    environment: impl Iterator<Item = (String, String)>,
+    input: &mut impl Read,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<ExitCode> {
+    match publish(args, environment, input).await {
+        Ok(outcome) => {
+            out.write_all(outcome.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(reason) => {
+            writeln!(err, "error: {reason}")?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+async fn publish(
+    args: &TriggerArgs,
+    environment: impl Iterator<Item = (String, String)>,
+    input: &mut impl Read,
+) -> Result<String, String> {
+    let target = Target::find(&args.target, environment).map_err(|error| error.to_string())?;
+    let request = Request::read(args, input)?;
+    let api = Api::new(&target).map_err(|error| error.to_string())?;
+    let answer = api.post(request.path, request.body).await.map_err(|error| error.to_string())?;
+    let mut outcome = format!("published {} as app {} at {}\n", request.what, target.app_id, target.authority());
+    // `{}` says nothing; anything else was asked for.
+    if !matches!(answer.body.as_str(), "" | "{}") {
+        outcome.push_str(&answer.body);
+        outcome.push('\n');
+    }
+    Ok(outcome)
+}
+
+/// What to post.
+#[derive(Debug, Eq, PartialEq)]
+struct Request {
+    path: &'static str,
+    body: String,
+    what: String,
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    name: &'a str,
+    channels: &'a [String],
+    data: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<String>,
+}
+
+impl Request {
+    fn read(args: &TriggerArgs, input: &mut impl Read) -> Result<Self, String> {
+        if let Some(path) = &args.batch_file {
+            return Self::batch(&read_batch(path, input)?);
+        }
+        let data = match &args.data {
+            Some(data) => data.clone(),
+            None => read_text(input, "standard input")?,
+        };
+        let name = args.event.as_deref().unwrap_or_default();
+        let event = Event {
+            name,
+            channels: &args.channels,
+            data: &data,
+            socket_id: args.socket_id.as_deref(),
+            info: (!args.info.is_empty()).then(|| args.info.join(",")),
+        };
+        let body = serde_json::to_string(&event).map_err(|error| error.to_string())?;
+        let what = match args.channels.as_slice() {
+            [only] => format!("{name:?} on {only}"),
+            channels => format!("{name:?} on {} channels", channels.len()),
+        };
+        Ok(Self { path: "/events", body, what })
+    }
+
+    /// Takes the array alone, too.
+    fn batch(text: &str) -> Result<Self, String> {
+        let written: &RawValue =
+            serde_json::from_str(text).map_err(|error| format!("the batch is not JSON: {error}"))?;
+        let body = match written.get().starts_with('[') {
+            true => format!("{{\"batch\":{}}}", written.get()),
+            false => written.get().to_owned(),
+        };
+        Ok(Self { path: "/batch_events", body, what: "a batch".to_owned() })
+    }
+}
+
+fn read_batch(path: &Path, input: &mut impl Read) -> Result<String, String> {
+    if path == Path::new("-") {
+        return read_text(input, "standard input");
+    }
+    let name = path.display().to_string();
+    let mut file = File::open(path).map_err(|error| format!("cannot open {name}: {error}"))?;
+    read_text(&mut file, &name)
+}
+
+fn read_text(input: &mut impl Read, name: &str) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    input.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot read {name}: {error}"))?;
+    if bytes.len() as u64 > INPUT_BYTES_MAX {
+        return Err(format!("{name} has more than {INPUT_BYTES_MAX} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn args(channels: &[&str]) -> TriggerArgs {
+        TriggerArgs {
+            channels: channels.iter().map(|channel| (*channel).to_owned()).collect(),
+            event: Some("shipped".to_owned()),
+            ..TriggerArgs::default()
+        }
+    }
+
+    #[test]
+    fn data_is_sent_exactly_as_written() {
+        let written = "{ \"id\" : 7 }\n";
+        let request = Request::read(&args(&["a"]), &mut written.as_bytes()).unwrap();
+        assert_eq!(request.body, r#"{"name":"shipped","channels":["a"],"data":"{ \"id\" : 7 }\n"}"#);
+        assert_eq!((request.path, request.what.as_str()), ("/events", "\"shipped\" on a"));
+    }
+
+    #[test]
+    fn what_was_asked_for_is_asked() {
+        let args = TriggerArgs {
+            data: Some("x".to_owned()),
+            socket_id: Some("1.2".to_owned()),
+            info: vec!["user_count".to_owned(), "subscription_count".to_owned()],
+            ..args(&["a", "b"])
+        };
+        let request = Request::read(&args, &mut io::empty()).unwrap();
+        assert_eq!(
+            request.body,
+            r#"{"name":"shipped","channels":["a","b"],"data":"x","socket_id":"1.2","info":"user_count,subscription_count"}"#
+        );
+    }
+
+    #[test]
+    fn a_batch_is_an_object_or_only_its_array() {
+        let args = TriggerArgs { batch_file: Some(PathBuf::from("-")), ..TriggerArgs::default() };
+        for written in [r#" {"batch":[1]} "#, " [1]\n"] {
+            let request = Request::read(&args, &mut written.as_bytes()).unwrap();
+            assert_eq!((request.path, request.body.as_str()), ("/batch_events", r#"{"batch":[1]}"#));
+        }
+        let error = Request::read(&args, &mut "{".as_bytes()).unwrap_err();
+        assert!(error.starts_with("the batch is not JSON"), "{error}");
+    }
+
+    #[test]
+    fn input_at_the_bound_is_taken_and_one_byte_more_is_refused() {
+        let read = |length: u64| read_text(&mut io::repeat(b'x').take(length), "it");
+        assert_eq!(read(INPUT_BYTES_MAX).unwrap().len() as u64, INPUT_BYTES_MAX);
+        assert_eq!(read(INPUT_BYTES_MAX + 1).unwrap_err(), "it has more than 16777216 bytes");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_told_and_fails() {
+        // Bound and dropped again, so that nobody listens there.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut args = TriggerArgs { data: Some("x".to_owned()), ..args(&["a"]) };
+        args.target.port = Some(port);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = run(&args, std::iter::empty(), &mut io::empty(), &mut out, &mut err).await.unwrap();
+        let err = String::from_utf8(err).unwrap();
+        assert_eq!((code, out.as_slice()), (ExitCode::FAILURE, &b""[..]));
+        assert!(err.starts_with(&format!("error: no answer from http://127.0.0.1:{port}: ")), "{err}");
+        assert!(!err.contains("auth_signature"), "{err}");
+    }
+}
