@@ -23,10 +23,22 @@ const PRESENCE_GRACE_SECS = 1;
 const DRAIN_WAVE_SECS = 1;
 const DRAIN_WEBHOOKS_FLUSH_SECS = 2;
 
+const WEBHOOK_EVENTS = [
+  'channel_occupied',
+  'channel_vacated',
+  'member_added',
+  'member_removed',
+  'client_event',
+  'cache_miss',
+  'subscription_count',
+];
+
 /** The TOML for one server; `allowedOrigins` fences FENCED_APP only. */
 export function configuration({
   stateDir,
   port,
+  webhookUrl,
+  webhookPrefix = '',
   allowedOrigins = [],
   keys = [OLDER_KEY, NEWER_KEY],
   pathPrefix = '',
@@ -42,6 +54,15 @@ export function configuration({
       subscription_counts: true,
       activity_timeout_secs: ACTIVITY_TIMEOUT_SECS,
       allowed_origins: [],
+      webhooks: [
+        {
+          url: webhookUrl,
+          events: WEBHOOK_EVENTS,
+          channel_prefix: webhookPrefix,
+          headers: { 'X-Custom': 'yes' },
+          batch: true,
+        },
+      ],
     },
     { ...named(DISABLED_APP), enabled: false },
     { ...named(SMALL_APP), connections_max: SMALL_APP.connectionsMax },

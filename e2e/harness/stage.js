@@ -21,7 +21,8 @@ export class Stage {
   static async open(settings = () => ({})) {
     const application = await Application.listen();
     try {
-      return new Stage(await Server.start(settings(application.origin)), application);
+      const webhookUrl = `${application.origin}/webhooks`;
+      return new Stage(await Server.start({ webhookUrl, ...settings(application.origin) }), application);
     } catch (error) {
       await application.close();
       throw error;

@@ -93,6 +93,21 @@ describe('python sdk', () => {
     assert.deepEqual(channel.members.members, { 7: { name: 'Ann' } });
   });
 
+  test('validate_webhook accepts what the server sends and nothing altered', async (t) => {
+    const name = unique('hooked');
+    await subscribed(await connected(t, stage), name);
+    const { request } = await stage.application.webhooks.next(
+      ({ name: kind, event }) => kind === 'channel_occupied' && event.channel === name,
+      'channel_occupied',
+    );
+    const { 'x-pusher-key': key, 'x-pusher-signature': signature } = request.headers;
+
+    const validated = await python.call('validate_webhook', key, signature, request.rawBody);
+
+    assert.deepEqual(validated, JSON.parse(request.rawBody));
+    assert.equal(await python.call('validate_webhook', key, signature, `${request.rawBody} `), null);
+  });
+
   test('a refusal is raised as the exception for its status', async () => {
     await assert.rejects(python.call('users_info', unique('plain')), { name: 'PusherBadRequest' });
     await assert.rejects(python.call('trigger', unique('large'), 'over', 'x'.repeat(10_241)), {
