@@ -1,6 +1,7 @@
 //! The binary: reads the command line and hands over to [`campanile::commands`].
 
-use std::io::{self, Write as _};
+use std::future::Future;
+use std::io;
 use std::process::ExitCode;
 
 use campanile::cli::{Cli, Command, KeysCommand};
@@ -8,21 +9,25 @@ use campanile::{commands, config};
 use clap::Parser;
 
 fn main() -> io::Result<ExitCode> {
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+    // Not locked: commands that run for long share both with whatever else the process has to say.
+    let (out, err) = (&mut io::stdout(), &mut io::stderr());
+    let environment = config::environment();
     match Cli::parse().into_command() {
-        Command::Check(args) => commands::check::run(&args, config::environment(), &mut out, &mut err),
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::Demo(args) => commands::demo::run(&args, out, err),
+        Command::Check(args) => commands::check::run(&args, environment, out, err),
         Command::Keys(args) => match args.command {
-            KeysCommand::New(args) => commands::keys::run(&args, &mut out).map(|()| ExitCode::SUCCESS),
+            KeysCommand::New(args) => commands::keys::run(&args, out).map(|()| ExitCode::SUCCESS),
         },
-        Command::Serve(args) => {
-            drop((out, err));
-            commands::serve::run(&args)
+        Command::Trigger(args) => {
+            finished(commands::trigger::run(&args, environment, &mut io::stdin().lock(), out, err))
         }
-        Command::Demo(_) | Command::Trigger(_) | Command::Listen(_) => {
-            writeln!(err, "error: this version does not have this command yet")?;
-            Ok(ExitCode::FAILURE)
-        }
-        Command::Webhooks(args) => commands::webhooks::run(&args, config::environment(), &mut out, &mut err),
-        Command::Completions(args) => commands::completions::run(&args, &mut out).map(|()| ExitCode::SUCCESS),
+        Command::Listen(args) => finished(commands::listen::run(&args, environment, out, err)),
+        Command::Webhooks(args) => commands::webhooks::run(&args, environment, out, err),
+        Command::Completions(args) => commands::completions::run(&args, out).map(|()| ExitCode::SUCCESS),
     }
+}
+
+fn finished(command: impl Future<Output = io::Result<ExitCode>>) -> io::Result<ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }

@@ -1,7 +1,7 @@
 //! `campanile demo`: a crowd of users, their orders, and what became of every one.
 //!
-//! Owns the course of events: connect, ship, settle, stay up. Never starts or stops the server, so it shows any
-//! server that speaks the protocol. The invariant: every figure is measured here and now, and a bad one is shown.
+//! Owns the course of events: start a server, connect, ship, settle, stay up. Past the start it knows that server only
+//! by its address, as any client would. The invariant: every figure is measured here and now, and a bad one is shown.
 //! Next: `crowd.rs` for the users, `ledger.rs` for the books, `screen.rs` for the looks.
 
 mod crowd;
@@ -21,9 +21,10 @@ use tokio::time::{Instant, interval, sleep_until};
 
 pub use screen::View;
 
-use crate::cli::DemoArgs;
+use crate::cli::{DemoArgs, TargetArgs};
 use crate::client::Api;
-use crate::config;
+use crate::config::{self, Config};
+use crate::server::Server;
 use crate::target::Target;
 use crowd::Crowd;
 use ledger::Counts;
@@ -48,6 +49,35 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// What rates are averaged over.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
+
+/// Starts a server on loopback, whose state ends with it, and shows it.
+///
+/// # Errors
+///
+/// When the output cannot be written or the system refuses what a server needs.
+pub fn run(args: &DemoArgs, out: &mut impl Write, err: &mut impl Write) -> io::Result<ExitCode> {
+    let state = tempfile::Builder::new().prefix("campanile-demo-").tempdir()?;
+    let settings = [
+        ("CAMPANILE__LISTEN__PORT", args.port.to_string()),
+        ("CAMPANILE__STATE_DIR", state.path().display().to_string()),
+        ("CAMPANILE__DRAIN__WAVE_SECS", "0".to_owned()),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value));
+    let started = Config::load(None, settings.into_iter()).map_err(|error| error.to_string());
+    let server = match started.and_then(|config| Server::start(config).map_err(|error| error.to_string())) {
+        Ok(server) => server,
+        Err(reason) => {
+            writeln!(err, "error: {reason}")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let here = TargetArgs { port: Some(server.local_addr().port()), ..TargetArgs::default() };
+    let target = Target::find(&here, std::iter::empty()).expect("an address on loopback and the development keys");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shown = runtime.block_on(run_against(&target, args, true, View::of_stdout(), out));
+    runtime.block_on(server.drain())?;
+    shown
+}
 
 /// Shows the server at `target`, until `--seconds` are over or Ctrl-C is pressed. `has_server` tells whether that
 /// server runs in this process, whose memory is shown.
