@@ -21,6 +21,8 @@ use crate::timers::Moment;
 
 /// How long `channel_vacated` and `member_removed` webhooks wait for a return, in seconds.
 pub const NOTICE_GRACE_SECS: u64 = 3;
+/// Subscribers who miss a remembered event within so many seconds of the first are one `cache_miss` webhook.
+pub const CACHE_MISS_ONCE_IN_SECS: u64 = 3;
 /// Up to so many subscribers each change of their number is announced at once.
 pub const COUNT_AT_ONCE_MAX: usize = 100;
 /// Above that, at most once in so many seconds.
@@ -76,6 +78,7 @@ pub(crate) struct Channel {
     vacated_due: Option<Moment>,
     count_due: Option<Moment>,
     counted_at: Option<Moment>,
+    missed_at: Option<Moment>,
     /// A signed-in user who vanished counts as online until then.
     offline_due: Option<Moment>,
 }
@@ -146,16 +149,21 @@ impl Channel {
             return out.send(subscriber.worker, granted);
         }
         let user = member.as_ref().map(|member| member.id.clone());
-        if let Some(member) = member
-            && let Err(reason) = self.join_member(key, subscriber, member, out)
-        {
-            let (key, reason) = (key.clone(), reason.into());
-            return out.send(subscriber.worker, Letter::Refused { key, subscriber, reason });
-        }
+        let joined = match member.map(|member| self.join_member(key, member, out)).transpose() {
+            Ok(joined) => joined,
+            Err(reason) => {
+                let (key, reason) = (key.clone(), reason.into());
+                return out.send(subscriber.worker, Letter::Refused { key, subscriber, reason });
+            }
+        };
         let was_empty = self.subscribers.is_empty();
         add(&mut self.subscribers, subscriber.worker);
         if was_empty {
             self.occupied(key, out);
+        }
+        if let (Some(Joined::Added { notify: true }), Some(user_id)) = (joined, user.clone()) {
+            let (channel, socket_id) = (key.name.clone(), subscriber.socket_id);
+            out.notify(NoticeKind::MemberAdded { channel, user_id, socket_id });
         }
         let mut frames = Vec::new();
         if purpose == Purpose::Subscribe {
@@ -171,27 +179,18 @@ impl Channel {
         self.count_changed(key, out);
     }
 
-    fn join_member(
-        &mut self,
-        key: &ChannelKey,
-        subscriber: Subscriber,
-        member: Arc<Member>,
-        out: &mut Outbound<'_>,
-    ) -> Result<(), String> {
+    fn join_member(&mut self, key: &ChannelKey, member: Arc<Member>, out: &mut Outbound<'_>) -> Result<Joined, String> {
         let limits = &out.app.limits;
         let (members_max, bytes_max) = (limits.presence_members_max, limits.presence_snapshot_bytes_max);
         let members = self.members.get_or_insert_default();
         match members.join(Arc::clone(&member), members_max, bytes_max) {
-            Ok(Joined::Again) => Ok(()),
-            Ok(Joined::Added { notify }) => {
-                let (channel, user_id) = (key.name.as_str(), member.id.as_str());
-                let frame = ServerFrame::MemberAdded { channel, user_id, user_info: &member.info }.encode();
-                self.deliver(key, &frame, None, out);
-                if notify {
-                    let (channel, user_id, socket_id) = (key.name.clone(), member.id.clone(), subscriber.socket_id);
-                    out.notify(NoticeKind::MemberAdded { channel, user_id, socket_id });
+            Ok(joined) => {
+                if let Joined::Added { .. } = joined {
+                    let (channel, user_id) = (key.name.as_str(), member.id.as_str());
+                    let frame = ServerFrame::MemberAdded { channel, user_id, user_info: &member.info }.encode();
+                    self.deliver(key, &frame, None, out);
                 }
-                Ok(())
+                Ok(joined)
             }
             Err(Full::Members) => {
                 Err(format!("channel {} has {} members, as many as it may have", key.name, members.len()))
@@ -226,7 +225,11 @@ impl Channel {
         match self.remembered.as_ref().filter(|remembered| remembered.until > out.now) {
             Some(remembered) => remembered.frame.clone(),
             None => {
-                out.notify(NoticeKind::CacheMiss { channel: key.name.clone() });
+                let told = self.missed_at.is_some_and(|at| out.now < at.after_secs(CACHE_MISS_ONCE_IN_SECS));
+                if !told {
+                    self.missed_at = Some(out.now);
+                    out.notify(NoticeKind::CacheMiss { channel: key.name.clone() });
+                }
                 ServerFrame::CacheMiss { channel: key.name.as_str() }.encode()
             }
         }
@@ -296,8 +299,11 @@ impl Channel {
                     out.look_at(until);
                 }
                 (None, _) => {
-                    self.vacated_due = Some(out.notice_due());
-                    out.look_at(out.notice_due());
+                    // Not before its last member is removed.
+                    let held = returns_until.filter(|_| key.name.kind().is_presence());
+                    let due = out.notice_due().max(held.unwrap_or_default());
+                    self.vacated_due = Some(due);
+                    out.look_at(due);
                 }
             }
         }

@@ -340,11 +340,8 @@ mod tests {
     async fn without_a_server_it_says_so_and_fails() {
         // Bound and dropped again, so that nobody listens there.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let target = Target::find(
-            &crate::cli::TargetArgs { port: Some(port), ..crate::cli::TargetArgs::default() },
-            std::iter::empty(),
-        )
-        .unwrap();
+        let target =
+            Target::find(&TargetArgs { port: Some(port), ..TargetArgs::default() }, std::iter::empty()).unwrap();
         let args = DemoArgs { users: 2, seconds: Some(1), port: 0 };
         let mut out = Vec::new();
         let code = run_against(&target, &args, false, View::Lines, &mut out).await.unwrap();
