@@ -277,6 +277,20 @@ impl Fanout {
         channel.listeners.iter().map(id).collect()
     }
 
+    /// Every seat: whose it is, in which channel, and how it stands.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = (ConnectionId, &ChannelKey, Audience, SeatView)> {
+        let open = self.connections.iter().enumerate().filter(|(_, outgoing)| outgoing.open);
+        open.flat_map(move |(index, outgoing)| {
+            let index = u32::try_from(index).expect("connections are numbered in 32 bits");
+            let id = ConnectionId { index, generation: outgoing.generation };
+            outgoing.seats.iter().filter_map(move |seat| {
+                let channel = self.channels[seat.channel as usize].as_ref()?;
+                let (joined, user, token) = (seat.place != PENDING, seat.user.clone(), seat.token);
+                Some((id, &channel.key, channel.audience, SeatView { joined, user, token }))
+            })
+        })
+    }
+
     /// Gathers a frame for all of a channel's listeners but one.
     pub fn deliver(&mut self, key: &ChannelKey, audience: Audience, frame: Bytes, except: Option<ConnectionId>) {
         let Some(index) = self.lookup(key, audience) else { return };

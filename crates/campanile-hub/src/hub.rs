@@ -24,6 +24,7 @@ use crate::letter::{
     Answer, Ask, Audience, ChannelKey, Departure, Homes, Letter, Publication, Purpose, Subscriber, WorkerId,
 };
 use crate::notice::{Notice, NoticeKind};
+use crate::rebirth::Waiting;
 use crate::session::{Passed, Session, Unsubscribable, authenticate};
 use crate::timers::{Moment, Timers};
 
@@ -45,18 +46,21 @@ pub struct Settings {
 /// One worker's mind.
 #[derive(Debug)]
 pub struct Hub {
-    settings: Settings,
+    pub(crate) settings: Settings,
     apps: Arc<Apps>,
     sessions: Vec<Option<Session>>,
-    fanout: Fanout,
-    channels: HashMap<ChannelKey, Channel>,
+    pub(crate) fanout: Fanout,
+    pub(crate) channels: HashMap<ChannelKey, Channel>,
     remembered: VecDeque<(ChannelKey, usize)>,
     remembered_bytes: usize,
     timers: Timers<ChannelKey>,
-    effects: Vec<Effect>,
+    pub(crate) effects: Vec<Effect>,
     own: VecDeque<Letter>,
-    next_token: u64,
-    edges: u64,
+    pub(crate) next_token: u64,
+    /// Tokens up to this were given by earlier lives of this mind.
+    pub(crate) token_floor: u64,
+    pub(crate) edges: u64,
+    pub(crate) waiting: Waiting,
 }
 
 impl Hub {
@@ -76,7 +80,9 @@ impl Hub {
             effects: Vec::new(),
             own: VecDeque::new(),
             next_token: 0,
+            token_floor: 0,
             edges,
+            waiting: Waiting::default(),
         }
     }
 
@@ -146,7 +152,8 @@ impl Hub {
     pub fn receive(&mut self, id: ConnectionId, text: &str, now: Moment) {
         self.heard(id, now);
         let Some(app) = self.app_of(id) else { return };
-        match ClientFrame::decode(text) {
+        let Ok(frame) = contained(|| ClientFrame::decode(text)) else { return self.broken(id) };
+        match frame {
             Ok(ClientFrame::Ping) => self.direct(id, &ServerFrame::Pong),
             Ok(ClientFrame::Pong | ClientFrame::Unknown { .. }) => {}
             Ok(ClientFrame::Subscribe(subscribe)) => self.subscribe(id, &app, &subscribe),
@@ -178,7 +185,11 @@ impl Hub {
         let Some(session) = self.session(id) else { return };
         let name = ChannelName::parse(&subscribe.channel, app.limits.channel_name_length_max)
             .map_err(|error| Unsubscribable { kind: "InvalidChannel", status: 400, message: error.to_string() });
-        let admitted = name.and_then(|name| session.authorize(app, &name, subscribe).map(|member| (name, member)));
+        let Ok(admitted) =
+            contained(|| name.and_then(|name| session.authorize(app, &name, subscribe).map(|member| (name, member))))
+        else {
+            return self.broken(id);
+        };
         let (name, member) = match admitted {
             Ok(admitted) => admitted,
             Err(refused) => return self.refuse(id, &subscribe.channel, &refused),
@@ -237,7 +248,7 @@ impl Hub {
         }
     }
 
-    fn subscriber(&mut self, connection: ConnectionId, token: u64) -> Option<Subscriber> {
+    pub(crate) fn subscriber(&mut self, connection: ConnectionId, token: u64) -> Option<Subscriber> {
         let socket_id = self.session(connection)?.socket_id;
         Some(Subscriber { worker: self.settings.worker, connection, token, socket_id })
     }
@@ -277,7 +288,9 @@ impl Hub {
         if !app.features.user_authentication {
             return self.error(id, None, "user authentication is not enabled for this app", None);
         }
-        let Passed { user, cut } = match authenticate(app, session.socket_id, auth, user_data) {
+        let socket_id = session.socket_id;
+        let Ok(passed) = contained(|| authenticate(app, socket_id, auth, user_data)) else { return self.broken(id) };
+        let Passed { user, cut } = match passed {
             Ok(passed) => passed,
             Err(message) => return self.end(id, CloseCode::Unauthorized, &message),
         };
@@ -394,6 +407,15 @@ impl Hub {
         self.notify(app, NoticeKind::ClientEvent { channel, event, data, socket_id, user_id: seat.user });
     }
 
+    /// Something that concerns this client alone has panicked: so it is this client that pays.
+    fn broken(&mut self, id: ConnectionId) {
+        self.end(
+            id,
+            CloseCode::OverCapacity,
+            "the server has failed at what this client sent: that is the server's fault",
+        );
+    }
+
     fn direct(&mut self, id: ConnectionId, frame: &ServerFrame<'_>) {
         self.fanout.direct(id, frame.encode());
     }
@@ -414,7 +436,7 @@ impl Hub {
         self.close(id, code, message);
     }
 
-    fn close(&mut self, connection: ConnectionId, code: CloseCode, reason: &str) {
+    pub(crate) fn close(&mut self, connection: ConnectionId, code: CloseCode, reason: &str) {
         if let Some(session) = self.session(connection).filter(|session| !session.closing) {
             session.closing = true;
             self.effects.push(Effect::Close { connection, code, reason: reason.into() });
@@ -446,19 +468,22 @@ impl Hub {
 
     /// A letter has come from a worker.
     pub fn letter(&mut self, letter: Letter, now: Moment) {
-        self.handle(letter, now);
+        self.sort(letter, now);
         self.run(now);
     }
 
     /// Handles what this mind has sent to itself.
     fn run(&mut self, now: Moment) {
         while let Some(letter) = self.own.pop_front() {
-            self.handle(letter, now);
+            self.sort(letter, now);
         }
     }
 
-    fn handle(&mut self, letter: Letter, now: Moment) {
+    pub(crate) fn handle(&mut self, letter: Letter, now: Moment) {
         match letter {
+            Letter::Subscribe { key, subscriber, purpose: Purpose::Restore, .. } => {
+                self.at_home(&key, now, |channel, out| channel.restore(&key, subscriber.worker, out));
+            }
             Letter::Subscribe { key, subscriber, member, purpose } => {
                 self.at_home(&key, now, |channel, out| channel.subscribe(&key, subscriber, member, purpose, out));
             }
@@ -511,11 +536,18 @@ impl Hub {
             }
             Letter::Answer { id, answer } => self.effects.push(Effect::Answer { id, answer }),
             Letter::Reload { apps } => self.reload(apps),
+            Letter::MindLost { worker } => self.mind_lost(worker, now),
+            Letter::Announced { worker } => self.announced(worker, now),
         }
     }
 
     /// Works on a channel that lives here, and forgets it when nothing would be lost.
-    fn at_home(&mut self, key: &ChannelKey, now: Moment, work: impl FnOnce(&mut Channel, &mut Outbound<'_>)) {
+    pub(crate) fn at_home(
+        &mut self,
+        key: &ChannelKey,
+        now: Moment,
+        work: impl FnOnce(&mut Channel, &mut Outbound<'_>),
+    ) {
         let Some(app) = self.apps.get(key.app).cloned() else { return };
         let mut effects = Vec::new();
         let mut out = Outbound {
@@ -599,6 +631,9 @@ impl Hub {
         online: bool,
     ) {
         let id = subscriber.connection;
+        if subscriber.token <= self.token_floor {
+            return;
+        }
         let audience = if purpose == Purpose::Watch { Audience::Watchers } else { Audience::Subscribers };
         if !self.fanout.join(id, key, audience, subscriber.token, user.clone()) {
             // The client has left meanwhile: undo what the home has just done.
@@ -612,6 +647,7 @@ impl Hub {
                 }
             }
             Purpose::Signin => self.signed_in(id),
+            Purpose::Restore => {}
             Purpose::Watch => self.watched(id, key, online),
         }
     }
@@ -697,9 +733,103 @@ impl Hub {
     }
 }
 
+/// Does what reads a client's words and touches nothing that others share; tells if it has panicked.
+fn contained<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    let work = || {
+        #[cfg(test)]
+        tests::panic_if_planted();
+        work()
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(|_| Panicked)
+}
+
+struct Panicked;
+
 /// Bits of [`SocketId::place`] that say which place among the worker's connections it is.
 pub const PLACE_INDEX_BITS: u32 = 26;
 
 fn place_index(socket_id: SocketId) -> u32 {
     u32::try_from(socket_id.place & ((1 << PLACE_INDEX_BITS) - 1)).expect("26 bits fit")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::{AppIndex, Credential, Features, NoticeSet};
+
+    thread_local! {
+        static PLANTED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn panic_if_planted() {
+        assert!(!PLANTED.take(), "planted in a session");
+    }
+
+    fn app() -> App {
+        App {
+            id: "a".into(),
+            index: AppIndex(0),
+            enabled: true,
+            credentials: vec![Credential { key: "k".into(), secret: campanile_protocol::Secret::new("s") }],
+            features: Features {
+                client_events: true,
+                user_authentication: true,
+                watchlists: true,
+                subscription_counts: false,
+            },
+            limits: campanile_protocol::Limits::default(),
+            activity_timeout_secs: 120,
+            authorized_connections_timeout_secs: None,
+            notices: NoticeSet::default(),
+        }
+    }
+
+    fn written(hub: &mut Hub, to: ConnectionId) -> String {
+        hub.fanout().gather();
+        let mut all = Vec::new();
+        while let Some(write) = hub.fanout().next_write() {
+            if write.connection == to {
+                all.extend(write.slices.iter().flat_map(|slice| slice.to_vec()));
+            }
+        }
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
+    #[test]
+    fn a_panic_in_a_session_ends_that_connection_and_no_other() {
+        let settings = Settings {
+            worker: WorkerId(0),
+            homes: Homes { seed: 0, workers: 1 },
+            presence_grace_secs: 3,
+            pong_timeout_secs: 30,
+            remembered_bytes_max: 1024,
+        };
+        let apps = Arc::new(Apps::new(vec![app()], None));
+        let now = Moment(0);
+        let texts = [
+            r#"{"event":"pusher:ping"}"#,
+            r#"{"event":"pusher:subscribe","data":{"channel":"private-a","auth":"k:00"}}"#,
+            r#"{"event":"pusher:signin","data":{"auth":"k:00","user_data":"{}"}}"#,
+        ];
+        for text in texts {
+            let mut hub = Hub::new(settings.clone(), Arc::clone(&apps));
+            let app = Arc::clone(apps.get(AppIndex(0)).expect("it has just been made"));
+            let (unlucky, other) = (ConnectionId { index: 0, generation: 0 }, ConnectionId { index: 1, generation: 0 });
+            for (id, place) in [(unlucky, 0), (other, 1)] {
+                hub.connect(id, &app, SocketId { place, secret: 7 }, 7, now);
+            }
+            PLANTED.set(true);
+            hub.receive(unlucky, text, now);
+            hub.receive(other, r#"{"event":"pusher:ping"}"#, now);
+            let mut effects = Vec::new();
+            hub.take_effects(&mut effects);
+            let [Effect::Close { connection, code: CloseCode::OverCapacity, .. }] = &effects[..] else {
+                panic!("{text}: {effects:?}");
+            };
+            assert_eq!(*connection, unlucky);
+            assert!(written(&mut hub, other).contains("pusher:pong"));
+        }
+    }
 }

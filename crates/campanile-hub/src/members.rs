@@ -9,13 +9,16 @@ use std::sync::Arc;
 use campanile_protocol::json::push_string;
 use campanile_protocol::{SocketId, UserId};
 
-use crate::letter::Member;
+use crate::letter::{Member, Subscriber, WorkerId};
+use crate::tally::Tally;
 use crate::timers::Moment;
 
 #[derive(Debug)]
 struct Entry {
     member: Arc<Member>,
-    connections: u32,
+    connections: Tally,
+    /// The connection that joined last.
+    latest: SocketId,
     /// The user vanished and is removed then, unless it returns.
     held_until: Option<Moment>,
 }
@@ -63,10 +66,16 @@ impl Members {
         self.entries.keys().cloned().collect()
     }
 
-    pub(crate) fn join(&mut self, member: Arc<Member>, members_max: usize, bytes_max: usize) -> Result<Joined, Full> {
+    pub(crate) fn join(
+        &mut self,
+        member: Arc<Member>,
+        subscriber: Subscriber,
+        members_max: usize,
+        bytes_max: usize,
+    ) -> Result<Joined, Full> {
         if let Some(entry) = self.entries.get_mut(&member.id) {
-            entry.connections += 1;
-            entry.held_until = None;
+            entry.connections.add(subscriber.worker);
+            (entry.latest, entry.held_until) = (subscriber.socket_id, None);
             self.removals.remove(&member.id);
             return Ok(Joined::Again);
         }
@@ -80,7 +89,10 @@ impl Members {
         self.bytes += bytes;
         self.snapshot = None;
         let notify = self.removals.remove(&member.id).is_none();
-        self.entries.insert(member.id.clone(), Entry { member, connections: 1, held_until: None });
+        let mut connections = Tally::default();
+        connections.add(subscriber.worker);
+        let entry = Entry { connections, latest: subscriber.socket_id, held_until: None, member };
+        self.entries.insert(entry.member.id.clone(), entry);
         Ok(Joined::Added { notify })
     }
 
@@ -88,22 +100,32 @@ impl Members {
     pub(crate) fn leave(
         &mut self,
         user: &UserId,
-        socket: SocketId,
+        subscriber: Subscriber,
         held_until: Option<Moment>,
         notice: Moment,
     ) -> bool {
         let Some(entry) = self.entries.get_mut(user) else { return false };
-        entry.connections = entry.connections.saturating_sub(1);
-        if entry.connections > 0 {
+        entry.connections.remove(subscriber.worker);
+        if !entry.connections.is_empty() {
             return false;
         }
-        self.removals.insert(user.clone(), (notice, socket));
+        self.removals.insert(user.clone(), (notice, subscriber.socket_id));
         if held_until.is_some() {
             entry.held_until = held_until;
             return false;
         }
         self.remove(user);
         true
+    }
+
+    /// All connections of a worker have vanished; members who have no other are held.
+    pub(crate) fn forget_worker(&mut self, worker: WorkerId, held_until: Moment, notice: Moment) {
+        for (user, entry) in &mut self.entries {
+            if entry.connections.forget(worker) && entry.connections.is_empty() {
+                entry.held_until = Some(held_until);
+                self.removals.insert(user.clone(), (notice, entry.latest));
+            }
+        }
     }
 
     fn remove(&mut self, user: &UserId) {

@@ -5,6 +5,7 @@
 //! it along, so a mailbox holds at most what all permits together can cause. The invariant: letters from one worker to
 //! another arrive in the order in which they were sent. Read on in [`crate::worker`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,7 +23,7 @@ pub(crate) struct Envelope {
 /// One worker's inbound letters.
 #[derive(Debug, Default)]
 struct Mailbox {
-    letters: Mutex<Vec<Envelope>>,
+    letters: Mutex<VecDeque<Envelope>>,
     arrived: Arc<Notify>,
 }
 
@@ -42,7 +43,7 @@ impl Post {
         let mailbox = &self.mailboxes[to.0 as usize];
         let mut letters = mailbox.letters.lock();
         let was_empty = letters.is_empty();
-        letters.push(Envelope { letter, permit });
+        letters.push_back(Envelope { letter, permit });
         drop(letters);
         if was_empty {
             mailbox.arrived.notify_one();
@@ -56,9 +57,9 @@ impl Post {
         }
     }
 
-    /// Takes all that has arrived, leaving the emptied vector's room behind for the next letters.
-    pub(crate) fn take(&self, worker: WorkerId, into: &mut Vec<Envelope>) {
-        into.clear();
+    /// Takes all that has arrived, leaving the emptied queue's room behind for the next letters.
+    pub(crate) fn take(&self, worker: WorkerId, into: &mut VecDeque<Envelope>) {
+        debug_assert!(into.is_empty(), "letters are handled before more are taken");
         std::mem::swap(&mut *self.mailboxes[worker.0 as usize].letters.lock(), into);
     }
 
@@ -143,11 +144,11 @@ mod tests {
         let letter = Letter::Reload { apps: Arc::new(Apps::default()) };
         post.send(WorkerId(0), letter.clone(), Some(permit.clone()));
         post.send(WorkerId(0), letter, Some(permit));
-        let mut taken = Vec::new();
+        let mut taken = VecDeque::new();
         post.take(WorkerId(0), &mut taken);
-        taken.pop();
+        taken.pop_front();
         assert!(!permits.is_free());
-        taken.pop();
+        taken.pop_front();
         assert!(permits.is_free());
     }
 }

@@ -6,14 +6,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use campanile_hub::letter::Homes;
 use campanile_hub::{App, Apps};
 use campanile_protocol::CloseCode;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
 use crate::config::{AllowedOrigins, Config};
+
+/// So many lost minds within [`MINDS_LOST_WITHIN`] end the process.
+const MINDS_LOST_MAX: usize = 3;
+/// See [`MINDS_LOST_MAX`].
+const MINDS_LOST_WITHIN: Duration = Duration::from_secs(60);
 
 /// What one app has beside what the mind knows of it.
 #[derive(Debug, Default)]
@@ -42,6 +48,9 @@ pub(crate) struct Node {
     connections: Arc<Tenant>,
     started: Instant,
     draining: AtomicBool,
+    /// When minds were lost, as long ago as matters.
+    minds_lost: Mutex<Vec<Instant>>,
+    failed: Notify,
 }
 
 /// A connection's place in its app's and its node's count.
@@ -74,6 +83,8 @@ impl Node {
             connections: Arc::default(),
             started: Instant::now(),
             draining: AtomicBool::new(false),
+            minds_lost: Mutex::default(),
+            failed: Notify::new(),
         })
     }
 
@@ -159,6 +170,21 @@ impl Node {
     /// Whether a drain has begun.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// A worker has lost its mind. One that keeps happening is no accident: it ends the process.
+    pub(crate) fn lose_mind(&self) {
+        let mut lost = self.minds_lost.lock();
+        lost.retain(|at| at.elapsed() < MINDS_LOST_WITHIN);
+        lost.push(Instant::now());
+        if lost.len() >= MINDS_LOST_MAX {
+            self.failed.notify_one();
+        }
+    }
+
+    /// Waits until the process should end because of its own faults.
+    pub(crate) async fn failed(&self) {
+        self.failed.notified().await;
     }
 
     /// Since when the node runs.

@@ -129,6 +129,12 @@ impl RunningServer {
         self.post.broadcast(&campanile_hub::Letter::Reload { apps });
     }
 
+    /// Waits until the server has failed too often to go on: three workers have lost their minds within a minute. Whoever
+    /// runs it should drain it and start it anew.
+    pub async fn failed(&self) {
+        self.node.failed().await;
+    }
+
     /// Tells clients in waves to go elsewhere and waits until they have.
     pub async fn drain(self) -> io::Result<()> {
         self.node.drain();

@@ -4,28 +4,34 @@
 //! longer than it takes to move letters, never waits for another worker. The invariant: one tick gathers, then each
 //! connection is written once. Read on in [`crate::socket`], [`crate::upgrade`] and `campanile_hub::hub`.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpListener};
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use campanile_hub::letter::Departure;
-use campanile_hub::{ConnectionId, Effect, Hub, Moment, Settings, WorkerId};
+use campanile_hub::{ConnectionId, Effect, Hub, Letter, Moment, Settings, WorkerId};
 use campanile_protocol::CloseCode;
 use campanile_protocol::websocket::{self, Opcode, Received, Role, Rules};
 use rustix::event::epoll;
 use tokio::io::unix::AsyncFd;
 
+use crate::config::Config;
 use crate::door::Door;
 use crate::mailbox::{Envelope, Permit, Permits, Post};
 use crate::node::Node;
 use crate::socket::{Socket, Stage};
 use crate::upgrade::{self, First};
 use crate::webhooks::Webhooks;
+
+#[cfg(test)]
+mod tests;
 
 /// A tick takes at most so many events from the kernel.
 const EVENTS_MAX: usize = 512;
@@ -38,10 +44,24 @@ const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// The number under which the listener stands in epoll.
 const LISTENER: u64 = u64::MAX;
 
+fn settings(worker: WorkerId, node: &Node) -> Settings {
+    let config = node.config();
+    let limits = &config.limits;
+    Settings {
+        worker,
+        homes: *node.homes(),
+        presence_grace_secs: limits.presence_grace.as_secs(),
+        pong_timeout_secs: limits.pong_timeout.as_secs(),
+        remembered_bytes_max: limits.remembered_bytes_max / config.workers.max(1),
+    }
+}
+
 /// One core's loop.
 pub(crate) struct Worker {
     id: WorkerId,
     node: Arc<Node>,
+    /// The node's, as of the last reload that this worker has heard of.
+    config: Arc<Config>,
     hub: Hub,
     door: Rc<Door>,
     post: Post,
@@ -51,14 +71,16 @@ pub(crate) struct Worker {
     sockets: Vec<Option<Socket>>,
     free: Vec<u32>,
     generations: Vec<u32>,
-    closes: Vec<(ConnectionId, u16, Box<str>)>,
-    letters: Vec<Envelope>,
+    closes: VecDeque<(ConnectionId, u16, Box<str>)>,
+    letters: VecDeque<Envelope>,
     effects: Vec<Effect>,
     buffer: Vec<u8>,
     socket_id_place: u64,
     next_sweep: Instant,
     draining: Option<Instant>,
     webhooks: Arc<Webhooks>,
+    /// The connection whose bytes are being read, while that concerns nothing that others share.
+    reading: Option<u32>,
 }
 
 #[expect(unsafe_code, reason = "tokio asks its callers to promise that the descriptor stays open")]
@@ -79,18 +101,11 @@ impl Worker {
         let config = node.config();
         let limits = &config.limits;
         let permits = Permits::new(limits.permits_per_worker);
-        let settings = Settings {
-            worker: id,
-            homes: *node.homes(),
-            presence_grace_secs: limits.presence_grace.as_secs(),
-            pong_timeout_secs: limits.pong_timeout.as_secs(),
-            remembered_bytes_max: limits.remembered_bytes_max / config.workers.max(1),
-        };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
         let door = Door::new(id, Arc::clone(&node), post.clone(), permits.clone(), limits.http_request_timeout);
         Ok(Self {
-            hub: Hub::new(settings, node.apps()),
+            hub: Hub::new(settings(id, &node), node.apps()),
             door,
             permits,
             listener,
@@ -98,8 +113,8 @@ impl Worker {
             sockets: Vec::new(),
             free: Vec::new(),
             generations: Vec::new(),
-            closes: Vec::new(),
-            letters: Vec::new(),
+            closes: VecDeque::new(),
+            letters: VecDeque::new(),
             effects: Vec::new(),
             buffer: vec![0; READ_BYTES],
             // 28 bits of the start, 10 of the worker, 26 of the connection's place.
@@ -107,6 +122,8 @@ impl Worker {
             next_sweep: Instant::now(),
             draining: None,
             webhooks,
+            reading: None,
+            config,
             id,
             node,
             post,
@@ -122,10 +139,14 @@ impl Worker {
     pub(crate) async fn run(mut self) -> io::Result<()> {
         let arrived = self.post.arrived(self.id);
         loop {
-            self.take_letters();
-            let more = self.permits.is_free() && self.take_events()?;
-            self.look_after();
-            self.write().await;
+            self.contain(Self::take_letters);
+            let more = self.permits.is_free() && self.contain(Self::take_events).transpose()?.unwrap_or(true);
+            self.contain(Self::look_after);
+            self.contain(|worker| worker.hub.fanout().gather());
+            while self.contain(Self::write).unwrap_or(true) {
+                tokio::task::yield_now().await;
+            }
+            self.contain(Self::close);
             if self.is_drained() {
                 return Ok(());
             }
@@ -150,15 +171,59 @@ impl Worker {
         }
     }
 
+    /// Does a part of the tick. A panic costs the connection whose bytes brought it, or else this worker's mind.
+    fn contain<T>(&mut self, part: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        match catch_unwind(AssertUnwindSafe(|| part(self))) {
+            Ok(done) => Some(done),
+            Err(_) => {
+                match self.reading.take() {
+                    Some(index) => self.fail_connection(index),
+                    None => self.start_afresh(),
+                }
+                None
+            }
+        }
+    }
+
+    /// Reading a client's bytes has panicked: nobody else is concerned.
+    fn fail_connection(&mut self, index: u32) {
+        let Some(socket) = &self.sockets[index as usize] else { return };
+        tracing::error!(connection = index, "reading a client's bytes has panicked: its connection is closed");
+        self.closes.push_back((socket.id, CloseCode::OverCapacity.number(), "the server has failed".into()));
+    }
+
+    /// The mind is in a state that nobody can vouch for: throw it away, send its clients away, begin anew.
+    fn start_afresh(&mut self) {
+        self.node.lose_mind();
+        tracing::error!(worker = self.id.0, "the worker's mind has panicked: its clients are told to connect again");
+        self.hub = Hub::reborn(settings(self.id, &self.node), self.node.apps(), self.hub.legacy());
+        self.effects.clear();
+        self.settle(None);
+        self.closes.clear();
+        for socket in self.sockets.iter().flatten().filter(|socket| matches!(socket.stage, Stage::Open { .. })) {
+            self.closes.push_back((
+                socket.id,
+                CloseCode::Reconnect.number(),
+                "the server has failed: connect again".into(),
+            ));
+        }
+    }
+
     fn take_letters(&mut self) {
         let now = self.now();
-        let mut letters = std::mem::take(&mut self.letters);
-        self.post.take(self.id, &mut letters);
-        for Envelope { letter, permit } in letters.drain(..) {
+        if self.letters.is_empty() {
+            self.post.take(self.id, &mut self.letters);
+        }
+        // One at a time: a panic costs the letter that brought it and no other.
+        while let Some(Envelope { letter, permit }) = self.letters.pop_front() {
+            #[cfg(test)]
+            tests::panic_at(&letter);
+            if let Letter::Reload { .. } = letter {
+                self.config = self.node.config();
+            }
             self.hub.letter(letter, now);
             self.settle(permit.as_ref());
         }
-        self.letters = letters;
         if self.hub.next_due().is_some_and(|due| due <= now) {
             self.hub.due(now);
             self.settle(None);
@@ -172,7 +237,9 @@ impl Worker {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { to, letter } => self.post.send(to, letter, permit.cloned()),
-                Effect::Close { connection, code, reason } => self.closes.push((connection, code.number(), reason)),
+                Effect::Close { connection, code, reason } => {
+                    self.closes.push_back((connection, code.number(), reason))
+                }
                 Effect::Answer { id, answer } => self.door.answer(id, answer),
                 Effect::Notice(notice) => self.webhooks.notify(notice),
             }
@@ -228,7 +295,7 @@ impl Worker {
                         continue;
                     }
                     let id = ConnectionId { index, generation: self.generations[index as usize] };
-                    let timeout = self.node.config().limits.head_timeout.as_secs();
+                    let timeout = self.config.limits.head_timeout.as_secs();
                     self.sockets[index as usize] = Some(Socket::new(id, stream, self.now().after_secs(timeout)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -242,6 +309,7 @@ impl Worker {
 
     fn read(&mut self, index: u32) {
         let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(READ_BYTES, 0);
         let Some(socket) = self.sockets[index as usize].as_mut() else {
             self.buffer = buffer;
             return;
@@ -268,15 +336,19 @@ impl Worker {
     }
 
     fn take_frames(&mut self, index: u32, bytes: &mut [u8]) {
-        let (now, config) = (self.now(), self.node.config());
+        let now = self.now();
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
         let Stage::Open { incoming, .. } = &mut socket.stage else { return };
-        let (id, hub) = (socket.id, &mut self.hub);
-        let rules = Rules { role: Role::Server, message_max: config.limits.frame_bytes_max };
+        let (id, hub, reading) = (socket.id, &mut self.hub, &mut self.reading);
+        let rules = Rules { role: Role::Server, message_max: self.config.limits.frame_bytes_max };
         let mut closed = None;
         hub.heard(id, now);
         let permit = self.permits.take();
+        *reading = Some(index);
         let outcome = incoming.receive(bytes, rules, |received| {
+            #[cfg(test)]
+            tests::panic_reading(&received);
+            *reading = None;
             match received {
                 Received::Text(text) => hub.receive(id, text, now),
                 Received::Binary(bytes) => hub.receive_binary(id, bytes, now),
@@ -284,23 +356,24 @@ impl Worker {
                 Received::Pong(_) => {}
                 Received::Close(close) => closed = Some(close.code.unwrap_or(CloseCode::Normal.number())),
             }
+            *reading = Some(index);
             ControlFlow::Continue(())
         });
+        *reading = None;
         self.settle(permit.as_ref());
         if let Err(violation) = outcome {
-            self.closes.push((id, violation.close_code(), violation.to_string().into()));
+            self.closes.push_back((id, violation.close_code(), violation.to_string().into()));
         } else if let Some(code) = closed {
             self.hub.disconnect(id, Departure::Left, now);
             self.settle(permit.as_ref());
-            self.closes.push((id, code, "".into()));
+            self.closes.push_back((id, code, "".into()));
         }
     }
 
     fn take_head(&mut self, index: u32) {
-        let config = self.node.config();
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
         let Stage::Head(head) = &socket.stage else { return };
-        match upgrade::read(head, &config.listen.path_prefix, config.limits.head_bytes_max) {
+        match upgrade::read(head, &self.config.listen.path_prefix, self.config.limits.head_bytes_max) {
             First::Incomplete => {}
             First::Http => self.hand_to_http(index),
             First::Refused(response) => {
@@ -342,7 +415,7 @@ impl Worker {
                 let (code, message) = (Some(refusal.code), &*refusal.message);
                 let error = campanile_protocol::ServerFrame::Error { code, message, channel: None }.encode();
                 let _ = socket.write(&[error], usize::MAX);
-                self.closes.push((id, refusal.code.number(), refusal.message));
+                self.closes.push_back((id, refusal.code.number(), refusal.message));
             }
         }
     }
@@ -377,12 +450,11 @@ impl Worker {
         }
     }
 
-    /// Writes what the tick has gathered, each connection once, then closes what must be closed.
-    async fn write(&mut self) {
-        let queue_bytes_max = self.node.config().limits.send_queue_bytes_max;
-        self.hub.fanout().gather();
-        let mut writes = 0;
-        while let Some(write) = self.hub.fanout().next_write() {
+    /// Writes some of what the tick has gathered, each connection once. True: there may be more.
+    fn write(&mut self) -> bool {
+        let queue_bytes_max = self.config.limits.send_queue_bytes_max;
+        for _ in 0..WRITES_BEFORE_YIELD {
+            let Some(write) = self.hub.fanout().next_write() else { return false };
             let id = write.connection;
             let Some(socket) = self.sockets[id.index as usize].as_mut().filter(|socket| socket.id == id) else {
                 continue;
@@ -391,22 +463,20 @@ impl Worker {
                 Ok(Ok(())) if socket.has_queued() => self.watch_writable(id.index, true),
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => {
-                    self.closes.push((
-                        id,
-                        CloseCode::OverCapacity.number(),
-                        "reads more slowly than its channels".into(),
-                    ));
+                    let code = CloseCode::OverCapacity.number();
+                    self.closes.push_back((id, code, "reads more slowly than its channels".into()));
                 }
                 Err(_) => self.drop_socket(id.index, Departure::Vanished),
             }
-            writes += 1;
-            if writes % WRITES_BEFORE_YIELD == 0 {
-                tokio::task::yield_now().await;
-            }
         }
+        true
+    }
+
+    /// Closes what must be closed.
+    fn close(&mut self) {
         let now = self.now();
-        let linger = self.node.config().limits.closing_timeout.as_secs();
-        for (id, code, reason) in std::mem::take(&mut self.closes) {
+        let linger = self.config.limits.closing_timeout.as_secs();
+        while let Some((id, code, reason)) = self.closes.pop_front() {
             self.hub.disconnect(id, Departure::Vanished, now);
             self.settle(None);
             let socket = self.sockets[id.index as usize].as_mut().filter(|socket| socket.id == id);
@@ -453,13 +523,13 @@ impl Worker {
         if !self.node.is_draining() {
             return;
         }
-        let wave = self.node.config().drain.wave;
+        let wave = self.config.drain.wave;
         let until = *self.draining.get_or_insert_with(|| Instant::now() + wave);
         let sweeps = until.saturating_duration_since(Instant::now()).as_millis() / SWEEP_EVERY.as_millis() + 1;
         let open: Vec<ConnectionId> = self.hub.connections().collect();
         let share = open.len().div_ceil(usize::try_from(sweeps).unwrap_or(1));
         for id in open.into_iter().take(share) {
-            self.closes.push((id, CloseCode::Reconnect.number(), "the server is going away".into()));
+            self.closes.push_back((id, CloseCode::Reconnect.number(), "the server is going away".into()));
         }
         self.hub.due(now);
     }

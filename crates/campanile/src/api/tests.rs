@@ -1,7 +1,7 @@
 //! The API as a publisher meets it: signed requests in, answers and letters out. A worker's mind is played by a table.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -136,7 +136,7 @@ fn run<F: Future>(is_silent: bool, test: impl FnOnce(Fixture) -> F) -> F::Output
     let worker = {
         let (door, seen) = (Rc::clone(&door), Rc::clone(&seen));
         async move {
-            let mut letters = Vec::new();
+            let mut letters = VecDeque::new();
             loop {
                 post.arrived(WorkerId(0)).notified().await;
                 post.take(WorkerId(0), &mut letters);
