@@ -47,6 +47,7 @@ pub(crate) struct Node {
     homes: Homes,
     connections: Arc<Tenant>,
     started: Instant,
+    leaving: AtomicBool,
     draining: AtomicBool,
     /// When minds were lost, as long ago as matters.
     minds_lost: Mutex<Vec<Instant>>,
@@ -82,6 +83,7 @@ impl Node {
             homes,
             connections: Arc::default(),
             started: Instant::now(),
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             minds_lost: Mutex::default(),
             failed: Notify::new(),
@@ -159,11 +161,22 @@ impl Node {
 
     /// Whether this node can take connections.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.is_draining() && self.connections() < self.config().limits.connections_max
+        !self.is_leaving() && self.connections() < self.config().limits.connections_max
+    }
+
+    /// From now on this node says that it is not ready, and still takes connections: a load balancer needs a moment.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// Whether this node is about to go.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// From now on this node takes no new connections.
     pub(crate) fn drain(&self) {
+        self.leave();
         self.draining.store(true, Ordering::Release);
     }
 

@@ -1,13 +1,13 @@
 //! A WebSocket client that sends exactly the bytes it is told to and shows every frame it gets.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use campanile_protocol::SocketId;
 use serde_json::{Value, json};
 
-use super::{KEY, SOON, TestServer, secret};
+use super::{KEY, SOON, TestServer, http, secret};
 
 /// One connection.
 #[derive(Debug)]
@@ -58,9 +58,12 @@ impl Opening<'_> {
 impl Client {
     /// Only the TCP connection.
     pub(crate) fn dial(server: &TestServer) -> Self {
-        let stream = TcpStream::connect_timeout(&server.address, SOON).expect("the server accepts");
-        stream.set_nodelay(true).expect("a socket option");
-        stream.set_read_timeout(Some(2 * SOON)).expect("a socket option");
+        Self::at(server.address)
+    }
+
+    /// As [`Client::dial`], by address.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        let stream = http::dial(address);
         Self { stream, socket_id: String::new(), activity_timeout: 0, received: Vec::new() }
     }
 
@@ -209,17 +212,6 @@ impl Client {
         u16::try_from(code.unwrap_or_default()).expect("a close code")
     }
 
-    /// Reads until the close, which must come.
-    pub(crate) fn drained(&mut self) -> u16 {
-        loop {
-            match self.next() {
-                Frame::Close(code, _) => return code,
-                Frame::End => panic!("the connection ended without a close"),
-                Frame::Text(_) | Frame::Ping(_) | Frame::Pong(_) => {}
-            }
-        }
-    }
-
     /// The next frame.
     pub(crate) fn next(&mut self) -> Frame {
         loop {
@@ -229,7 +221,7 @@ impl Client {
             }
             match self.fill() {
                 Ok(0) => {
-                    assert_eq!(self.received, b"", "the connection ended within a frame");
+                    assert!(self.received.is_empty(), "the connection ended within a frame");
                     return Frame::End;
                 }
                 Ok(_) => {}

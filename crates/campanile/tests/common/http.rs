@@ -1,7 +1,7 @@
 //! The HTTP API as a publisher uses it, over plain sockets.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use campanile_protocol::signature::sign_request;
@@ -47,18 +47,29 @@ impl TestServer {
 
     /// Sends these bytes on a connection of their own and reads one answer.
     pub(crate) fn exchange(&self, request: &[u8]) -> Answer {
-        let mut stream = self.dial();
-        stream.write_all(request).expect("the server takes the request");
-        read_answer(&mut stream).expect("the server answers")
+        exchange(self.address, request)
     }
 
     /// A plain connection.
     pub(crate) fn dial(&self) -> TcpStream {
-        let stream = TcpStream::connect_timeout(&self.address, SOON).expect("the server accepts");
-        stream.set_nodelay(true).expect("a socket option");
-        stream.set_read_timeout(Some(2 * SOON)).expect("a socket option");
-        stream
+        dial(self.address)
     }
+}
+
+/// A plain connection.
+pub(super) fn dial(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, SOON).expect("the server accepts");
+    stream.set_nodelay(true).expect("a socket option");
+    stream.set_read_timeout(Some(2 * SOON)).expect("a socket option");
+    stream
+}
+
+/// Sends these bytes on a connection of their own and reads one answer.
+pub(super) fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = dial(address);
+    // A server that refuses early may have stopped reading.
+    let _ = stream.write_all(request);
+    read_answer(&mut stream).expect("the server answers")
 }
 
 /// The bytes of a request that is signed for the app.

@@ -11,11 +11,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use campanile::config::Config;
-use campanile::{RunningServer, Server};
+use campanile::{RunningServer, Server, StartError};
 use campanile_protocol::Secret;
 
-pub(crate) use client::{Client, Frame, Opening};
-pub(crate) use http::{Answer, read_answer};
+pub(crate) use client::{Client, Frame, Opening, frame, in_string};
+pub(crate) use http::{Answer, read_answer, signed_request};
 
 /// The app that every server has.
 pub(crate) const APP: &str = "app";
@@ -37,8 +37,7 @@ pub(crate) struct TestServer {
 /// as in the file, or `apps.0.connections_max` for the app's.
 pub(crate) fn start(settings: &[(&str, &str)]) -> TestServer {
     let state = tempfile::tempdir().expect("a directory can be made");
-    let address = config(&state, settings);
-    let running = Server::start(address).expect("the server starts");
+    let running = Server::start(config(&state, settings)).expect("the server starts");
     TestServer { address: running.local_addr(), running, _state: state }
 }
 
@@ -64,10 +63,15 @@ fn config(state: &tempfile::TempDir, settings: &[(&str, &str)]) -> Config {
 }
 
 impl TestServer {
-    /// Takes new settings in place of those it was started with.
-    pub(crate) fn reload(&self, settings: &[(&str, &str)]) {
-        let config = config(&self._state, settings);
-        block_on(self.running.reload(config));
+    /// Tries to start a second server where this one listens.
+    pub(crate) fn start_another_on_the_same_port(&self) -> Result<RunningServer, StartError> {
+        let port = self.address.port().to_string();
+        Server::start(config(&self._state, &[("listen.port", &port)]))
+    }
+
+    /// Where to ask when the server itself has been given away.
+    pub(crate) fn probe(&self) -> Probe {
+        Probe(self.address)
     }
 
     /// Drains the server, and says how long that took.
@@ -98,6 +102,34 @@ impl TestServer {
         self.publish("bystander", "seen", "{}");
         assert_eq!(client.event()["event"], "seen");
         assert!(began.elapsed() < SOON, "serving a bystander took {:?}", began.elapsed());
+    }
+}
+
+/// The address of a server that another thread drains.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Probe(SocketAddr);
+
+impl Probe {
+    /// Where the server listens.
+    pub(crate) fn address(self) -> SocketAddr {
+        self.0
+    }
+
+    /// An unsigned question.
+    pub(crate) fn get(self, path: &str) -> Answer {
+        http::exchange(self.0, format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())
+    }
+
+    /// Tries to connect a client; an error says with which code it was closed.
+    pub(crate) fn connects(self) -> Result<Client, u16> {
+        let mut client = Client::at(self.0);
+        client.raw(Opening::default().head().as_bytes());
+        client.upgraded();
+        match client.next() {
+            Frame::Text(text) if text.contains("connection_established") => Ok(client),
+            Frame::Text(_) => Err(client.closed()),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -4,6 +4,9 @@
 //! time is tighter than a busy machine keeps. Read on in `limits.rs` for where each limit is tested, in `reactions.rs`
 //! for bad input, in `abuse.rs` for bad intent and in `crowds.rs` for many clients at once.
 
+mod abuse;
 #[path = "../common/mod.rs"]
 mod common;
+mod crowds;
+mod limits;
 mod reactions;
