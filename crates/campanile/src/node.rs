@@ -46,6 +46,7 @@ pub(crate) struct Node {
     tenants: Mutex<HashMap<Arc<str>, Arc<Tenant>>>,
     homes: Homes,
     connections: Arc<Tenant>,
+    sockets: Arc<AtomicUsize>,
     started: Instant,
     leaving: AtomicBool,
     draining: AtomicBool,
@@ -59,6 +60,17 @@ pub(crate) struct Node {
 pub(crate) struct Place {
     node: Arc<Tenant>,
     app: Arc<Tenant>,
+}
+
+/// An accepted socket's share of the process's descriptors, be it a client's, a publisher's or nobody's yet.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
+pub(crate) struct Descriptor(Arc<AtomicUsize>);
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Drop for Place {
@@ -82,6 +94,7 @@ impl Node {
             tenants: Mutex::default(),
             homes,
             connections: Arc::default(),
+            sockets: Arc::default(),
             started: Instant::now(),
             leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -132,6 +145,12 @@ impl Node {
             return Err(CloseCode::OverQuota);
         }
         Ok(Place { node: Arc::clone(&self.connections), app: tenant })
+    }
+
+    /// Reserves a descriptor for one more socket. Files and webhooks keep theirs, however many sockets are half open.
+    pub(crate) fn take_descriptor(&self) -> Option<Descriptor> {
+        let max = self.config().sockets_max();
+        reserve(&self.sockets, max).then(|| Descriptor(Arc::clone(&self.sockets)))
     }
 
     /// How many connections an app has.

@@ -13,7 +13,7 @@ use campanile_hub::{ConnectionId, Moment};
 use campanile_protocol::CloseCode;
 use campanile_protocol::websocket::{self, Incoming};
 
-use crate::node::Place;
+use crate::node::{Descriptor, Place};
 
 /// How many slices one `writev` takes.
 const SLICES_MAX: usize = 16;
@@ -42,14 +42,24 @@ pub(crate) struct Socket {
     /// When to look after it next.
     pub(crate) look_at: Moment,
     pub(crate) watches_writable: bool,
+    pub(crate) descriptor: Descriptor,
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
 }
 
 impl Socket {
-    pub(crate) fn new(id: ConnectionId, stream: TcpStream, look_at: Moment) -> Self {
+    pub(crate) fn new(id: ConnectionId, stream: TcpStream, descriptor: Descriptor, look_at: Moment) -> Self {
         let stage = Stage::Head(Vec::new());
-        Self { id, stream, stage, look_at, watches_writable: false, queue: VecDeque::new(), queued_bytes: 0 }
+        Self {
+            id,
+            stream,
+            stage,
+            look_at,
+            watches_writable: false,
+            descriptor,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+        }
     }
 
     /// Whether the kernel still owes us room.
@@ -150,7 +160,8 @@ mod tests {
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let stream = listener.accept().unwrap().0;
         stream.set_nonblocking(true).unwrap();
-        let mut socket = Socket::new(ConnectionId { index: 0, generation: 0 }, stream, Moment::default());
+        let mut socket =
+            Socket::new(ConnectionId { index: 0, generation: 0 }, stream, Descriptor::default(), Moment::default());
         let block = Bytes::from(vec![0; 64 * 1024]);
         while !socket.has_queued() {
             assert_eq!(socket.write(std::slice::from_ref(&block), usize::MAX).unwrap(), Ok(()));

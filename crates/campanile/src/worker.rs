@@ -81,7 +81,7 @@ pub(crate) struct Worker {
     webhooks: Arc<Webhooks>,
     /// Shared with each of this worker's HTTP connections, so that they can be counted.
     publishers: Rc<()>,
-    /// The listener is not looked at until the next sweep, because the last connection could not be accepted.
+    /// The listener is not looked at until the next sweep, because there is no room for another socket.
     pauses: bool,
     /// The connection whose bytes are being read, while that concerns nothing that others share.
     reading: Option<u32>,
@@ -285,6 +285,7 @@ impl Worker {
 
     fn accept(&mut self) {
         for _ in 0..64 {
+            let Some(descriptor) = self.node.take_descriptor() else { return self.watch_listener(false) };
             match self.listener.accept() {
                 Ok((stream, _)) => {
                     if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
@@ -302,7 +303,8 @@ impl Worker {
                     }
                     let id = ConnectionId { index, generation: self.generations[index as usize] };
                     let timeout = self.config.limits.head_timeout.as_secs();
-                    self.sockets[index as usize] = Some(Socket::new(id, stream, self.now().after_secs(timeout)));
+                    self.sockets[index as usize] =
+                        Some(Socket::new(id, stream, descriptor, self.now().after_secs(timeout)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // Most likely descriptors have run out. Trying again at once would only turn in circles.
@@ -455,10 +457,10 @@ impl Worker {
         let Stage::Head(head) = socket.stage else { return };
         // A descriptor that epoll no longer knows is no loss here.
         let _ = epoll::delete(self.epoll.get_ref(), &socket.stream);
-        let (publisher, door) = (Rc::clone(&self.publishers), Rc::clone(&self.door));
+        let (counted, door) = ((Rc::clone(&self.publishers), socket.descriptor), Rc::clone(&self.door));
         tokio::task::spawn_local(async move {
             upgrade::serve_http(socket.stream, head, door).await;
-            drop(publisher);
+            drop(counted);
         });
     }
 

@@ -398,3 +398,111 @@ fn a_drain_ends_though_clients_keep_knocking() {
     }
     assert!(took < 2 * SOON, "{took:?}");
 }
+
+/// A server in a process of its own, which may open few descriptors.
+struct Cramped {
+    process: std::process::Child,
+    address: std::net::SocketAddr,
+    _state: tempfile::TempDir,
+}
+
+impl Drop for Cramped {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Cramped {
+    fn start(descriptors: usize) -> Self {
+        let state = tempfile::tempdir().expect("a directory can be made");
+        let mut process = std::process::Command::new("sh")
+            .args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" serve"), env!("CARGO_BIN_EXE_campanile")])
+            .env("CAMPANILE__STATE_DIR", state.path())
+            .env("CAMPANILE__WORKERS", "1")
+            .env("CAMPANILE__LISTEN__PORT", "0")
+            .env("CAMPANILE__LIMITS__HTTP_CONNECTIONS_MAX", "1")
+            .env("CAMPANILE__LIMITS__HEAD_TIMEOUT_SECS", "4")
+            .env("CAMPANILE__LOG__LEVEL", "error")
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut line = String::new();
+        let stdout = process.stdout.take().expect("it is piped");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("the server says where");
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let address = address.and_then(|address| address.parse().ok()).expect("an address");
+        Self { process, address, _state: state }
+    }
+
+    /// Processor time that it has used, in clock ticks of 10 ms.
+    fn ticks(&self) -> u64 {
+        let path = format!("/proc/{}/stat", self.process.id());
+        let stat = std::fs::read_to_string(path).expect("the process runs");
+        let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+        [11, 12].iter().map(|field| fields[*field].parse::<u64>().expect("a number")).sum()
+    }
+
+    fn client(&self) -> Client {
+        let head = Opening { key: campanile::config::DEVELOPMENT_KEY, ..Opening::default() }.head();
+        let mut client = Client::at(self.address);
+        client.raw(head.as_bytes());
+        client.upgraded();
+        client.establish();
+        client
+    }
+
+    fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("the process runs").count()
+    }
+}
+
+#[test]
+fn half_open_sockets_take_no_more_descriptors_than_are_theirs_and_the_rest_wait() {
+    const DESCRIPTORS: usize = 300;
+    let server = Cramped::start(DESCRIPTORS);
+    let mut client = server.client();
+    let before = server.descriptors();
+    let mut waiting: Vec<Client> = (0..DESCRIPTORS + 50).map(|_| Client::at(server.address)).collect();
+    std::thread::sleep(Duration::from_millis(700));
+    // All that it may have for sockets: what clients and publishers may have, and half of the reserve.
+    let sockets = server.descriptors() - before + 1;
+    assert_eq!(sockets, DESCRIPTORS - 128 + 64);
+    let (ticks, began) = (server.ticks(), Instant::now());
+    while began.elapsed() < Duration::from_secs(1) {
+        assert_eq!(client.sync(), [] as [Value; 0]);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let used = server.ticks() - ticks;
+    assert!(used < 50, "it turned in circles for {used} ticks of 10 ms within a second");
+    // Those who say nothing are closed in time, and those behind them get their turn.
+    let mut last = waiting.pop().expect("there are many");
+    last.raw(Opening { key: campanile::config::DEVELOPMENT_KEY, ..Opening::default() }.head().as_bytes());
+    last.upgraded();
+    last.establish();
+    drop(waiting);
+    server.client();
+}
+
+#[test]
+fn with_few_permits_everybody_is_served_in_turn() {
+    let server = start(&[("limits.permits_per_worker", "16"), ("workers", "3")]);
+    let mut clients: Vec<Client> = (0..100).map(|_| Client::connect(&server)).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        let burst: Vec<u8> = (0..50)
+            .flat_map(|channel| {
+                let channel = format!("a{number}-{channel}");
+                let subscribe = json!({ "event": "pusher:subscribe", "data": { "channel": channel } });
+                frame(0x81, subscribe.to_string().as_bytes())
+            })
+            .collect();
+        client.raw(&burst);
+    }
+    for client in &mut clients {
+        for _ in 0..50 {
+            assert_eq!(client.event()["event"], "pusher_internal:subscription_succeeded");
+        }
+        assert_eq!(client.sync(), [] as [Value; 0]);
+    }
+    server.serves_others();
+}

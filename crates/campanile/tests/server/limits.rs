@@ -66,7 +66,21 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("apps.webhooks.queue_events_max", QUEUE, "the_queue_takes_as_many_events_as_its_bound_and_buries_the_next"),
     ("apps.webhooks.dead_letters_max", QUEUE, "the_dead_letters_are_as_many_as_their_bound_and_the_next_is_counted"),
 ];
+/// The same for the bounds that nobody can set, by their names in `docs/limits.md`.
+const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
+    ("the configuration file", CONFIG, "a_file_may_be_as_large_as_its_bound_and_no_larger"),
+    ("a file that holds a secret", CONFIG, "a_secret_may_come_from_a_file_without_its_last_line_break"),
+    ("an app's id, a key, a secret", CONFIG, "an_id_and_a_key_may_stand_in_a_url"),
+    ("the path of a Unix socket", CONFIG, "the_path_of_a_unix_socket_must_fit_the_address"),
+    ("descriptors kept back from `limits.connections_max`", CONFIG, "connections_must_fit_the_open_files"),
+    (
+        "sockets, half-open ones among them",
+        "campanile/tests/server/abuse.rs",
+        "half_open_sockets_take_no_more_descriptors_than_are_theirs_and_the_rest_wait",
+    ),
+];
 const HERE: &str = "campanile/tests/server/limits.rs";
+const CONFIG: &str = "campanile/src/config/tests.rs";
 const CROWDS: &str = "campanile/tests/server/crowds.rs";
 const REACTIONS: &str = "campanile/tests/server/reactions.rs";
 const API: &str = "campanile/src/api/tests.rs";
@@ -82,7 +96,13 @@ fn every_limit_has_a_test_and_every_named_test_is_there() {
     let limits: Vec<String> = campanile::config::limits::LIMITS.iter().map(name).collect();
     let tested: Vec<&str> = TESTED.iter().map(|(limit, ..)| *limit).collect();
     assert_eq!(limits, tested, "the table of limits and the table of their tests differ");
-    for (limit, file, test) in TESTED {
+    let page = campanile::config::limits::to_markdown();
+    let unsettable = page.split("## ").find(|section| section.starts_with("Not settable")).expect("a section");
+    let unsettable = unsettable.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
+    let unsettable: Vec<&str> = unsettable.filter_map(|row| row.split(" | ").next()?.strip_prefix("| ")).collect();
+    let tested: Vec<&str> = TESTED_UNSETTABLE.iter().map(|(limit, ..)| *limit).collect();
+    assert_eq!(unsettable, tested, "the bounds that nobody can set and the table of their tests differ");
+    for (limit, file, test) in TESTED.iter().chain(TESTED_UNSETTABLE) {
         let path = format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"));
         let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{limit}: {path}: {error}"));
         assert!(
