@@ -27,7 +27,7 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     entries: BTreeMap<UserId, Entry>,
-    /// The bytes of all ids and infos, which bound the snapshot.
+    /// What the members take in the snapshot, which is bounded.
     bytes: usize,
     snapshot: Option<Arc<str>>,
     /// `member_removed` notices that wait, and which connection was the last.
@@ -83,7 +83,7 @@ impl Members {
             return Err(Full::Members);
         }
         let bytes = entry_bytes(&member);
-        if self.bytes + bytes > bytes_max {
+        if AROUND_SNAPSHOT_BYTES + self.bytes + bytes > bytes_max {
             return Err(Full::Bytes);
         }
         self.bytes += bytes;
@@ -169,9 +169,20 @@ impl Members {
     }
 }
 
+/// What `subscription_succeeded` takes beside the members: names, the channel's among them, brackets and the count.
+const AROUND_SNAPSHOT_BYTES: usize = 512;
+
+/// What a member takes in `subscription_succeeded`, where the list is JSON in a string: twice the id, in `ids` and in
+/// `hash`, the info, a colon and two commas.
 fn entry_bytes(member: &Member) -> usize {
-    // Twice the id, in `ids` and in `hash`, with quotes, colon and commas.
-    2 * member.id.as_str().len() + member.info.len() + 8
+    let mut id = Vec::new();
+    push_string(&mut id, member.id.as_str());
+    2 * in_string_bytes(&id) + in_string_bytes(member.info.as_bytes()) + 3
+}
+
+/// How long JSON is once it stands in a string: quotes, backslashes and line breaks are escaped.
+fn in_string_bytes(json: &[u8]) -> usize {
+    json.len() + json.iter().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t')).count()
 }
 
 fn encode(entries: &BTreeMap<UserId, Entry>) -> Arc<str> {

@@ -46,7 +46,9 @@ pub(crate) struct Node {
     tenants: Mutex<HashMap<Arc<str>, Arc<Tenant>>>,
     homes: Homes,
     connections: Arc<Tenant>,
+    sockets: Arc<AtomicUsize>,
     started: Instant,
+    leaving: AtomicBool,
     draining: AtomicBool,
     /// When minds were lost, as long ago as matters.
     minds_lost: Mutex<Vec<Instant>>,
@@ -58,6 +60,17 @@ pub(crate) struct Node {
 pub(crate) struct Place {
     node: Arc<Tenant>,
     app: Arc<Tenant>,
+}
+
+/// An accepted socket's share of the process's descriptors, be it a client's, a publisher's or nobody's yet.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
+pub(crate) struct Descriptor(Arc<AtomicUsize>);
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Drop for Place {
@@ -81,7 +94,9 @@ impl Node {
             tenants: Mutex::default(),
             homes,
             connections: Arc::default(),
+            sockets: Arc::default(),
             started: Instant::now(),
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             minds_lost: Mutex::default(),
             failed: Notify::new(),
@@ -132,6 +147,12 @@ impl Node {
         Ok(Place { node: Arc::clone(&self.connections), app: tenant })
     }
 
+    /// Reserves a descriptor for one more socket. Files and webhooks keep theirs, however many sockets are half open.
+    pub(crate) fn take_descriptor(&self) -> Option<Descriptor> {
+        let max = self.config().sockets_max();
+        reserve(&self.sockets, max).then(|| Descriptor(Arc::clone(&self.sockets)))
+    }
+
     /// How many connections an app has.
     pub(crate) fn connections_of(&self, app: &App) -> usize {
         self.tenant(app).connections.load(Ordering::Acquire)
@@ -159,11 +180,22 @@ impl Node {
 
     /// Whether this node can take connections.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.is_draining() && self.connections() < self.config().limits.connections_max
+        !self.is_leaving() && self.connections() < self.config().limits.connections_max
+    }
+
+    /// From now on this node says that it is not ready, and still takes connections: a load balancer needs a moment.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// Whether this node is about to go.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// From now on this node takes no new connections.
     pub(crate) fn drain(&self) {
+        self.leave();
         self.draining.store(true, Ordering::Release);
     }
 

@@ -137,6 +137,8 @@ impl RunningServer {
 
     /// Tells clients in waves to go elsewhere and waits until they have.
     pub async fn drain(self) -> io::Result<()> {
+        self.node.leave();
+        tokio::time::sleep(self.node.config().drain.ready_delay).await;
         self.node.drain();
         let workers = self.workers;
         let joined = tokio::task::spawn_blocking(move || {
@@ -198,4 +200,26 @@ fn notices(config: &AppConfig) -> NoticeSet {
         let bit = NoticeKind::NAMES.iter().position(|name| *name == event.as_str());
         bit.and_then(|bit| u8::try_from(bit).ok()).map_or(set, |bit| set.with(bit))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_holds_as_many_connections_as_the_backlog() {
+        let listener = listener("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(300));
+        // Linux holds one more than it was asked to.
+        let waiting: Vec<TcpStream> = (0..3).map(|_| connect().unwrap()).collect();
+        assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        for _ in &waiting {
+            listener.accept().unwrap();
+        }
+        connect().unwrap();
+    }
 }

@@ -10,9 +10,10 @@ use std::net::TcpStream;
 
 use bytes::Bytes;
 use campanile_hub::{ConnectionId, Moment};
+use campanile_protocol::CloseCode;
 use campanile_protocol::websocket::{self, Incoming};
 
-use crate::node::Place;
+use crate::node::{Descriptor, Place};
 
 /// How many slices one `writev` takes.
 const SLICES_MAX: usize = 16;
@@ -41,14 +42,24 @@ pub(crate) struct Socket {
     /// When to look after it next.
     pub(crate) look_at: Moment,
     pub(crate) watches_writable: bool,
+    pub(crate) descriptor: Descriptor,
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
 }
 
 impl Socket {
-    pub(crate) fn new(id: ConnectionId, stream: TcpStream, look_at: Moment) -> Self {
+    pub(crate) fn new(id: ConnectionId, stream: TcpStream, descriptor: Descriptor, look_at: Moment) -> Self {
         let stage = Stage::Head(Vec::new());
-        Self { id, stream, stage, look_at, watches_writable: false, queue: VecDeque::new(), queued_bytes: 0 }
+        Self {
+            id,
+            stream,
+            stage,
+            look_at,
+            watches_writable: false,
+            descriptor,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+        }
     }
 
     /// Whether the kernel still owes us room.
@@ -126,12 +137,41 @@ impl Socket {
     pub(crate) fn close(&mut self, code: u16, reason: &str, look_at: Moment) -> io::Result<()> {
         // Even a slow reader may find the frame behind what the kernel has already begun to take: slices are whole
         // frames, so the first can be finished and the others dropped.
-        if self.queue.len() > 1 && code == campanile_protocol::CloseCode::OverCapacity.number() {
+        if self.queue.len() > 1 && code == CloseCode::OverCapacity.number() {
             self.queue.truncate(1);
             self.queued_bytes = self.queue[0].len();
         }
         self.stage = Stage::Closing;
         self.look_at = look_at;
         self.write(&[websocket::close(code, reason)], usize::MAX).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn as_many_bytes_wait_as_the_bound_and_no_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // It never reads.
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = listener.accept().unwrap().0;
+        stream.set_nonblocking(true).unwrap();
+        let mut socket =
+            Socket::new(ConnectionId { index: 0, generation: 0 }, stream, Descriptor::default(), Moment::default());
+        let block = Bytes::from(vec![0; 64 * 1024]);
+        while !socket.has_queued() {
+            assert_eq!(socket.write(std::slice::from_ref(&block), usize::MAX).unwrap(), Ok(()));
+        }
+        let waiting = socket.queued_bytes;
+        let room = Bytes::from(vec![0; 1000]);
+        assert_eq!(socket.write(&[room], waiting + 1000).unwrap(), Ok(()));
+        assert_eq!(socket.write(&[Bytes::from_static(b"x")], waiting + 1000).unwrap(), Err(TooSlow));
+        // What the peer may already have begun to read is finished, the rest is not sent at all.
+        socket.close(CloseCode::OverCapacity.number(), "", Moment::default()).unwrap();
+        assert!(socket.queued_bytes <= waiting + 16, "{} of {waiting}", socket.queued_bytes);
     }
 }

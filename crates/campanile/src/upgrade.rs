@@ -47,22 +47,29 @@ pub(crate) struct Admitted {
 }
 
 const HEADERS_MAX: usize = 64;
+/// What hyper asks for at least. The first head on a connection is measured exactly, later ones to this.
+const HYPER_BUFFER_BYTES_MIN: usize = 8192;
 
 /// Looks at what has come so far.
 pub(crate) fn read(head: &[u8], path_prefix: &str, head_bytes_max: usize) -> First {
-    let start = format!("GET {path_prefix}/app/");
-    if !head.starts_with(&start.as_bytes()[..start.len().min(head.len())]) {
-        return First::Http;
-    }
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
-    match request.parse(head) {
-        Ok(httparse::Status::Partial) if head.len() < head_bytes_max => First::Incomplete,
-        Ok(httparse::Status::Partial) => {
-            refused(431, "Request Header Fields Too Large", "the request's head is too long", &[])
+    let parsed = request.parse(head);
+    let length = match parsed {
+        Ok(httparse::Status::Partial) if head.len() < head_bytes_max => return First::Incomplete,
+        Ok(httparse::Status::Complete(length)) if length <= head_bytes_max => Ok(length),
+        Ok(_) => {
+            return refused(431, "Request Header Fields Too Large", "the request's head is too long", &[]);
         }
+        Err(error) => Err(error),
+    };
+    // Of a request for the API only the length was judged: hyper says what else is wrong with it.
+    if !head.starts_with(format!("GET {path_prefix}/app/").as_bytes()) {
+        return First::Http;
+    }
+    match length {
         Err(error) => refused(400, "Bad Request", &format!("malformed request: {error}"), &[]),
-        Ok(httparse::Status::Complete(length)) => {
+        Ok(length) => {
             let target = request.path.unwrap_or_default();
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             let key = path[path_prefix.len() + "/app/".len()..].to_owned();
@@ -94,6 +101,17 @@ fn refused(status: u16, phrase: &str, message: &str, headers: &[(&str, &str)]) -
         )
         .into(),
     )
+}
+
+/// The answer to a publisher for whom there is no room.
+pub(crate) fn too_many_publishers() -> Bytes {
+    let body = r#"{"error":"the server has as many HTTP connections as it may have; try again"}"#;
+    let length = body.len();
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+    .into()
 }
 
 impl Request {
@@ -135,6 +153,7 @@ async fn serve(stream: TcpStream, head: Vec<u8>, door: Rc<Door>) -> io::Result<(
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.http_idle_timeout)
+        .max_buf_size(limits.head_bytes_max.max(HYPER_BUFFER_BYTES_MIN))
         .serve_connection(io, service);
     served.await.map_err(io::Error::other)
 }

@@ -79,6 +79,10 @@ pub(crate) struct Worker {
     next_sweep: Instant,
     draining: Option<Instant>,
     webhooks: Arc<Webhooks>,
+    /// Shared with each of this worker's HTTP connections, so that they can be counted.
+    publishers: Rc<()>,
+    /// The listener is not looked at until the next sweep, because there is no room for another socket.
+    pauses: bool,
     /// The connection whose bytes are being read, while that concerns nothing that others share.
     reading: Option<u32>,
 }
@@ -122,6 +126,8 @@ impl Worker {
             next_sweep: Instant::now(),
             draining: None,
             webhooks,
+            publishers: Rc::new(()),
+            pauses: false,
             reading: None,
             config,
             id,
@@ -279,6 +285,7 @@ impl Worker {
 
     fn accept(&mut self) {
         for _ in 0..64 {
+            let Some(descriptor) = self.node.take_descriptor() else { return self.watch_listener(false) };
             match self.listener.accept() {
                 Ok((stream, _)) => {
                     if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
@@ -296,15 +303,24 @@ impl Worker {
                     }
                     let id = ConnectionId { index, generation: self.generations[index as usize] };
                     let timeout = self.config.limits.head_timeout.as_secs();
-                    self.sockets[index as usize] = Some(Socket::new(id, stream, self.now().after_secs(timeout)));
+                    self.sockets[index as usize] =
+                        Some(Socket::new(id, stream, descriptor, self.now().after_secs(timeout)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // Most likely descriptors have run out. Trying again at once would only turn in circles.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
-                    return;
+                    return self.watch_listener(false);
                 }
             }
         }
+    }
+
+    fn watch_listener(&mut self, wanted: bool) {
+        let flags = if wanted { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
+        let data = epoll::EventData::new_u64(LISTENER);
+        // If the listener cannot be silenced, it is looked at more often than need be.
+        self.pauses = epoll::modify(self.epoll.get_ref(), &self.listener, data, flags).is_ok() && !wanted;
     }
 
     fn read(&mut self, index: u32) {
@@ -314,6 +330,11 @@ impl Worker {
             self.buffer = buffer;
             return;
         };
+        // The kernel keeps what waits, and tells of it again.
+        if matches!(socket.stage, Stage::Open { .. }) && !self.permits.is_free() {
+            self.buffer = buffer;
+            return;
+        }
         match socket.stream.read(&mut buffer) {
             Ok(0) => self.drop_socket(index, Departure::Vanished),
             Ok(length) => self.take_bytes(index, &mut buffer[..length]),
@@ -376,11 +397,7 @@ impl Worker {
         match upgrade::read(head, &self.config.listen.path_prefix, self.config.limits.head_bytes_max) {
             First::Incomplete => {}
             First::Http => self.hand_to_http(index),
-            First::Refused(response) => {
-                // Small enough for a fresh socket's buffer; whoever cannot take it is gone.
-                let _ = socket.write(&[response], usize::MAX);
-                self.drop_socket(index, Departure::Vanished);
-            }
+            First::Refused(response) => self.refuse(index, response),
             First::WebSocket { request, response, rest } => self.open(index, &request, response, rest),
         }
     }
@@ -420,13 +437,31 @@ impl Worker {
         }
     }
 
+    /// Answers in HTTP and waits until the peer has read that: closing over unread bytes would destroy the answer.
+    fn refuse(&mut self, index: u32, response: Bytes) {
+        let look_at = self.now().after_secs(self.config.limits.closing_timeout.as_secs());
+        let Some(socket) = self.sockets[index as usize].as_mut() else { return };
+        (socket.stage, socket.look_at) = (Stage::Closing, look_at);
+        // Small enough for a fresh socket's buffer; whoever cannot take it is gone.
+        if socket.write(&[response], usize::MAX).is_err() || socket.stream.shutdown(Shutdown::Write).is_err() {
+            self.drop_socket(index, Departure::Vanished);
+        }
+    }
+
     fn hand_to_http(&mut self, index: u32) {
+        if Rc::strong_count(&self.publishers) > self.config.limits.http_connections_max {
+            return self.refuse(index, upgrade::too_many_publishers());
+        }
         let Some(socket) = self.sockets[index as usize].take() else { return };
         self.release(index);
         let Stage::Head(head) = socket.stage else { return };
         // A descriptor that epoll no longer knows is no loss here.
         let _ = epoll::delete(self.epoll.get_ref(), &socket.stream);
-        tokio::task::spawn_local(upgrade::serve_http(socket.stream, head, Rc::clone(&self.door)));
+        let (counted, door) = ((Rc::clone(&self.publishers), socket.descriptor), Rc::clone(&self.door));
+        tokio::task::spawn_local(async move {
+            upgrade::serve_http(socket.stream, head, door).await;
+            drop(counted);
+        });
     }
 
     fn flush(&mut self, index: u32) {
@@ -498,6 +533,9 @@ impl Worker {
             return;
         }
         self.next_sweep = Instant::now() + SWEEP_EVERY;
+        if self.pauses {
+            self.watch_listener(true);
+        }
         let now = self.now();
         for index in 0..u32::try_from(self.sockets.len()).expect("sockets are numbered in 32 bits") {
             let Some(socket) = self.sockets[index as usize].as_mut().filter(|socket| socket.look_at <= now) else {
@@ -534,8 +572,11 @@ impl Worker {
         self.hub.due(now);
     }
 
+    /// Everybody has gone; or has been told to, and had time to. Those who keep knocking are not waited for.
     fn is_drained(&self) -> bool {
-        self.draining.is_some() && self.sockets.iter().flatten().all(|socket| matches!(socket.stage, Stage::Head(_)))
+        let Some(until) = self.draining else { return false };
+        let patience = self.config.limits.closing_timeout + 2 * SWEEP_EVERY;
+        until.elapsed() > patience || self.sockets.iter().flatten().all(|socket| matches!(socket.stage, Stage::Head(_)))
     }
 
     fn release(&mut self, index: u32) {

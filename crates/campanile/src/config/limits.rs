@@ -122,7 +122,7 @@ limits! {
         "closed";
     HTTP_REQUEST_TIMEOUT_SECS: "limits" "http_request_timeout_secs", Default(10), 1..=300, "seconds";
         "publishers give up after 5 to 30 seconds; an answer later than that is lost";
-        "answered 503 and closed";
+        "a late body is answered 408 and closed, a late answer becomes 503";
     HTTP_CONNECTIONS_MAX: "limits" "http_connections_max", Default(256), 1..=65_536, "connections per worker";
         "publishers are few and keep their connections";
         "answered 503 and closed";
@@ -437,7 +437,9 @@ pub fn to_markdown() -> String {
          | an app's id, a key, a secret | {CREDENTIAL_LENGTH_MAX} characters | the start is refused |\n\
          | the path of a Unix socket | {UNIX_SOCKET_PATH_BYTES_MAX} bytes | the start is refused |\n\
          | descriptors kept back from `limits.connections_max` | {DESCRIPTORS_RESERVED}, and \
-         `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\n\
+         `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\
+         | sockets, half-open ones among them | `limits.connections_max`, `limits.http_connections_max` \
+         for each worker, and {} | further ones wait in the backlog |\n\n\
          ## Relations\n\n\
          Three limits of the node must hold what its apps allow; their defaults grow with it, and a \
          smaller\nvalue is refused:\n\n\
@@ -447,7 +449,8 @@ pub fn to_markdown() -> String {
          bytes.\n\
          - `limits.send_queue_bytes_max`: the largest single frame that a client may receive, be it \
          an event\n  or the list of a presence channel.\n\
-         - `limits.http_body_bytes_max`: the largest legal batch.\n"
+         - `limits.http_body_bytes_max`: the largest legal batch.\n",
+        DESCRIPTORS_RESERVED / 2
     );
     text
 }
