@@ -55,7 +55,7 @@ impl Load {
         for Ready { number, writable, .. } in &ready {
             if let Some(publisher) = number.checked_sub(publishers::FIRST) {
                 let publisher = usize::try_from(publisher).map_err(io::Error::other)?;
-                self.publishers.progress(&self.poller, publisher, *writable, &mut self.buffer)?;
+                self.publishers.progress(&self.poller, &self.target, publisher, *writable, &mut self.buffer)?;
             } else {
                 let client = usize::try_from(*number).map_err(io::Error::other)?;
                 self.fleet.progress(&self.poller, &self.target, client, *writable, met)?;

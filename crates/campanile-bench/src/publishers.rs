@@ -33,14 +33,7 @@ pub(crate) struct Publishers {
 
 impl Publishers {
     pub(crate) fn connect(poller: &Poller, target: &Target, count: usize) -> io::Result<Self> {
-        let mut all = Vec::new();
-        for number in 0..count {
-            let stream = TcpStream::connect(target.address)?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            poller.add(&stream, FIRST + number as u64, Interest::Read)?;
-            all.push(Publisher { stream, answer: Vec::new(), unwritten: Vec::new(), is_busy: false });
-        }
+        let all = (0..count).map(|number| Publisher::connect(poller, target, number)).collect::<io::Result<_>>()?;
         Ok(Self { all, idle: (0..count).rev().collect(), answered: 0 })
     }
 
@@ -77,6 +70,7 @@ impl Publishers {
     pub(crate) fn progress(
         &mut self,
         poller: &Poller,
+        target: &Target,
         number: usize,
         writable: bool,
         buffer: &mut [u8],
@@ -86,7 +80,14 @@ impl Publishers {
             poller.change(&publisher.stream, FIRST + number as u64, Interest::Read)?;
         }
         match publisher.stream.read(buffer) {
-            Ok(0) => return Err(io::Error::other("the server has closed a publisher's connection")),
+            Ok(0) if publisher.is_busy => {
+                return Err(io::Error::other("the server has closed a publisher's connection instead of answering"));
+            }
+            // Servers close what is idle for long; a publisher connects again, as an SDK does.
+            Ok(0) => {
+                *publisher = Publisher::connect(poller, target, number)?;
+                return Ok(());
+            }
             Ok(length) => publisher.answer.extend_from_slice(&buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
@@ -102,6 +103,14 @@ impl Publishers {
 }
 
 impl Publisher {
+    fn connect(poller: &Poller, target: &Target, number: usize) -> io::Result<Self> {
+        let stream = TcpStream::connect(target.address)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        poller.add(&stream, FIRST + number as u64, Interest::Read)?;
+        Ok(Self { stream, answer: Vec::new(), unwritten: Vec::new(), is_busy: false })
+    }
+
     /// Writes what the kernel takes. True: that was all.
     fn flush(&mut self) -> io::Result<bool> {
         match self.stream.write(&self.unwritten) {
