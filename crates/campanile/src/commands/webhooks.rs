@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::{WebhooksArgs, WebhooksCommand, WebhooksTargetArgs};
 use crate::config::Config;
+use crate::state_dir::StateDir;
 use crate::webhooks::{Archive, Error};
 
 /// One line of `campanile webhooks dead`.
@@ -68,6 +69,15 @@ pub fn run(
         writeln!(err, "the configuration has no app {app:?}")?;
         return Ok(ExitCode::FAILURE);
     }
+    // What a server has never used holds nothing, and is not made here: it would belong to whoever runs this command.
+    let lock = config.state_dir.exists().then(|| StateDir::lock(&config.state_dir)).transpose();
+    let _held = match lock {
+        Ok(held) => held,
+        Err(error) => {
+            writeln!(err, "{error}")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let done = match args.command {
         WebhooksCommand::Dead(_) => list(&config, target, out),
         WebhooksCommand::Retry(_) => retry(&config, target, out),
