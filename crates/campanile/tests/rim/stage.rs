@@ -1,0 +1,125 @@
+//! A server of its own for each test.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use campanile::config::Config;
+use campanile::{RunningServer, Server, StartError};
+use campanile_protocol::Secret;
+use campanile_protocol::signature::sign_request;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::client::{Browser, Certificate};
+
+pub(crate) const KEY: &str = "rim-key";
+pub(crate) const SECRET: &str = "rim-secret-0123456789";
+
+/// Longer than anything here takes.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A directory with a configuration, a certificate and whatever the server keeps.
+pub(crate) struct Place {
+    directory: TempDir,
+    settings: String,
+}
+
+impl Place {
+    /// `settings` are TOML: top-level tables of their own, none for `[drain]` and `[[apps]]`.
+    pub(crate) fn new(settings: &str) -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), settings: settings.to_owned() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Puts a new certificate where `[tls]` expects it.
+    pub(crate) fn renew_certificate(&self) -> Certificate {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(self.path("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(self.path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        made.cert.der().clone()
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let directory = self.directory.path().display().to_string();
+        let text = format!(
+            "state_dir = '{directory}/state'\n{}\n\
+             [[apps]]\nid = 'rim'\nkeys = [{{ key = '{KEY}', secret = '{SECRET}' }}]\nevent_data_bytes_max = 1048576\n",
+            self.settings.replace("DIR", &directory)
+        );
+        let file = self.path("campanile.toml");
+        std::fs::write(&file, text).unwrap();
+        load(&file)
+    }
+
+    pub(crate) fn start(&self) -> Result<RunningServer, StartError> {
+        Server::start(self.config())
+    }
+}
+
+fn load(file: &Path) -> Config {
+    let nothing = [("CAMPANILE__LISTEN__PORT", "0"), ("CAMPANILE__DRAIN__WAVE_SECS", "0")];
+    Config::load(Some(file), nothing.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter()).unwrap()
+}
+
+/// A running server.
+pub(crate) struct Stage {
+    pub(crate) place: Place,
+    pub(crate) server: RunningServer,
+}
+
+impl Stage {
+    pub(crate) fn open(settings: &str) -> Self {
+        Self::at(Place::new(settings))
+    }
+
+    pub(crate) fn at(place: Place) -> Self {
+        let server = place.start().unwrap();
+        Self { place, server }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    pub(crate) async fn tcp(&self) -> TcpStream {
+        TcpStream::connect(self.address()).await.unwrap()
+    }
+
+    pub(crate) async fn browser(&self) -> Browser<TcpStream> {
+        Browser::open(self.tcp().await).await
+    }
+
+    pub(crate) async fn reload(&self) {
+        self.server.reload(self.place.config()).await;
+    }
+
+    /// Drains, which must not take for ever.
+    pub(crate) async fn close(self) {
+        tokio::time::timeout(SOON, self.server.drain()).await.unwrap().unwrap();
+    }
+}
+
+/// The path and query of a signed request.
+pub(crate) fn signed(method: &str, path: &str, body: &str) -> String {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let query = sign_request(KEY, &Secret::new(SECRET), method, path, &[], body.as_bytes(), now);
+    format!("{path}?{query}")
+}
+
+/// The body of a trigger.
+pub(crate) fn event(channel: &str, data: &str) -> String {
+    format!(r#"{{"name":"told","channel":"{channel}","data":"{data}"}}"#)
+}
+
+/// Publishes through any HTTP client and expects success.
+pub(crate) async fn publish(http: &reqwest::Client, origin: &str, channel: &str, data: &str) -> reqwest::Response {
+    let body = event(channel, data);
+    let url = format!("{origin}{}", signed("POST", "/apps/rim/events", &body));
+    let answer = http.post(url).body(body).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer
+}
