@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::client::{Browser, Frame, answer, rest, within};
-use crate::stage::{SOON, Stage, event, signed};
+use crate::stage::{SOON, Stage, event, http, signed};
 
 const LIVE: &str = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -71,7 +71,7 @@ async fn a_load_balancer_has_time_to_notice() {
     let address = stage.address();
     let before = Instant::now();
     let drain = tokio::spawn(stage.server.drain());
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = http().build().unwrap();
     let ready = || async { http.get(format!("http://{address}/ready")).send().await.unwrap().status() };
     while ready().await != 503 {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::client::{Browser, answer, ask, rest, within};
-use crate::stage::{Stage, event, publish, signed};
+use crate::stage::{Stage, event, http, publish, signed};
 
 const LIVE: &str = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -19,7 +19,7 @@ async fn http_2_is_spoken_with_whoever_opens_with_its_preface() {
     let stage = Stage::open("");
     let mut browser = stage.browser().await;
     browser.subscribe("news").await;
-    let http = reqwest::Client::builder().http2_prior_knowledge().no_proxy().build().unwrap();
+    let http = http().http2_prior_knowledge().build().unwrap();
     let origin = format!("http://{}", stage.address());
     for number in 0..3 {
         let answer = publish(&http, &origin, "news", &format!("number {number}")).await;
@@ -91,7 +91,7 @@ async fn as_many_http_connections_as_the_bound_says_and_one_more_is_refused() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_in_either_version() {
-    let stage = Stage::open("[limits]\nhttp_idle_timeout_secs = 1\n");
+    let stage = Stage::open("[limits]\nhttp_idle_timeout_secs = 1\nhttp_request_timeout_secs = 1\n");
     let (mut one, mut two) = (stage.tcp().await, stage.tcp().await);
     one.write_all(LIVE.as_bytes()).await.unwrap();
     assert!(answer(&mut one).await.starts_with("HTTP/1.1 200 "));
@@ -150,7 +150,7 @@ async fn the_log_names_the_client_that_a_trusted_proxy_names() {
     let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
     for line in [
         "connected client=198.51.100.77 app=rim",
-        "answered client=198.51.100.77 method=POST path=/apps/rim/events status=200",
+        "answered client=198.51.100.77 method=POST path=\"/apps/rim/events\" status=200",
         "refused client=198.51.100.78 code=4001",
     ] {
         assert!(log.contains(line), "{line}\n{log}");

@@ -103,6 +103,13 @@ impl Stage {
     }
 }
 
+/// An HTTP client, to be told what else it should do.
+pub(crate) fn http() -> reqwest::ClientBuilder {
+    // Only the first call does something.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy()
+}
+
 /// The path and query of a signed request.
 pub(crate) fn signed(method: &str, path: &str, body: &str) -> String {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();

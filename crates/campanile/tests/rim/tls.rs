@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::client::{Browser, Certificate, Frame, ask, encrypt, masked, rest, trusting, within};
-use crate::stage::{Place, Stage, publish};
+use crate::stage::{Place, Stage, http, publish};
 
 const TLS: &str = "[tls]\ncert_file = 'DIR/cert.pem'\nkey_file = 'DIR/key.pem'\n";
 
@@ -24,7 +24,7 @@ async fn secure(stage: &Stage, certificate: &Certificate) -> TlsStream<TcpStream
 }
 
 fn https(config: ClientConfig) -> reqwest::Client {
-    reqwest::Client::builder().tls_backend_preconfigured(config).no_proxy().build().unwrap()
+    http().tls_backend_preconfigured(config).build().unwrap()
 }
 
 fn shown(stream: &TlsStream<TcpStream>) -> &[u8] {
@@ -181,7 +181,7 @@ async fn an_event_larger_than_all_buffers_arrives_whole() {
 
 #[tokio::test]
 async fn a_reader_that_is_too_slow_is_closed_with_4100() {
-    let (stage, certificate) = open("[limits]\nclosing_timeout_secs = 20\n");
+    let (stage, certificate) = open("[limits]\nclosing_timeout_secs = 15\n");
     let mut browser = Browser::open(secure(&stage, &certificate).await).await;
     browser.subscribe("fast").await;
     let http = https(trusting(&certificate, ALL_VERSIONS));
@@ -206,5 +206,6 @@ async fn a_reader_that_is_too_slow_is_closed_with_4100() {
         }
     }
     assert!(whole < 24, "{whole}");
+    drop(browser);
     stage.close().await;
 }

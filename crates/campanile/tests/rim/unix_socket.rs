@@ -3,7 +3,7 @@
 use tokio::net::UnixStream;
 
 use crate::client::{Browser, ask};
-use crate::stage::{Place, Stage, publish};
+use crate::stage::{Place, Stage, http, publish};
 
 const SOCKET: &str = "workers = 3\n[listen]\nunix_socket = 'DIR/campanile.sock'\n";
 
@@ -21,7 +21,7 @@ async fn clients_and_publishers_meet_at_the_socket_and_at_the_port() {
     let mut outside = stage.browser().await;
     outside.subscribe("news").await;
 
-    let http = reqwest::Client::builder().unix_socket(path.as_path()).no_proxy().build().unwrap();
+    let http = http().unix_socket(path.as_path()).build().unwrap();
     publish(&http, "http://localhost", "news", "through the socket").await;
     for browser in &mut browsers {
         assert!(browser.text().await.contains("through the socket"));
@@ -51,7 +51,9 @@ async fn a_live_servers_socket_is_not_taken_over() {
     let error = second.start().map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("in use: a server answers there"), "{error}");
     Browser::open(UnixStream::connect(&path).await.unwrap()).await;
-    stage.close().await;
+    let Stage { place: _first, server } = stage;
+    server.drain().await.unwrap();
+    assert!(!path.exists());
     // What a killed server leaves behind is replaced.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let stage = Stage::at(second);
