@@ -30,7 +30,7 @@ async fn kept_alive(stage: &Stage) -> TcpStream {
 
 #[tokio::test]
 async fn a_request_under_way_is_answered_and_idle_connections_are_closed() {
-    let stage = Stage::open("");
+    let stage = Stage::open("workers = 1\n");
     let idle = kept_alive(&stage).await;
     let (mut busy, missing) = half_a_request(&stage).await;
     // The server must have seen the head, or there is nothing under way.
@@ -66,7 +66,6 @@ async fn it_ends_though_somebody_never_does() {
 
 #[tokio::test]
 async fn a_load_balancer_has_time_to_notice() {
-    // The environment sets the other half of [drain].
     let stage = Stage::open("[drain]\nready_delay_secs = 1\n");
     let address = stage.address();
     let before = Instant::now();

@@ -5,6 +5,7 @@ use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::client::{Browser, answer, ask, rest, within};
@@ -51,6 +52,7 @@ async fn a_preface_may_come_byte_by_byte() {
     within(stream.read_exact(&mut settings)).await.unwrap();
     let streams_max = settings.chunks(6).find(|setting| setting[..2] == [0, 3]).expect("a bound on streams");
     assert_eq!(streams_max[2..], 100_u32.to_be_bytes());
+    drop(stream);
     stage.close().await;
 }
 
@@ -110,6 +112,26 @@ async fn an_idle_connection_is_closed_in_either_version() {
 }
 
 #[tokio::test]
+async fn whoever_asks_and_never_listens_is_given_up() {
+    let stage = Stage::open("workers = 1\n[limits]\nhttp_request_timeout_secs = 1\n");
+    let socket = TcpSocket::new_v4().unwrap();
+    // So that the answers soon find no room.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(stage.address()).await.unwrap();
+    let questions = LIVE.repeat(1000);
+    let error = within(async {
+        loop {
+            if let Err(error) = stream.write_all(questions.as_bytes()).await {
+                return error;
+            }
+        }
+    })
+    .await;
+    assert!(matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe), "{error}");
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn a_head_may_be_as_long_as_its_bound_and_no_longer() {
     let stage = Stage::open("[limits]\nhead_bytes_max = 9000\n");
     for (length, status) in [(8000, "200"), (10_000, "431")] {
@@ -125,7 +147,7 @@ async fn the_log_names_the_client_that_a_trusted_proxy_names() {
     static LOG: Log = Log(Mutex::new(Vec::new()));
     static INSTALL: Once = Once::new();
     INSTALL.call_once(|| {
-        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_ansi(false).with_writer(&LOG);
+        let log = tracing_subscriber::fmt().with_env_filter("campanile=debug").with_ansi(false).with_writer(&LOG);
         log.init();
     });
     let stage = Stage::open("[listen]\ntrusted_proxies = ['127.0.0.0/8']\n");

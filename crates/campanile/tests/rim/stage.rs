@@ -1,7 +1,7 @@
 //! A server of its own for each test.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use campanile::config::Config;
@@ -26,7 +26,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// `settings` are TOML: top-level tables of their own, none for `[drain]` and `[[apps]]`.
+    /// `settings` are TOML, without `[[apps]]`; `DIR` stands for the directory.
     pub(crate) fn new(settings: &str) -> Self {
         Self { directory: tempfile::tempdir().unwrap(), settings: settings.to_owned() }
     }
@@ -52,17 +52,18 @@ impl Place {
         );
         let file = self.path("campanile.toml");
         std::fs::write(&file, text).unwrap();
-        load(&file)
+        // Most clients here just stay where they are, and no test is to wait for them.
+        let unless_set = [("wave_secs", "DRAIN", "0"), ("closing_timeout_secs", "LIMITS", "1")];
+        let unless_set = unless_set.into_iter().filter(|(name, ..)| !self.settings.contains(name));
+        let environment = unless_set
+            .map(|(name, table, value)| (format!("CAMPANILE__{table}__{}", name.to_uppercase()), value.to_owned()))
+            .chain([("CAMPANILE__LISTEN__PORT".to_owned(), "0".to_owned())]);
+        Config::load(Some(&file), environment).unwrap()
     }
 
     pub(crate) fn start(&self) -> Result<RunningServer, StartError> {
         Server::start(self.config())
     }
-}
-
-fn load(file: &Path) -> Config {
-    let nothing = [("CAMPANILE__LISTEN__PORT", "0"), ("CAMPANILE__DRAIN__WAVE_SECS", "0")];
-    Config::load(Some(file), nothing.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter()).unwrap()
 }
 
 /// A running server.
