@@ -49,8 +49,13 @@ export class Server {
     return this.#settings.pathPrefix ?? '';
   }
 
+  /** Whether it speaks TLS. */
+  get secure() {
+    return this.#settings.certificate !== undefined;
+  }
+
   get origin() {
-    return `http://${this.host}:${this.port}`;
+    return `${this.secure ? 'https' : 'http'}://${this.host}:${this.port}`;
   }
 
   /** Everything that the process has printed, over all its starts. */

@@ -1,6 +1,6 @@
 //! What all workers of the process share.
 //!
-//! Owns the current apps, the quotas and whether this node takes connections. Never holds a channel, a member or a
+//! Owns the current apps, the quotas, the certificate and whether this node takes connections. Never holds a channel, a member or a
 //! socket. The invariant: a [`Place`] is released by being dropped, so a count cannot leak.
 
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use campanile_hub::letter::Homes;
 use campanile_hub::{App, Apps};
 use campanile_protocol::CloseCode;
 use parking_lot::{Mutex, RwLock};
+use rustls::ServerConfig;
 use tokio::sync::Notify;
 
 use crate::config::{AllowedOrigins, Config};
@@ -53,6 +54,7 @@ pub(crate) struct Node {
     /// When minds were lost, as long ago as matters.
     minds_lost: Mutex<Vec<Instant>>,
     failed: Notify,
+    tls: RwLock<Option<Arc<ServerConfig>>>,
 }
 
 /// A connection's place in its app's and its node's count.
@@ -100,6 +102,7 @@ impl Node {
             draining: AtomicBool::new(false),
             minds_lost: Mutex::default(),
             failed: Notify::new(),
+            tls: RwLock::default(),
         })
     }
 
@@ -178,7 +181,17 @@ impl Node {
         admitted.map(|_| ()).map_err(|next| (next - now).div_ceil(NANOS).max(1))
     }
 
-    /// Whether this node can take connections.
+    /// The certificate that new connections are served with; none where they are not encrypted.
+    pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.read().clone()
+    }
+
+    /// Serves new connections with this certificate from now on.
+    pub(crate) fn present(&self, tls: Arc<ServerConfig>) {
+        *self.tls.write() = Some(tls);
+    }
+
+    /// Whether load balancers should send connections here.
     pub(crate) fn is_ready(&self) -> bool {
         !self.is_leaving() && self.connections() < self.config().limits.connections_max
     }

@@ -5,10 +5,11 @@
 //! connection is written once. Read on in [`crate::socket`], [`crate::upgrade`] and `campanile_hub::hub`.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
-use std::net::{Shutdown, TcpListener};
+use std::io;
+use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,11 +25,13 @@ use tokio::io::unix::AsyncFd;
 
 use crate::config::Config;
 use crate::door::Door;
-use crate::mailbox::{Envelope, Permit, Permits, Post};
-use crate::node::Node;
+use crate::http::Http;
+use crate::mailbox::{Arrival, Envelope, Permit, Permits, Post};
+use crate::node::{Descriptor, Node};
 use crate::socket::{Socket, Stage};
-use crate::upgrade::{self, First};
+use crate::upgrade::{self, First, Version};
 use crate::webhooks::Webhooks;
+use crate::wire::{Inbound, Wire};
 
 #[cfg(test)]
 mod tests;
@@ -41,8 +44,19 @@ const READ_BYTES: usize = 64 * 1024;
 const WRITES_BEFORE_YIELD: usize = 1024;
 /// How often connections are looked after.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
-/// The number under which the listener stands in epoll.
-const LISTENER: u64 = u64::MAX;
+/// A listener accepts at most so many connections in a tick.
+const ACCEPTS_MAX: usize = 64;
+/// The numbers under which the listeners stand in epoll.
+const TCP_LISTENER: u64 = u64::MAX;
+const UNIX_LISTENER: u64 = u64::MAX - 1;
+
+/// Where a worker's connections come from.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) tcp: TcpListener,
+    /// The node's Unix socket, at the first worker alone, which hands its connections round.
+    pub(crate) unix: Option<UnixListener>,
+}
 
 fn settings(worker: WorkerId, node: &Node) -> Settings {
     let config = node.config();
@@ -66,7 +80,11 @@ pub(crate) struct Worker {
     door: Rc<Door>,
     post: Post,
     permits: Permits,
-    listener: TcpListener,
+    http: Http,
+    /// None once a drain has closed them.
+    listeners: Option<Listeners>,
+    /// Who gets the next connection of the Unix socket.
+    next_worker: u16,
     epoll: AsyncFd<OwnedFd>,
     sockets: Vec<Option<Socket>>,
     free: Vec<u32>,
@@ -79,9 +97,7 @@ pub(crate) struct Worker {
     next_sweep: Instant,
     draining: Option<Instant>,
     webhooks: Arc<Webhooks>,
-    /// Shared with each of this worker's HTTP connections, so that they can be counted.
-    publishers: Rc<()>,
-    /// The listener is not looked at until the next sweep, because there is no room for another socket.
+    /// The listeners are not looked at until the next sweep, because there is no room for another socket.
     pauses: bool,
     /// The connection whose bytes are being read, while that concerns nothing that others share.
     reading: Option<u32>,
@@ -93,12 +109,20 @@ fn register(epoll: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register(epoll) }.map_err(|error| error.into_parts().1)
 }
 
+fn watch(epoll: &OwnedFd, listeners: &Listeners) -> io::Result<()> {
+    epoll::add(epoll, &listeners.tcp, epoll::EventData::new_u64(TCP_LISTENER), epoll::EventFlags::IN)?;
+    if let Some(unix) = &listeners.unix {
+        epoll::add(epoll, unix, epoll::EventData::new_u64(UNIX_LISTENER), epoll::EventFlags::IN)?;
+    }
+    Ok(())
+}
+
 impl Worker {
     pub(crate) fn new(
         id: WorkerId,
         node: Arc<Node>,
         post: Post,
-        listener: TcpListener,
+        listeners: Listeners,
         incarnation: u64,
         webhooks: Arc<Webhooks>,
     ) -> io::Result<Self> {
@@ -106,13 +130,15 @@ impl Worker {
         let limits = &config.limits;
         let permits = Permits::new(limits.permits_per_worker);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
+        watch(&epoll, &listeners)?;
         let door = Door::new(id, Arc::clone(&node), post.clone(), permits.clone(), limits.http_request_timeout);
         Ok(Self {
             hub: Hub::new(settings(id, &node), node.apps()),
+            http: Http::new(Rc::clone(&door)),
             door,
             permits,
-            listener,
+            listeners: Some(listeners),
+            next_worker: 0,
             epoll: register(epoll)?,
             sockets: Vec::new(),
             free: Vec::new(),
@@ -126,7 +152,6 @@ impl Worker {
             next_sweep: Instant::now(),
             draining: None,
             webhooks,
-            publishers: Rc::new(()),
             pauses: false,
             reading: None,
             config,
@@ -218,7 +243,9 @@ impl Worker {
     fn take_letters(&mut self) {
         let now = self.now();
         if self.letters.is_empty() {
-            self.post.take(self.id, &mut self.letters);
+            for Arrival { stream, descriptor } in self.post.take(self.id, &mut self.letters) {
+                self.take_in(Wire::unix(stream), descriptor);
+            }
         }
         // One at a time: a panic costs the letter that brought it and no other.
         while let Some(Envelope { letter, permit }) = self.letters.pop_front() {
@@ -268,7 +295,7 @@ impl Worker {
         for event in events {
             let epoll::Event { flags, data } = event;
             let number = data.u64();
-            if number == LISTENER {
+            if number >= UNIX_LISTENER {
                 self.accept();
                 continue;
             }
@@ -284,62 +311,107 @@ impl Worker {
     }
 
     fn accept(&mut self) {
-        for _ in 0..64 {
-            let Some(descriptor) = self.node.take_descriptor() else { return self.watch_listener(false) };
-            match self.listener.accept() {
-                Ok((stream, _)) => {
-                    if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
-                        continue;
-                    }
-                    let index = self.free.pop().unwrap_or_else(|| {
-                        self.sockets.push(None);
-                        self.generations.push(0);
-                        u32::try_from(self.sockets.len() - 1).expect("sockets are numbered in 32 bits")
-                    });
-                    let data = epoll::EventData::new_u64(index.into());
-                    if epoll::add(self.epoll.get_ref(), &stream, data, epoll::EventFlags::IN).is_err() {
-                        self.free.push(index);
-                        continue;
-                    }
-                    let id = ConnectionId { index, generation: self.generations[index as usize] };
-                    let timeout = self.config.limits.head_timeout.as_secs();
-                    self.sockets[index as usize] =
-                        Some(Socket::new(id, stream, descriptor, self.now().after_secs(timeout)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // Most likely descriptors have run out. Trying again at once would only turn in circles.
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    return self.watch_listener(false);
-                }
+        for _ in 0..ACCEPTS_MAX {
+            let Some((stream, descriptor)) = self.accepted(|listeners| Some(listeners.tcp.accept())) else { break };
+            self.take_in(Wire::tcp(stream, self.node.tls()), descriptor);
+        }
+        for _ in 0..ACCEPTS_MAX {
+            let accepted = self.accepted(|listeners| listeners.unix.as_ref().map(UnixListener::accept));
+            let Some((stream, descriptor)) = accepted else { break };
+            let arrival = Arrival { stream, descriptor };
+            self.next_worker = (self.next_worker + 1) % self.post.workers();
+            let to = WorkerId(self.next_worker);
+            // At a drain the others may have ended already.
+            let is_mine = to == self.id || self.node.is_draining();
+            let kept = if is_mine { Err(arrival) } else { self.post.hand_over(to, arrival) };
+            if let Err(Arrival { stream, descriptor }) = kept {
+                self.take_in(Wire::unix(stream), descriptor);
             }
         }
     }
 
-    fn watch_listener(&mut self, wanted: bool) {
+    /// One connection and its descriptor. Where there is no room, the listeners rest until the next sweep: trying again
+    /// at once would only turn in circles.
+    fn accepted<S, A>(
+        &mut self,
+        accept: impl FnOnce(&Listeners) -> Option<io::Result<(S, A)>>,
+    ) -> Option<(S, Descriptor)> {
+        let listeners = self.listeners.as_ref()?;
+        let Some(descriptor) = self.node.take_descriptor() else {
+            self.watch_listeners(false);
+            return None;
+        };
+        match accept(listeners)? {
+            Ok((stream, _)) => Some((stream, descriptor)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => None,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                self.watch_listeners(false);
+                None
+            }
+        }
+    }
+
+    fn watch_listeners(&mut self, wanted: bool) {
+        let Some(listeners) = &self.listeners else { return };
         let flags = if wanted { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
-        let data = epoll::EventData::new_u64(LISTENER);
-        // If the listener cannot be silenced, it is looked at more often than need be.
-        self.pauses = epoll::modify(self.epoll.get_ref(), &self.listener, data, flags).is_ok() && !wanted;
+        let epoll = self.epoll.get_ref();
+        // If a listener cannot be silenced, it is looked at more often than need be.
+        let mut done = epoll::modify(epoll, &listeners.tcp, epoll::EventData::new_u64(TCP_LISTENER), flags);
+        if let Some(unix) = &listeners.unix {
+            done = done.and(epoll::modify(epoll, unix, epoll::EventData::new_u64(UNIX_LISTENER), flags));
+        }
+        self.pauses = done.is_ok() && !wanted;
+    }
+
+    /// Begins to listen to a connection. One that cannot be set up is closed, which tells its peer.
+    fn take_in(&mut self, wire: io::Result<Wire>, descriptor: Descriptor) {
+        let Ok(wire) = wire else { return };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.sockets.push(None);
+            self.generations.push(0);
+            u32::try_from(self.sockets.len() - 1).expect("sockets are numbered in 32 bits")
+        });
+        let data = epoll::EventData::new_u64(index.into());
+        if epoll::add(self.epoll.get_ref(), &wire, data, epoll::EventFlags::IN).is_err() {
+            self.free.push(index);
+            return;
+        }
+        let id = ConnectionId { index, generation: self.generations[index as usize] };
+        let timeout = self.config.limits.head_timeout.as_secs();
+        self.sockets[index as usize] = Some(Socket::new(id, wire, descriptor, self.now().after_secs(timeout)));
     }
 
     fn read(&mut self, index: u32) {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(READ_BYTES, 0);
-        let Some(socket) = self.sockets[index as usize].as_mut() else {
-            self.buffer = buffer;
-            return;
-        };
+        let stage = self.sockets[index as usize].as_ref().map(|socket| &socket.stage);
         // The kernel keeps what waits, and tells of it again.
-        if matches!(socket.stage, Stage::Open { .. }) && !self.permits.is_free() {
+        if matches!(stage, Some(Stage::Open { .. })) && !self.permits.is_free() {
             self.buffer = buffer;
             return;
         }
-        match socket.stream.read(&mut buffer) {
-            Ok(0) => self.drop_socket(index, Departure::Vanished),
-            Ok(length) => self.take_bytes(index, &mut buffer[..length]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => self.drop_socket(index, Departure::Vanished),
+        // Once, or until TLS has nothing left that the kernel does not know of.
+        while let Some(socket) = self.sockets[index as usize].as_mut() {
+            self.reading = Some(index);
+            let inbound = socket.wire.read(&mut buffer);
+            self.reading = None;
+            match inbound {
+                Ok(Inbound::Bytes(length)) => self.take_bytes(index, &mut buffer[..length]),
+                Ok(Inbound::Nothing) => {}
+                Ok(Inbound::PlainHttp) => {
+                    socket.wire.speak_plain();
+                    self.refuse(index, upgrade::wants_tls());
+                }
+                Ok(Inbound::End) | Err(_) => self.drop_socket(index, Departure::Vanished),
+            }
+            if !self.sockets[index as usize].as_mut().is_some_and(|socket| socket.wire.has_plaintext()) {
+                break;
+            }
+        }
+        // Shaking hands writes, too.
+        if self.sockets[index as usize].as_ref().is_some_and(|socket| socket.wire.has_unsent()) {
+            self.watch_writable(index, true);
         }
         self.buffer = buffer;
     }
@@ -396,7 +468,7 @@ impl Worker {
         let Stage::Head(head) = &socket.stage else { return };
         match upgrade::read(head, &self.config.listen.path_prefix, self.config.limits.head_bytes_max) {
             First::Incomplete => {}
-            First::Http => self.hand_to_http(index),
+            First::Http(version) => self.hand_to_http(index, version),
             First::Refused(response) => self.refuse(index, response),
             First::WebSocket { request, response, rest } => self.open(index, &request, response, rest),
         }
@@ -407,6 +479,16 @@ impl Worker {
         let admitted = request.admit(&self.node);
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
         let id = socket.id;
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let client = request.client(socket.wire.peer(), &self.node);
+            match &admitted {
+                Ok(admitted) => tracing::debug!(%client, app = %admitted.app.id, "connected"),
+                Err(refusal) => {
+                    let code = refusal.code.number();
+                    tracing::debug!(%client, code, reason = %refusal.message, "refused");
+                }
+            }
+        }
         if socket.write(&[response], usize::MAX).is_err() {
             return self.drop_socket(index, Departure::Vanished);
         }
@@ -441,27 +523,30 @@ impl Worker {
     fn refuse(&mut self, index: u32, response: Bytes) {
         let look_at = self.now().after_secs(self.config.limits.closing_timeout.as_secs());
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
-        (socket.stage, socket.look_at) = (Stage::Closing, look_at);
-        // Small enough for a fresh socket's buffer; whoever cannot take it is gone.
-        if socket.write(&[response], usize::MAX).is_err() || socket.stream.shutdown(Shutdown::Write).is_err() {
-            self.drop_socket(index, Departure::Vanished);
+        if socket.dismiss(response, look_at).is_err() {
+            return self.drop_socket(index, Departure::Vanished);
         }
+        self.finish(index);
     }
 
-    fn hand_to_http(&mut self, index: u32) {
-        if Rc::strong_count(&self.publishers) > self.config.limits.http_connections_max {
-            return self.refuse(index, upgrade::too_many_publishers());
-        }
+    fn hand_to_http(&mut self, index: u32, version: Version) {
+        let Some(slot) = self.http.reserve(self.config.limits.http_connections_max) else {
+            return self.refuse(index, upgrade::full(version));
+        };
         let Some(socket) = self.sockets[index as usize].take() else { return };
         self.release(index);
         let Stage::Head(head) = socket.stage else { return };
         // A descriptor that epoll no longer knows is no loss here.
-        let _ = epoll::delete(self.epoll.get_ref(), &socket.stream);
-        let (counted, door) = ((Rc::clone(&self.publishers), socket.descriptor), Rc::clone(&self.door));
-        tokio::task::spawn_local(async move {
-            upgrade::serve_http(socket.stream, head, door).await;
-            drop(counted);
-        });
+        let _ = epoll::delete(self.epoll.get_ref(), &socket.wire);
+        self.http.serve(socket.wire, head, version, (slot, socket.descriptor));
+    }
+
+    /// Ends a closing socket's stream, now or once all is sent.
+    fn finish(&mut self, index: u32) {
+        let Some(socket) = self.sockets[index as usize].as_mut() else { return };
+        socket.finish();
+        let has_queued = socket.has_queued();
+        self.watch_writable(index, has_queued);
     }
 
     fn flush(&mut self, index: u32) {
@@ -469,9 +554,7 @@ impl Worker {
         if socket.flush().is_err() {
             return self.drop_socket(index, Departure::Vanished);
         }
-        if !socket.has_queued() {
-            self.watch_writable(index, false);
-        }
+        self.finish(index);
     }
 
     fn watch_writable(&mut self, index: u32, wanted: bool) {
@@ -479,7 +562,7 @@ impl Worker {
         if std::mem::replace(&mut socket.watches_writable, wanted) != wanted {
             let flags = if wanted { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
             let data = epoll::EventData::new_u64(index.into());
-            if epoll::modify(self.epoll.get_ref(), &socket.stream, data, flags).is_err() {
+            if epoll::modify(self.epoll.get_ref(), &socket.wire, data, flags).is_err() {
                 self.drop_socket(index, Departure::Vanished);
             }
         }
@@ -518,11 +601,9 @@ impl Worker {
             let Some(socket) = socket.filter(|socket| !matches!(socket.stage, Stage::Closing)) else { continue };
             if socket.close(code, &reason, now.after_secs(linger)).is_err() {
                 self.drop_socket(id.index, Departure::Vanished);
-            } else if socket.has_queued() {
-                self.watch_writable(id.index, true);
             } else {
                 // The peer reads to the end, answers and closes; until then its bytes are thrown away.
-                let _ = socket.stream.shutdown(Shutdown::Write);
+                self.finish(id.index);
             }
         }
     }
@@ -534,7 +615,7 @@ impl Worker {
         }
         self.next_sweep = Instant::now() + SWEEP_EVERY;
         if self.pauses {
-            self.watch_listener(true);
+            self.watch_listeners(true);
         }
         let now = self.now();
         for index in 0..u32::try_from(self.sockets.len()).expect("sockets are numbered in 32 bits") {
@@ -563,6 +644,12 @@ impl Worker {
         }
         let wave = self.config.drain.wave;
         let until = *self.draining.get_or_insert_with(|| Instant::now() + wave);
+        self.http.leave();
+        if until <= Instant::now() && self.listeners.is_some() {
+            // Who waits in the kernel already is still told where to go; then nobody new comes.
+            self.accept();
+            self.listeners = None;
+        }
         let sweeps = until.saturating_duration_since(Instant::now()).as_millis() / SWEEP_EVERY.as_millis() + 1;
         let open: Vec<ConnectionId> = self.hub.connections().collect();
         let share = open.len().div_ceil(usize::try_from(sweeps).unwrap_or(1));
@@ -575,8 +662,11 @@ impl Worker {
     /// Everybody has gone; or has been told to, and had time to. Those who keep knocking are not waited for.
     fn is_drained(&self) -> bool {
         let Some(until) = self.draining else { return false };
-        let patience = self.config.limits.closing_timeout + 2 * SWEEP_EVERY;
-        until.elapsed() > patience || self.sockets.iter().flatten().all(|socket| matches!(socket.stage, Stage::Head(_)))
+        let limits = &self.config.limits;
+        let late = until.elapsed();
+        let have_clients_left = late > limits.closing_timeout + 2 * SWEEP_EVERY
+            || self.sockets.iter().flatten().all(|socket| matches!(socket.stage, Stage::Head(_)));
+        have_clients_left && (self.http.open() == 0 || late > limits.http_request_timeout + SWEEP_EVERY)
     }
 
     fn release(&mut self, index: u32) {

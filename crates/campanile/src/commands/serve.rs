@@ -1,10 +1,10 @@
 //! `campanile serve`: runs the server until it is told to go.
 //!
 //! Owns signals and logging. Never binds anything itself. The invariant: SIGTERM and SIGINT drain and then end with
-//! success, a second one ends at once; SIGHUP reads apps and limits again and changes nothing when the file is wrong; a server that
-//! keeps failing is drained and ends with an error.
+//! success, a second one ends at once; SIGHUP reads apps, limits and certificates again and changes nothing when the file
+//! is wrong; a server that keeps failing is drained and ends with an error.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,7 +21,8 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         Err(error) => return fail(&error),
     };
     let filter = tracing_subscriber::EnvFilter::new(config.log.level.as_str());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match config.log.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
@@ -45,7 +46,8 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         Err(error) => return fail(&error),
     };
     let address = server.local_addr();
-    writeln!(io::stdout(), "campanile listens on http://{address} and ws://{address}/app/<key>")?;
+    let s = if server.has_tls() { "s" } else { "" };
+    writeln!(io::stdout(), "campanile listens on http{s}://{address} and ws{s}://{address}/app/<key>")?;
     // Outside systemd both notifications do nothing.
     sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
     let code = runtime.block_on(async {

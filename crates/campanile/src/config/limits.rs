@@ -22,6 +22,12 @@ pub const FILE_BYTES_MAX: u64 = 16 * MIB;
 /// Bytes of a file that holds one secret.
 pub const SECRET_FILE_BYTES_MAX: u64 = 4096;
 
+/// Bytes of a certificate's or a key's file.
+pub const TLS_FILE_BYTES_MAX: u64 = MIB;
+
+/// Requests that one HTTP/2 connection may have under way.
+pub const HTTP2_STREAMS_MAX: u32 = 100;
+
 /// Characters of an app's id, of a key and of a secret.
 pub const CREDENTIAL_LENGTH_MAX: usize = 200;
 
@@ -434,8 +440,16 @@ pub fn to_markdown() -> String {
          | --- | --- | --- |\n\
          | the configuration file | {FILE_BYTES_MAX} bytes | the start is refused |\n\
          | a file that holds a secret | {SECRET_FILE_BYTES_MAX} bytes | the start is refused |\n\
+         | a file that holds a certificate or its key | {TLS_FILE_BYTES_MAX} bytes | the start is refused; at a \
+         reload, the certificate stays as it was |\n\
          | an app's id, a key, a secret | {CREDENTIAL_LENGTH_MAX} characters | the start is refused |\n\
          | the path of a Unix socket | {UNIX_SOCKET_PATH_BYTES_MAX} bytes | the start is refused |\n\
+         | requests under way on one HTTP/2 connection | {HTTP2_STREAMS_MAX} | the client waits until one is \
+         answered |\n\
+         | writing to an HTTP client that takes nothing | `limits.http_request_timeout_secs` | closed |\n\
+         | encrypted bytes held back for one connection | 64 KiB, counted in `limits.send_queue_bytes_max` | as \
+         there |\n\
+         | requests under way at the end of a drain's waves | `limits.http_request_timeout_secs` | closed |\n\
          | descriptors kept back from `limits.connections_max` | {DESCRIPTORS_RESERVED}, and \
          `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\
          | sockets, half-open ones among them | `limits.connections_max`, `limits.http_connections_max` \
