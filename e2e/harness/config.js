@@ -42,6 +42,7 @@ export function configuration({
   allowedOrigins = [],
   keys = [OLDER_KEY, NEWER_KEY],
   pathPrefix = '',
+  readyDelaySecs = 0,
 }) {
   const apps = [
     {
@@ -73,7 +74,11 @@ export function configuration({
     table('', { state_dir: stateDir }),
     table('[listen]', { host: '127.0.0.1', port, path_prefix: pathPrefix }),
     table('[limits]', { pong_timeout_secs: PONG_TIMEOUT_SECS, presence_grace_secs: PRESENCE_GRACE_SECS }),
-    table('[drain]', { wave_secs: DRAIN_WAVE_SECS, webhooks_flush_secs: DRAIN_WEBHOOKS_FLUSH_SECS }),
+    table('[drain]', {
+      ready_delay_secs: readyDelaySecs,
+      wave_secs: DRAIN_WAVE_SECS,
+      webhooks_flush_secs: DRAIN_WEBHOOKS_FLUSH_SECS,
+    }),
     ...apps.map((app) => table('[[apps]]', app)),
   ].join('\n');
 }

@@ -66,7 +66,8 @@ pub(crate) struct Worker {
     door: Rc<Door>,
     post: Post,
     permits: Permits,
-    listener: TcpListener,
+    /// Until a drain has begun.
+    listener: Option<TcpListener>,
     epoll: AsyncFd<OwnedFd>,
     sockets: Vec<Option<Socket>>,
     free: Vec<u32>,
@@ -112,7 +113,7 @@ impl Worker {
             hub: Hub::new(settings(id, &node), node.apps()),
             door,
             permits,
-            listener,
+            listener: Some(listener),
             epoll: register(epoll)?,
             sockets: Vec::new(),
             free: Vec::new(),
@@ -285,8 +286,9 @@ impl Worker {
 
     fn accept(&mut self) {
         for _ in 0..64 {
+            let Some(listener) = &self.listener else { return };
             let Some(descriptor) = self.node.take_descriptor() else { return self.watch_listener(false) };
-            match self.listener.accept() {
+            match listener.accept() {
                 Ok((stream, _)) => {
                     if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
                         continue;
@@ -320,7 +322,8 @@ impl Worker {
         let flags = if wanted { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let data = epoll::EventData::new_u64(LISTENER);
         // If the listener cannot be silenced, it is looked at more often than need be.
-        self.pauses = epoll::modify(self.epoll.get_ref(), &self.listener, data, flags).is_ok() && !wanted;
+        let is_told = |listener| epoll::modify(self.epoll.get_ref(), listener, data, flags).is_ok();
+        self.pauses = self.listener.as_ref().is_some_and(is_told) && !wanted;
     }
 
     fn read(&mut self, index: u32) {
@@ -556,9 +559,16 @@ impl Worker {
         self.drain(now);
     }
 
-    /// Closes this sweep's share of the connections, so that they return in waves.
+    /// Takes no more connections, then closes this sweep's share of those there are, so that they return in waves.
     fn drain(&mut self, now: Moment) {
         if !self.node.is_draining() {
+            return;
+        }
+        if self.listener.is_some() {
+            // Whoever has connected already is told, and not reset.
+            self.accept();
+            self.stop_listening();
+            // The first are told at the next sweep, when the other workers have stopped as well.
             return;
         }
         let wave = self.config.drain.wave;
@@ -570,6 +580,15 @@ impl Worker {
             self.closes.push_back((id, CloseCode::Reconnect.number(), "the server is going away".into()));
         }
         self.hub.due(now);
+    }
+
+    /// Clients that are told to reconnect must not find us again: they would come back without a pause for as long as we
+    /// last.
+    fn stop_listening(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            // Closing takes it out of epoll as well, whatever is answered here.
+            let _ = epoll::delete(self.epoll.get_ref(), &listener);
+        }
     }
 
     /// Everybody has gone; or has been told to, and had time to. Those who keep knocking are not waited for.
