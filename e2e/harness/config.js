@@ -43,6 +43,7 @@ export function configuration({
   keys = [OLDER_KEY, NEWER_KEY],
   pathPrefix = '',
   certificate,
+  readyDelaySecs = 0,
 }) {
   const apps = [
     {
@@ -75,7 +76,11 @@ export function configuration({
     table('[listen]', { host: '127.0.0.1', port, path_prefix: pathPrefix }),
     ...(certificate ? [table('[tls]', { cert_file: certificate.cert, key_file: certificate.key })] : []),
     table('[limits]', { pong_timeout_secs: PONG_TIMEOUT_SECS, presence_grace_secs: PRESENCE_GRACE_SECS }),
-    table('[drain]', { wave_secs: DRAIN_WAVE_SECS, webhooks_flush_secs: DRAIN_WEBHOOKS_FLUSH_SECS }),
+    table('[drain]', {
+      ready_delay_secs: readyDelaySecs,
+      wave_secs: DRAIN_WAVE_SECS,
+      webhooks_flush_secs: DRAIN_WEBHOOKS_FLUSH_SECS,
+    }),
     ...apps.map((app) => table('[[apps]]', app)),
   ].join('\n');
 }

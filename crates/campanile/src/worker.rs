@@ -81,7 +81,7 @@ pub(crate) struct Worker {
     post: Post,
     permits: Permits,
     http: Http,
-    /// None once a drain has closed them.
+    /// Until a drain has begun.
     listeners: Option<Listeners>,
     /// Who gets the next connection of the Unix socket.
     next_worker: u16,
@@ -637,19 +637,22 @@ impl Worker {
         self.drain(now);
     }
 
-    /// Closes this sweep's share of the connections, so that they return in waves.
+    /// Takes no more connections, then closes this sweep's share of those there are, so that they return in waves.
     fn drain(&mut self, now: Moment) {
         if !self.node.is_draining() {
+            return;
+        }
+        if self.listeners.is_some() {
+            // Whoever waits in the kernel already is told where to go, and not reset; then nobody new comes.
+            self.accept();
+            self.listeners = None;
+            // The first are told at the next sweep, when the other workers have stopped listening as well: a client that
+            // is told to come back does so at once, and must not find us.
             return;
         }
         let wave = self.config.drain.wave;
         let until = *self.draining.get_or_insert_with(|| Instant::now() + wave);
         self.http.leave();
-        if until <= Instant::now() && self.listeners.is_some() {
-            // Who waits in the kernel already is still told where to go; then nobody new comes.
-            self.accept();
-            self.listeners = None;
-        }
         let sweeps = until.saturating_duration_since(Instant::now()).as_millis() / SWEEP_EVERY.as_millis() + 1;
         let open: Vec<ConnectionId> = self.hub.connections().collect();
         let share = open.len().div_ceil(usize::try_from(sweeps).unwrap_or(1));

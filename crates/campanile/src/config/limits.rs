@@ -136,7 +136,7 @@ limits! {
         "cache channels keep their last event in memory, and names cost nothing to invent";
         "the event remembered longest is forgotten: its next subscriber gets cache_miss";
     PRESENCE_GRACE_SECS: "limits" "presence_grace_secs", Default(3), 0..=60, "seconds";
-        "a page reload must not look like leaving and joining";
+        "a connection that broke and came back must not look like leaving and joining";
         "member_removed goes out";
     PONG_TIMEOUT_SECS: "limits" "pong_timeout_secs", Default(30), 1..=300, "seconds";
         "pusher-js waits as long for ours";
