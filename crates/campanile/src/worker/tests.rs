@@ -17,7 +17,8 @@ const IN_MIND: &str = "panic-in-mind";
 /// Whoever says it makes the reading of its own bytes panic.
 const IN_READING: &str = "panic-in-reading";
 
-const SOON: Duration = Duration::from_secs(10);
+/// Printing where a debug build has panicked can take long on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
 
 pub(super) fn panic_at(letter: &Letter) {
     if let Letter::Publish { key, .. } = letter {
