@@ -210,3 +210,86 @@ impl Write for Plain {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+    use crate::config::Tls;
+
+    /// What rustls holds back at most, and what TLS adds to it.
+    const HELD_BACK_MAX: usize = 64 * 1024;
+    const OVERHEAD: usize = HELD_BACK_MAX / 16;
+
+    /// Both ends of a connection that have shaken hands.
+    fn shaken() -> (Wire, TcpStream, ClientConnection) {
+        let directory = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let tls = Tls { cert_file: directory.path().join("cert.pem"), key_file: directory.path().join("key.pem") };
+        std::fs::write(&tls.cert_file, made.cert.pem()).unwrap();
+        std::fs::write(&tls.key_file, made.signing_key.serialize_pem()).unwrap();
+        let config = crate::tls::load(&tls).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = ClientConnection::new(Arc::new(client), name).unwrap();
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut wire = Wire::tcp(listener.accept().unwrap().0, Some(config)).unwrap();
+        let shaking = thread::spawn(move || {
+            client.complete_io(&mut peer).unwrap();
+            client.writer().write_all(b"hello").unwrap();
+            client.complete_io(&mut peer).unwrap();
+            (peer, client)
+        });
+        let mut heard = [0; 100];
+        while wire.read(&mut heard).unwrap() != Inbound::Bytes(5) {}
+        let (peer, client) = shaking.join().unwrap();
+        (wire, peer, client)
+    }
+
+    #[test]
+    fn tls_holds_back_as_many_bytes_as_the_bound_and_no_more() {
+        let (mut wire, mut peer, mut client) = shaken();
+        assert_eq!((wire.unsent(), wire.has_unsent(), wire.takes_more()), (0, false, true));
+        let block = vec![7; 1_000_000];
+        let mut taken = 0;
+        // The peer does not read.
+        let refused = loop {
+            match wire.write(&[IoSlice::new(&block)]) {
+                Ok(length) => taken += length,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        let bound = HELD_BACK_MAX - 1..=HELD_BACK_MAX + OVERHEAD;
+        assert!(bound.contains(&wire.unsent()), "{}", wire.unsent());
+        assert!(wire.has_unsent() && !wire.takes_more());
+
+        // What was taken arrives, all of it.
+        let reading = thread::spawn(move || {
+            let mut read = 0;
+            while read < taken {
+                client.read_tls(&mut peer).unwrap();
+                client.process_new_packets().unwrap();
+                let mut some = vec![0; 64 * 1024];
+                if let Ok(length) = client.reader().read(&mut some) {
+                    assert!(some[..length].iter().all(|byte| *byte == 7));
+                    read += length;
+                }
+            }
+            read
+        });
+        while wire.has_unsent() {
+            wire.flush().unwrap();
+        }
+        assert_eq!(reading.join().unwrap(), taken);
+    }
+}

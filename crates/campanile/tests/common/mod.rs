@@ -66,7 +66,8 @@ impl TestServer {
     /// Tries to start a second server where this one listens.
     pub(crate) fn start_another_on_the_same_port(&self) -> Result<RunningServer, StartError> {
         let port = self.address.port().to_string();
-        Server::start(config(&self._state, &[("listen.port", &port)]))
+        let state = tempfile::tempdir().expect("a directory can be made");
+        Server::start(config(&state, &[("listen.port", &port)]))
     }
 
     /// Where to ask when the server itself has been given away.

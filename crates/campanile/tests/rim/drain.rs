@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::client::{Browser, Frame, answer, rest, within};
-use crate::stage::{SOON, Stage, event, http, signed};
+use crate::client::{Frame, answer, rest, within};
+use crate::stage::{SOON, Stage, event, signed};
 
 const LIVE: &str = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -62,26 +62,4 @@ async fn it_ends_though_somebody_never_does() {
     assert!(before.elapsed() < Duration::from_secs(5), "{:?}", before.elapsed());
     assert_eq!(browser.frame().await, Frame::Close(4200));
     drop((endless, headless, silent));
-}
-
-#[tokio::test]
-async fn a_load_balancer_has_time_to_notice() {
-    let stage = Stage::open("[drain]\nready_delay_secs = 1\n");
-    let address = stage.address();
-    let before = Instant::now();
-    let drain = tokio::spawn(stage.server.drain());
-    let http = http().build().unwrap();
-    let ready = || async { http.get(format!("http://{address}/ready")).send().await.unwrap().status() };
-    while ready().await != 503 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!(before.elapsed() < Duration::from_secs(1));
-    // Clients that are sent here nevertheless are served.
-    let mut browser = Browser::open(TcpStream::connect(address).await.unwrap()).await;
-    assert!(browser.is_alive().await);
-    assert_eq!(browser.frame().await, Frame::Close(4200));
-    assert!(before.elapsed() >= Duration::from_secs(1));
-    drop(browser);
-    within(drain).await.unwrap().unwrap();
-    assert!(TcpStream::connect(address).await.is_err());
 }

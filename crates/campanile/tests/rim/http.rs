@@ -9,7 +9,7 @@ use tokio::net::TcpSocket;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::client::{Browser, answer, ask, rest, within};
-use crate::stage::{Stage, event, http, publish, signed};
+use crate::stage::{KEY, Stage, event, http, publish, signed};
 
 const LIVE: &str = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -52,6 +52,46 @@ async fn a_preface_may_come_byte_by_byte() {
     within(stream.read_exact(&mut settings)).await.unwrap();
     let streams_max = settings.chunks(6).find(|setting| setting[..2] == [0, 3]).expect("a bound on streams");
     assert_eq!(streams_max[2..], 100_u32.to_be_bytes());
+    drop(stream);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn as_many_requests_share_a_connection_as_may_and_no_more() {
+    const STREAMS_MAX: u32 = 100;
+    let stage = Stage::open("[limits]\nhttp_request_timeout_secs = 2\n");
+    let mut stream = stage.tcp().await;
+    let mut opening = [PREFACE, EMPTY_SETTINGS].concat();
+    // Each waits for a body that does not come.
+    let path = format!("/apps/rim/events?auth_key={KEY}");
+    let mut head = vec![0x83, 0x86, 0x01, 1, b'x', 0x04, u8::try_from(path.len()).unwrap()];
+    head.extend_from_slice(path.as_bytes());
+    for number in 0..=STREAMS_MAX {
+        let length = u8::try_from(head.len()).unwrap();
+        opening.extend_from_slice(&[0, 0, length, 1, 4]);
+        opening.extend_from_slice(&(2 * number + 1).to_be_bytes());
+        opening.extend_from_slice(&head);
+    }
+    stream.write_all(&opening).await.unwrap();
+    let (mut refused, mut answered) = (Vec::new(), 0);
+    while answered < STREAMS_MAX {
+        let mut head = [0; 9];
+        within(stream.read_exact(&mut head)).await.unwrap();
+        let number = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        let mut payload = vec![0; usize::from(head[1]) * 256 + usize::from(head[2])];
+        within(stream.read_exact(&mut payload)).await.unwrap();
+        match head[3] {
+            // HEADERS: the body was too late.
+            1 => answered += 1,
+            // RST_STREAM, as REFUSED_STREAM: the client may repeat it.
+            3 if payload == 7_u32.to_be_bytes() => {
+                assert_eq!(answered, 0, "refused at once");
+                refused.push(number);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(refused, [2 * STREAMS_MAX + 1]);
     drop(stream);
     stage.close().await;
 }
@@ -128,17 +168,6 @@ async fn whoever_asks_and_never_listens_is_given_up() {
     })
     .await;
     assert!(matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe), "{error}");
-    stage.close().await;
-}
-
-#[tokio::test]
-async fn a_head_may_be_as_long_as_its_bound_and_no_longer() {
-    let stage = Stage::open("[limits]\nhead_bytes_max = 9000\n");
-    for (length, status) in [(8000, "200"), (10_000, "431")] {
-        let head = format!("GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\nx: {}\r\n\r\n", "x".repeat(length));
-        let answer = ask(stage.tcp().await, &head).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{length}: {answer}");
-    }
     stage.close().await;
 }
 

@@ -221,6 +221,7 @@ fn thousands_of_subscribes_in_one_burst_are_answered_each_and_bounded() {
     assert_eq!((succeeded, refused), (1000, 2000));
     writing.join().expect("the writer ends").expect("the server takes it all");
     server.serves_others();
+    // Not the bystander's own, which may take a moment to be vacated.
     let channels = server.get("/apps/app/channels", &[("filter_by_prefix", "a")]).json();
     assert_eq!(channels["channels"].as_object().map(|channels| channels.len()), Some(1000));
     client.vanish();

@@ -70,8 +70,25 @@ const TESTED: &[(&str, &str, &str)] = &[
 const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
     ("the configuration file", CONFIG, "a_file_may_be_as_large_as_its_bound_and_no_larger"),
     ("a file that holds a secret", CONFIG, "a_secret_may_come_from_a_file_without_its_last_line_break"),
+    (
+        "a file that holds a certificate or its key",
+        "campanile/src/tls.rs",
+        "a_file_may_be_as_large_as_its_bound_and_no_larger",
+    ),
     ("an app's id, a key, a secret", CONFIG, "an_id_and_a_key_may_stand_in_a_url"),
     ("the path of a Unix socket", CONFIG, "the_path_of_a_unix_socket_must_fit_the_address"),
+    ("requests under way on one HTTP/2 connection", RIM, "as_many_requests_share_a_connection_as_may_and_no_more"),
+    ("writing to an HTTP client that takes nothing", RIM, "whoever_asks_and_never_listens_is_given_up"),
+    (
+        "encrypted bytes held back for one connection",
+        "campanile/src/wire/mod.rs",
+        "tls_holds_back_as_many_bytes_as_the_bound_and_no_more",
+    ),
+    (
+        "requests under way at the end of a drain's waves",
+        "campanile/tests/rim/drain.rs",
+        "it_ends_though_somebody_never_does",
+    ),
     ("descriptors kept back from `limits.connections_max`", CONFIG, "connections_must_fit_the_open_files"),
     (
         "sockets, half-open ones among them",
@@ -80,6 +97,7 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
     ),
 ];
 const HERE: &str = "campanile/tests/server/limits.rs";
+const RIM: &str = "campanile/tests/rim/http.rs";
 const CONFIG: &str = "campanile/src/config/tests.rs";
 const CROWDS: &str = "campanile/tests/server/crowds.rs";
 const REACTIONS: &str = "campanile/tests/server/reactions.rs";
@@ -105,8 +123,9 @@ fn every_limit_has_a_test_and_every_named_test_is_there() {
     for (limit, file, test) in TESTED.iter().chain(TESTED_UNSETTABLE) {
         let path = format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"));
         let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{limit}: {path}: {error}"));
+        let forms = ["#[test]\n    fn", "#[test]\nfn", "#[tokio::test]\nasync fn"];
         assert!(
-            source.contains(&format!("#[test]\n    fn {test}()")) || source.contains(&format!("#[test]\nfn {test}()")),
+            forms.iter().any(|form| source.contains(&format!("{form} {test}()"))),
             "{limit}: there is no test {test} in {file}"
         );
     }
