@@ -15,9 +15,10 @@ use crate::effect::Effect;
 use crate::letter::{
     Audience, ChannelInfo, ChannelKey, Departure, Letter, Member, Publication, Purpose, Subscriber, WorkerId,
 };
-use crate::members::{Full, Joined, Members};
+use crate::members::{Due, Full, Joined, Members};
+use crate::memory::{Age, Memory};
 use crate::notice::{Notice, NoticeKind};
-use crate::timers::Moment;
+use crate::timers::{Alarm, Moment};
 
 /// How long `channel_vacated` and `member_removed` webhooks wait for a return, in seconds.
 pub const NOTICE_GRACE_SECS: u64 = 3;
@@ -33,6 +34,7 @@ struct Remembered {
     frame: Bytes,
     data: DataLiteral,
     until: Moment,
+    age: Age,
 }
 
 /// Where a channel puts what must happen.
@@ -43,8 +45,7 @@ pub(crate) struct Outbound<'a> {
     pub(crate) presence_grace_secs: u64,
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) edges: &'a mut u64,
-    /// When to look at the channel again.
-    pub(crate) look_at: Vec<Moment>,
+    pub(crate) memory: &'a mut Memory,
 }
 
 impl Outbound<'_> {
@@ -57,10 +58,6 @@ impl Outbound<'_> {
             *self.edges += 1;
             self.effects.push(Effect::Notice(Notice { app: Arc::clone(&self.app.id), kind, edge: *self.edges }));
         }
-    }
-
-    fn look_at(&mut self, at: Moment) {
-        self.look_at.push(at);
     }
 
     fn notice_due(&self) -> Moment {
@@ -81,6 +78,8 @@ pub(crate) struct Channel {
     missed_at: Option<Moment>,
     /// A signed-in user who vanished counts as online until then.
     offline_due: Option<Moment>,
+    /// When this channel will be looked at.
+    pub(crate) alarm: Option<Alarm>,
 }
 
 fn add(list: &mut Vec<(WorkerId, u32)>, worker: WorkerId) {
@@ -113,6 +112,15 @@ impl Channel {
             && self.vacated_due.is_none()
             && self.count_due.is_none()
             && self.offline_due.is_none()
+    }
+
+    /// When something will be due.
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        let members = self.members.as_ref().and_then(|members| members.next_due());
+        let remembered = self.remembered.as_ref().map(|remembered| remembered.until);
+        // `channel_vacated` waits for the last member, who has a moment of its own.
+        let vacated = self.vacated_due.filter(|_| members.is_none());
+        [vacated, self.count_due, self.offline_due, members, remembered].into_iter().flatten().min()
     }
 
     fn deliver(
@@ -236,18 +244,13 @@ impl Channel {
     }
 
     fn count_changed(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
-        if !out.app.features.subscription_counts || !key.name.kind().counts_subscriptions() || self.count_due.is_some()
-        {
+        if !out.app.features.subscription_counts || !key.name.kind().counts_subscriptions() {
             return;
         }
         let waits = self.count() > COUNT_AT_ONCE_MAX;
-        let due = self.counted_at.map(|at| at.after_secs(COUNT_EVERY_SECS)).filter(|due| waits && *due > out.now);
-        match due {
-            Some(due) => {
-                self.count_due = Some(due);
-                out.look_at(due);
-            }
-            None => self.announce_count(key, out),
+        self.count_due = self.counted_at.map(|at| at.after_secs(COUNT_EVERY_SECS)).filter(|at| waits && *at > out.now);
+        if self.count_due.is_none() {
+            self.announce_count(key, out);
         }
     }
 
@@ -286,25 +289,12 @@ impl Channel {
             if members.leave(user, subscriber.socket_id, returns_until, notice) {
                 self.announce_removal(key, user, out);
             }
-            out.look_at(notice);
-            if let Some(until) = returns_until {
-                out.look_at(until);
-            }
         }
         if self.subscribers.is_empty() {
             match (key.name.user(), returns_until) {
                 (Some(user), None) => self.tell_watchers(key, user, false, out),
-                (Some(_), Some(until)) => {
-                    self.offline_due = Some(until);
-                    out.look_at(until);
-                }
-                (None, _) => {
-                    // Not before its last member is removed.
-                    let held = returns_until.filter(|_| key.name.kind().is_presence());
-                    let due = out.notice_due().max(held.unwrap_or_default());
-                    self.vacated_due = Some(due);
-                    out.look_at(due);
-                }
+                (Some(_), Some(until)) => self.offline_due = Some(until),
+                (None, _) => self.vacated_due = Some(out.notice_due()),
             }
         }
         self.count_changed(key, out);
@@ -316,11 +306,13 @@ impl Channel {
     }
 
     pub(crate) fn publish(&mut self, key: &ChannelKey, publication: Publication, out: &mut Outbound<'_>) {
-        self.deliver(key, &publication.frame, publication.except, out);
-        if let Some(data) = publication.remember {
+        let Publication { frame, except, remember } = publication;
+        self.deliver(key, &frame, except, out);
+        if let Some(data) = remember {
             let until = out.now.after_secs(out.app.limits.cache_ttl_secs);
-            self.remembered = Some(Box::new(Remembered { frame: publication.frame, data, until }));
-            out.look_at(until);
+            let before = self.remembered.take().map(|remembered| remembered.age);
+            let age = out.memory.remember(key, frame.len() + data.as_str().len(), before);
+            self.remembered = Some(Box::new(Remembered { frame, data, until, age }));
         }
     }
 
@@ -334,8 +326,7 @@ impl Channel {
     pub(crate) fn look(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
         let now = out.now;
         if let Some(members) = &mut self.members {
-            let expired = members.expire(now);
-            let removed = members.take_removals(now);
+            let Due { expired, removed } = members.take_due(now);
             for user in &expired {
                 self.announce_removal(key, user, out);
             }
@@ -343,7 +334,8 @@ impl Channel {
                 out.notify(NoticeKind::MemberRemoved { channel: key.name.clone(), user_id, socket_id });
             }
         }
-        if self.vacated_due.take_if(|due| *due <= now).is_some() {
+        let has_members = self.members.as_ref().is_some_and(|members| !members.is_idle());
+        if self.vacated_due.take_if(|due| *due <= now && !has_members).is_some() {
             out.notify(NoticeKind::ChannelVacated { channel: key.name.clone() });
         }
         if self.offline_due.take_if(|due| *due <= now).is_some()
@@ -354,12 +346,16 @@ impl Channel {
         if self.count_due.take_if(|due| *due <= now).is_some() {
             self.announce_count(key, out);
         }
-        self.remembered.take_if(|remembered| remembered.until <= now);
+        if self.remembered.as_ref().is_some_and(|remembered| remembered.until <= now) {
+            self.forget(out.memory);
+        }
     }
 
     /// Forgets the remembered event.
-    pub(crate) fn forget(&mut self) {
-        self.remembered = None;
+    pub(crate) fn forget(&mut self, memory: &mut Memory) {
+        if let Some(remembered) = self.remembered.take() {
+            memory.forget(remembered.age);
+        }
     }
 
     pub(crate) fn is_occupied(&self) -> bool {

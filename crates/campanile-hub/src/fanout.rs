@@ -268,6 +268,16 @@ impl Fanout {
         left
     }
 
+    /// How many seats there are, pending ones included.
+    pub fn seats(&self) -> usize {
+        self.connections.iter().map(|outgoing| outgoing.seats.len()).sum()
+    }
+
+    /// How many channels have a seat, counted once for subscribers and once for watchers.
+    pub fn channels(&self) -> usize {
+        self.subscribers.len() + self.watchers.len()
+    }
+
     /// The connections in a channel.
     pub fn listeners(&self, key: &ChannelKey, audience: Audience) -> Vec<ConnectionId> {
         let Some(channel) = self.lookup(key, audience).and_then(|index| self.channels[index as usize].as_ref()) else {
@@ -284,13 +294,13 @@ impl Fanout {
         if let Some(except) = except {
             self.connections[except as usize].apart = true;
         }
+        if self.channel(index).listeners.is_empty() {
+            return;
+        }
         self.sequence += 1;
         self.gathered_bytes += frame.len();
         let sequence = self.sequence;
         let channel = self.channel(index);
-        if channel.listeners.is_empty() {
-            return;
-        }
         channel.gathered.push(Segment { sequence, frame, except });
         if channel.gathered.len() == 1 {
             self.touched.push(index);

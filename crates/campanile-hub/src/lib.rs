@@ -7,6 +7,7 @@
 //! [`notice`], [`effect`].
 
 pub mod app;
+pub mod census;
 pub mod channel;
 pub mod effect;
 pub mod fanout;
@@ -14,11 +15,13 @@ pub mod handshake;
 pub mod hub;
 pub mod letter;
 pub mod members;
+pub mod memory;
 pub mod notice;
 pub mod session;
 pub mod timers;
 
 pub use app::{App, AppIndex, Apps, Credential, Features, NoticeSet};
+pub use census::Census;
 pub use effect::Effect;
 pub use fanout::{ConnectionId, Fanout, Write};
 pub use hub::{Hub, Settings};

@@ -3,7 +3,7 @@
 //! Owns who is a member. Never announces: its answers say what changed. The invariant: a user is one member however
 //! many connections it has, and one who vanished is a member until the grace ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use campanile_protocol::json::push_string;
@@ -20,15 +20,24 @@ struct Entry {
     held_until: Option<Moment>,
 }
 
+/// A `member_removed` notice that waits.
+#[derive(Debug)]
+struct Removal {
+    due: Moment,
+    /// The connection that was the user's last.
+    socket_id: SocketId,
+}
+
 /// A presence channel's members.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     entries: BTreeMap<UserId, Entry>,
-    /// The bytes of all ids and infos, which bound the snapshot.
+    /// What the entries take in the snapshot.
     bytes: usize,
     snapshot: Option<Arc<str>>,
-    /// `member_removed` notices that wait, and which connection was the last.
-    removals: BTreeMap<UserId, (Moment, SocketId)>,
+    removals: BTreeMap<UserId, Removal>,
+    /// When to look at whom: the moments of held entries and of removals.
+    due: BTreeSet<(Moment, UserId)>,
 }
 
 /// What a join changed.
@@ -50,6 +59,15 @@ pub(crate) enum Full {
     Bytes,
 }
 
+/// What time has brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Members whose grace has ended: they are no longer.
+    pub(crate) expired: Vec<UserId>,
+    /// Removals that webhooks should hear of now, and whose connection was the user's last.
+    pub(crate) removed: Vec<(UserId, SocketId)>,
+}
+
 impl Members {
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -66,29 +84,38 @@ impl Members {
     pub(crate) fn join(&mut self, member: Arc<Member>, members_max: usize, bytes_max: usize) -> Result<Joined, Full> {
         if let Some(entry) = self.entries.get_mut(&member.id) {
             entry.connections += 1;
-            entry.held_until = None;
-            self.removals.remove(&member.id);
+            let held_until = entry.held_until.take();
+            self.stop_waiting(&member.id, held_until);
             return Ok(Joined::Again);
         }
         if self.entries.len() >= members_max {
             return Err(Full::Members);
         }
-        let bytes = entry_bytes(&member);
-        if self.bytes + bytes > bytes_max {
+        let bytes = self.bytes + entry_bytes(&member);
+        if snapshot_bytes(bytes, self.entries.len() + 1) > bytes_max {
             return Err(Full::Bytes);
         }
-        self.bytes += bytes;
+        self.bytes = bytes;
         self.snapshot = None;
-        let notify = self.removals.remove(&member.id).is_none();
+        let notify = !self.stop_waiting(&member.id, None);
         self.entries.insert(member.id.clone(), Entry { member, connections: 1, held_until: None });
         Ok(Joined::Added { notify })
+    }
+
+    /// The user is back. True: the notice of its removal was still waiting.
+    fn stop_waiting(&mut self, user: &UserId, held_until: Option<Moment>) -> bool {
+        let removal = self.removals.remove(user);
+        for at in held_until.into_iter().chain(removal.as_ref().map(|removal| removal.due)) {
+            self.due.remove(&(at, user.clone()));
+        }
+        removal.is_some()
     }
 
     /// One of the user's connections has gone. True: the member is removed now.
     pub(crate) fn leave(
         &mut self,
         user: &UserId,
-        socket: SocketId,
+        socket_id: SocketId,
         held_until: Option<Moment>,
         notice: Moment,
     ) -> bool {
@@ -97,13 +124,13 @@ impl Members {
         if entry.connections > 0 {
             return false;
         }
-        self.removals.insert(user.clone(), (notice, socket));
-        if held_until.is_some() {
-            entry.held_until = held_until;
-            return false;
+        entry.held_until = held_until;
+        self.removals.insert(user.clone(), Removal { due: notice, socket_id });
+        self.due.extend(held_until.into_iter().chain([notice]).map(|at| (at, user.clone())));
+        if held_until.is_none() {
+            self.remove(user);
         }
-        self.remove(user);
-        true
+        held_until.is_none()
     }
 
     fn remove(&mut self, user: &UserId) {
@@ -113,31 +140,27 @@ impl Members {
         }
     }
 
-    /// Members whose grace has ended; they are removed.
-    pub(crate) fn expire(&mut self, now: Moment) -> Vec<UserId> {
-        let ended = |entry: &Entry| entry.held_until.is_some_and(|until| until <= now);
-        let expired: Vec<UserId> =
-            self.entries.iter().filter(|(_, entry)| ended(entry)).map(|(user, _)| user.clone()).collect();
-        for user in &expired {
-            self.remove(user);
-        }
-        expired
+    /// When something will be due.
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        self.due.first().map(|(at, _)| *at)
     }
 
-    /// Removals whose notice is due.
-    pub(crate) fn take_removals(&mut self, now: Moment) -> Vec<(UserId, SocketId)> {
-        let entries = &self.entries;
-        let due = |user: &UserId, at: Moment| at <= now && !entries.contains_key(user);
-        let due: Vec<(UserId, SocketId)> = self
-            .removals
-            .iter()
-            .filter(|(user, (at, _))| due(user, *at))
-            .map(|(user, (_, socket))| (user.clone(), *socket))
-            .collect();
-        for (user, _) in &due {
-            self.removals.remove(user);
+    /// Does what has become due. A removal's notice is never due before the end of the grace.
+    pub(crate) fn take_due(&mut self, now: Moment) -> Due {
+        let mut happened = Due::default();
+        while self.next_due().is_some_and(|at| at <= now) {
+            let Some((_, user)) = self.due.pop_first() else { break };
+            if self.entries.get(&user).is_some_and(|entry| entry.held_until.is_some_and(|until| until <= now)) {
+                self.remove(&user);
+                happened.expired.push(user.clone());
+            }
+            if self.removals.get(&user).is_some_and(|removal| removal.due <= now)
+                && let Some(removal) = self.removals.remove(&user)
+            {
+                happened.removed.push((user, removal.socket_id));
+            }
         }
-        due
+        happened
     }
 
     /// The JSON that `subscription_succeeded` carries.
@@ -147,20 +170,34 @@ impl Members {
     }
 }
 
+const COUNT: &str = r#"{"presence":{"count":"#;
+const IDS: &str = r#","ids":["#;
+const HASH: &str = r#"],"hash":{"#;
+const END: &str = "}}}";
+
+/// What a member takes: its id in `ids` and `hash`, its info, a colon and two commas.
 fn entry_bytes(member: &Member) -> usize {
-    // Twice the id, in `ids` and in `hash`, with quotes, colon and commas.
-    2 * member.id.as_str().len() + member.info.len() + 8
+    let mut id = Vec::with_capacity(member.id.as_str().len() + 2);
+    push_string(&mut id, member.id.as_str());
+    2 * id.len() + member.info.len() + 3
+}
+
+/// What the snapshot of so many members takes whose entries take `entries_bytes`.
+fn snapshot_bytes(entries_bytes: usize, count: usize) -> usize {
+    let digits = count.checked_ilog10().map_or(1, |log| log as usize + 1);
+    // Two commas that `entry_bytes` counts are missing: nothing follows the last.
+    (COUNT.len() + digits + IDS.len() + HASH.len() + END.len() + entries_bytes).saturating_sub(2)
 }
 
 fn encode(entries: &BTreeMap<UserId, Entry>) -> Arc<str> {
-    let mut out = format!(r#"{{"presence":{{"count":{},"ids":["#, entries.len()).into_bytes();
+    let mut out = format!("{COUNT}{}{IDS}", entries.len()).into_bytes();
     for (at, user) in entries.keys().enumerate() {
         if at > 0 {
             out.push(b',');
         }
         push_string(&mut out, user.as_str());
     }
-    out.extend_from_slice(br#"],"hash":{"#);
+    out.extend_from_slice(HASH.as_bytes());
     for (at, (user, entry)) in entries.iter().enumerate() {
         if at > 0 {
             out.push(b',');
@@ -169,6 +206,133 @@ fn encode(entries: &BTreeMap<UserId, Entry>) -> Arc<str> {
         out.push(b':');
         out.extend_from_slice(entry.member.info.as_bytes());
     }
-    out.extend_from_slice(b"}}}");
+    out.extend_from_slice(END.as_bytes());
     String::from_utf8(out).expect("ids and infos are text").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOCKET: SocketId = SocketId { place: 1, secret: 1 };
+    const ANY: usize = usize::MAX;
+
+    fn user(id: &str) -> UserId {
+        UserId::parse(id, 128).unwrap()
+    }
+
+    fn member(id: &str) -> Arc<Member> {
+        Arc::new(Member { id: user(id), info: r#"{"name":"x"}"#.into() })
+    }
+
+    /// Leaves for good at `now`, as the channel asks it to.
+    fn leave(members: &mut Members, id: &str, now: u64) -> bool {
+        members.leave(&user(id), SOCKET, None, Moment(now + 3000))
+    }
+
+    fn vanish(members: &mut Members, id: &str, until: u64) -> bool {
+        members.leave(&user(id), SOCKET, Some(Moment(until)), Moment(until))
+    }
+
+    #[test]
+    fn a_channel_holds_as_many_members_as_it_may_and_not_one_more() {
+        let mut members = Members::default();
+        for id in ["1", "2"] {
+            assert_eq!(members.join(member(id), 2, ANY), Ok(Joined::Added { notify: true }));
+        }
+        assert_eq!(members.join(member("3"), 2, ANY), Err(Full::Members));
+        assert_eq!(members.join(member("2"), 2, ANY), Ok(Joined::Again));
+        assert!(!leave(&mut members, "2", 0));
+        assert!(leave(&mut members, "2", 0));
+        assert_eq!(members.join(member("3"), 2, ANY), Ok(Joined::Added { notify: true }));
+    }
+
+    #[test]
+    fn the_snapshot_may_be_as_long_as_the_limit_to_the_byte() {
+        let many: Vec<String> = (0..12).map(|number| format!("user \"{number}\"")).collect();
+        let mut members = Members::default();
+        for id in &many {
+            members.join(member(id), ANY, ANY).unwrap();
+            let bytes = members.snapshot().len();
+            assert_eq!(snapshot_bytes(members.bytes, members.len()), bytes);
+            let mut exactly = Members::default();
+            let all: Vec<UserId> = members.ids();
+            let (last, first) = all.split_last().unwrap();
+            for id in first {
+                exactly.join(member(id.as_str()), ANY, ANY).unwrap();
+            }
+            assert_eq!(exactly.join(member(last.as_str()), ANY, bytes - 1), Err(Full::Bytes));
+            assert_eq!(exactly.join(member(last.as_str()), ANY, bytes), Ok(Joined::Added { notify: true }));
+            assert_eq!(exactly.snapshot(), members.snapshot());
+        }
+    }
+
+    #[test]
+    fn one_who_leaves_gives_its_bytes_back() {
+        let mut members = Members::default();
+        members.join(member("1"), ANY, ANY).unwrap();
+        let bytes = members.snapshot().len();
+        members.join(member("2"), ANY, ANY).unwrap();
+        assert!(leave(&mut members, "2", 0));
+        assert_eq!(members.snapshot().len(), bytes);
+        assert_eq!(snapshot_bytes(members.bytes, 1), bytes);
+    }
+
+    #[test]
+    fn one_who_vanished_is_a_member_until_the_grace_ends_and_no_longer() {
+        let mut members = Members::default();
+        members.join(member("1"), ANY, ANY).unwrap();
+        assert!(!vanish(&mut members, "1", 3000));
+        assert_eq!((members.next_due(), members.len()), (Some(Moment(3000)), 1));
+        assert_eq!(members.take_due(Moment(2999)), Due::default());
+        let due = members.take_due(Moment(3000));
+        assert_eq!(due, Due { expired: vec![user("1")], removed: vec![(user("1"), SOCKET)] });
+        assert_eq!((members.next_due(), members.is_idle()), (None, true));
+    }
+
+    #[test]
+    fn one_who_returns_within_the_grace_has_never_left() {
+        let mut members = Members::default();
+        members.join(member("1"), ANY, ANY).unwrap();
+        vanish(&mut members, "1", 3000);
+        assert_eq!(members.join(member("1"), 1, ANY), Ok(Joined::Again));
+        assert_eq!((members.next_due(), members.take_due(Moment(9000))), (None, Due::default()));
+        assert_eq!(members.ids(), [user("1")]);
+    }
+
+    #[test]
+    fn each_of_several_who_vanished_is_removed_at_its_own_moment() {
+        let mut members = Members::default();
+        for (id, until) in [("1", 5000), ("2", 4000), ("3", 6000)] {
+            members.join(member(id), ANY, ANY).unwrap();
+            vanish(&mut members, id, until);
+        }
+        let expired = |members: &mut Members, now| members.take_due(Moment(now)).expired;
+        assert_eq!(expired(&mut members, 4500), [user("2")]);
+        assert_eq!(expired(&mut members, 6000), [user("1"), user("3")]);
+    }
+
+    #[test]
+    fn a_notice_of_removal_waits_and_a_return_within_the_wait_is_no_news() {
+        let mut members = Members::default();
+        members.join(member("1"), ANY, ANY).unwrap();
+        assert!(leave(&mut members, "1", 0));
+        assert_eq!((members.len(), members.is_idle()), (0, false));
+        assert_eq!(members.take_due(Moment(2999)), Due::default());
+        assert_eq!(members.join(member("1"), ANY, ANY), Ok(Joined::Added { notify: false }));
+        assert_eq!(members.take_due(Moment(9000)), Due::default());
+        assert!(leave(&mut members, "1", 9000));
+        assert_eq!(members.take_due(Moment(12_000)).removed, [(user("1"), SOCKET)]);
+        assert_eq!(members.join(member("1"), ANY, ANY), Ok(Joined::Added { notify: true }));
+    }
+
+    #[test]
+    fn however_often_a_user_comes_and_goes_at_most_two_moments_wait() {
+        let mut members = Members::default();
+        for now in 0..1000 {
+            members.join(member("1"), ANY, ANY).unwrap();
+            members.leave(&user("1"), SOCKET, Some(Moment(now + 3000)), Moment(now + 4000));
+            assert_eq!(members.due.len(), 2);
+        }
+    }
 }

@@ -61,7 +61,8 @@ pub(crate) struct Session {
     pub(crate) generation: u32,
     pub(crate) protocol: u8,
     pub(crate) closing: bool,
-    pub(crate) pinged: bool,
+    /// When it was asked whether it is still there, unless it has answered.
+    pub(crate) pinged_at: Option<Moment>,
     pub(crate) authorized: bool,
     pub(crate) established: Moment,
     pub(crate) heard: Moment,
@@ -81,7 +82,7 @@ impl Session {
             generation,
             protocol,
             closing: false,
-            pinged: false,
+            pinged_at: None,
             authorized: false,
             established: now,
             heard: now,
@@ -149,7 +150,7 @@ impl Session {
         }
         match (channel_data, &self.user) {
             (Some(data), _) => member(app, data).map(Some),
-            (None, Some(user)) => Ok(Some(Arc::new(Member { id: user.id.clone(), info: user.info.clone() }))),
+            (None, Some(user)) => signed_in_member(app, user).map(Some),
             (None, None) => Err(Unsubscribable::auth(format!(
                 "{channel} needs channel_data with a user_id, or a connection that is signed in"
             ))),
@@ -199,6 +200,17 @@ fn member(app: &App, data: &str) -> Result<Arc<Member>, Unsubscribable> {
     };
     let id = UserId::parse(&id, limits.user_id_length_max).map_err(|error| invalid(error.to_string()))?;
     Ok(Arc::new(Member { id, info: parsed.user_info.map_or("{}", RawValue::get).into() }))
+}
+
+/// A member's data comes from the sign-in, and is bounded as if it were `channel_data`.
+fn signed_in_member(app: &App, user: &SignedIn) -> Result<Arc<Member>, Unsubscribable> {
+    let (bytes, max) = (user.id.as_str().len() + user.info.len(), app.limits.presence_member_bytes_max);
+    if bytes > max {
+        return Err(Unsubscribable::limit(format!(
+            "the signed-in user's id and user_info are {bytes} bytes long, at most {max} are allowed for a member"
+        )));
+    }
+    Ok(Arc::new(Member { id: user.id.clone(), info: user.info.clone() }))
 }
 
 #[derive(Deserialize)]
