@@ -58,6 +58,15 @@ struct Segment {
     except: Option<u32>,
 }
 
+/// A frame for one connection.
+#[derive(Debug)]
+struct Direct {
+    sequence: u64,
+    frame: Bytes,
+    /// The channel that it is about: whoever leaves that channel does not get it any more.
+    about: Option<u32>,
+}
+
 /// What one connection has on this worker.
 #[derive(Debug, Default)]
 struct Outgoing {
@@ -71,7 +80,7 @@ struct Outgoing {
     /// The channel that touched it last.
     channel: u32,
     seats: Vec<Seat>,
-    direct: Vec<(u64, Bytes)>,
+    direct: Vec<Direct>,
 }
 
 /// A seat as others see it.
@@ -233,6 +242,8 @@ impl Fanout {
         let outgoing = self.outgoing(id)?;
         let at = outgoing.seats.iter().position(|seat| seat.channel == channel)?;
         let seat = outgoing.seats.swap_remove(at);
+        // What it would have heard in this tick is not for it either, direct or not (I1).
+        outgoing.direct.retain(|direct| direct.about != Some(channel));
         self.give_up(&seat)
     }
 
@@ -309,10 +320,20 @@ impl Fanout {
 
     /// Gathers a frame for one connection.
     pub fn direct(&mut self, id: ConnectionId, frame: Bytes) {
+        self.gather_direct(id, frame, None);
+    }
+
+    /// Gathers a frame for one connection about a channel in which it has a seat.
+    pub fn direct_about(&mut self, id: ConnectionId, key: &ChannelKey, frame: Bytes) {
+        let about = self.lookup(key, Audience::Subscribers);
+        self.gather_direct(id, frame, about);
+    }
+
+    fn gather_direct(&mut self, id: ConnectionId, frame: Bytes, about: Option<u32>) {
         self.sequence += 1;
         let (sequence, bytes) = (self.sequence, frame.len());
         let Some(outgoing) = self.outgoing(id) else { return };
-        outgoing.direct.push((sequence, frame));
+        outgoing.direct.push(Direct { sequence, frame, about });
         let listed = std::mem::replace(&mut outgoing.listed, true);
         self.gathered_bytes += bytes;
         if !listed {
@@ -357,7 +378,7 @@ impl Fanout {
                 let gathered = &channel.as_ref().expect("it has just been touched").gathered;
                 joined.entry(outgoing.channel).or_insert_with(|| join(gathered, &mut self.slices)).clone()
             } else {
-                own.append(&mut outgoing.direct);
+                own.extend(outgoing.direct.drain(..).map(|direct| (direct.sequence, direct.frame)));
                 if outgoing.touches > 0 {
                     for seat in outgoing.seats.iter().filter(|seat| seat.place != PENDING) {
                         let channel = self.channels[seat.channel as usize].as_ref().expect("a seat's channel exists");

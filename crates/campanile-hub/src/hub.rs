@@ -221,9 +221,7 @@ impl Hub {
                     self.send(Letter::Resubscribe { key, subscriber });
                 }
             }
-            Some(_) => {
-                self.direct(id, &ServerFrame::SubscriptionSucceeded { channel: key.name.as_str(), snapshot: None })
-            }
+            Some(_) => self.acknowledge(id, &key),
             None if self.fanout.subscriptions(id) >= app.limits.channels_per_connection_max => {
                 let most = app.limits.channels_per_connection_max;
                 let message = format!("this connection has as many channels as it may have ({most})");
@@ -238,10 +236,16 @@ impl Hub {
         let Some(session) = self.session(id) else { return };
         let key = ChannelKey { app: session.app, name };
         if self.fanout.seat(id, &key, Audience::Subscribers).is_some_and(|seat| seat.joined) {
-            self.direct(id, &ServerFrame::SubscriptionSucceeded { channel: key.name.as_str(), snapshot: None });
+            self.acknowledge(id, &key);
         } else if let Some(user) = self.session(id).and_then(|session| session.user.as_mut()) {
             user.wants_channel = true;
         }
+    }
+
+    /// Says again that the client is in a channel that has no members.
+    fn acknowledge(&mut self, id: ConnectionId, key: &ChannelKey) {
+        let succeeded = ServerFrame::SubscriptionSucceeded { channel: key.name.as_str(), snapshot: None };
+        self.fanout.direct_about(id, key, succeeded.encode());
     }
 
     fn request(
@@ -336,13 +340,13 @@ impl Hub {
         let app = session.app;
         let Some(user) = session.user.as_mut() else { return };
         let user_data = user.user_data.clone();
-        let own = ChannelName::of_user(&user.id);
+        let own = ChannelKey { app, name: ChannelName::of_user(&user.id) };
         let wants_channel = user.wants_channel;
         let watchlist = std::mem::take(&mut user.watchlist);
         user.unanswered = watchlist.len();
         self.direct(id, &ServerFrame::SigninSuccess { user_data: &user_data });
         if wants_channel {
-            self.direct(id, &ServerFrame::SubscriptionSucceeded { channel: own.as_str(), snapshot: None });
+            self.acknowledge(id, &own);
         }
         for watched in watchlist {
             let key = ChannelKey { app, name: ChannelName::of_user(&watched) };
@@ -517,7 +521,7 @@ impl Hub {
             Letter::Restated { key, subscriber, frame } => {
                 let seat = self.fanout.seat(subscriber.connection, &key, Audience::Subscribers);
                 if seat.is_some_and(|seat| seat.joined && seat.token == subscriber.token) {
-                    self.fanout.direct(subscriber.connection, frame);
+                    self.fanout.direct_about(subscriber.connection, &key, frame);
                 }
             }
             Letter::Refused { key, subscriber, reason } => {
@@ -628,7 +632,7 @@ impl Hub {
         match purpose {
             Purpose::Subscribe => {
                 for frame in frames {
-                    self.fanout.direct(id, frame);
+                    self.fanout.direct_about(id, key, frame);
                 }
             }
             Purpose::Signin => self.signed_in(id),
