@@ -29,7 +29,7 @@ pub const COUNT_AT_ONCE_MAX: usize = 100;
 /// Above that, at most once in so many seconds.
 pub const COUNT_EVERY_SECS: u64 = 5;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Remembered {
     frame: Bytes,
     data: DataLiteral,
@@ -66,7 +66,7 @@ impl Outbound<'_> {
 }
 
 /// One channel at its home.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Channel {
     subscribers: Vec<(WorkerId, u32)>,
     watchers: Vec<(WorkerId, u32)>,

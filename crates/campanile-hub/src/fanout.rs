@@ -28,7 +28,7 @@ pub struct ConnectionId {
 }
 
 /// A subscription at its worker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Seat {
     channel: u32,
     /// Where in the channel's listeners; [`PENDING`] until the home has granted it.
@@ -41,7 +41,7 @@ struct Seat {
 
 const PENDING: u32 = u32::MAX;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct LocalChannel {
     key: ChannelKey,
     audience: Audience,
@@ -51,7 +51,7 @@ struct LocalChannel {
     gathered: Vec<Segment>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Segment {
     sequence: u64,
     frame: Bytes,
@@ -59,7 +59,7 @@ struct Segment {
 }
 
 /// A frame for one connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Direct {
     sequence: u64,
     frame: Bytes,
@@ -68,7 +68,7 @@ struct Direct {
 }
 
 /// What one connection has on this worker.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Outgoing {
     generation: u32,
     open: bool,
@@ -117,7 +117,7 @@ pub struct Write<'a> {
 }
 
 /// One worker's side of all subscriptions.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Fanout {
     channels: Vec<Option<LocalChannel>>,
     free: Vec<u32>,

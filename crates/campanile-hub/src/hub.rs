@@ -45,8 +45,8 @@ pub struct Settings {
     pub remembered_bytes_max: usize,
 }
 
-/// One worker's mind.
-#[derive(Debug)]
+/// One worker's mind. It is a value: a copy goes on from the same point, which is how every order of events is tried.
+#[derive(Debug, Clone)]
 pub struct Hub {
     settings: Settings,
     apps: Arc<Apps>,

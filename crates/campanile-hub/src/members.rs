@@ -12,7 +12,7 @@ use campanile_protocol::{SocketId, UserId};
 use crate::letter::Member;
 use crate::timers::Moment;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     member: Arc<Member>,
     connections: u32,
@@ -21,7 +21,7 @@ struct Entry {
 }
 
 /// A `member_removed` notice that waits.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Removal {
     due: Moment,
     /// The connection that was the user's last.
@@ -29,7 +29,7 @@ struct Removal {
 }
 
 /// A presence channel's members.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Members {
     entries: BTreeMap<UserId, Entry>,
     /// What the entries take in the snapshot.

@@ -17,7 +17,7 @@ pub const REMEMBERED_OVERHEAD_BYTES: usize = 768;
 pub(crate) struct Age(u64);
 
 /// Who remembers, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Memory {
     by_age: BTreeMap<Age, (ChannelKey, usize)>,
     bytes: usize,

@@ -39,7 +39,7 @@ impl Unsubscribable {
 }
 
 /// A user whose sign-in was accepted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SignedIn {
     pub(crate) id: UserId,
     pub(crate) info: Box<str>,
@@ -54,7 +54,7 @@ pub(crate) struct SignedIn {
 }
 
 /// Our state for one connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) app: AppIndex,
     pub(crate) socket_id: SocketId,

@@ -38,7 +38,7 @@ pub(crate) struct Alarm {
 }
 
 /// Entries by the moment at which to look at them. Whoever waits keeps its [`Alarm`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Timers<T> {
     entries: BTreeMap<Alarm, T>,
     number: u64,

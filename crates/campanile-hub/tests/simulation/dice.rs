@@ -1,6 +1,6 @@
-//! Where choices come from: a seed, or every path in turn.
+//! Where choices come from.
 //!
-//! Owns no clock and no entropy. The invariant: the same seed, or the same path, makes the same choices.
+//! Owns no clock and no entropy. The invariant: the same seed makes the same choices.
 
 /// Random numbers from a seed (SplitMix64).
 #[derive(Debug)]
@@ -31,38 +31,5 @@ impl Dice {
 
     pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
-    }
-}
-
-/// Every sequence of choices, one run after the other, the last choice changing fastest.
-#[derive(Debug, Default)]
-pub(crate) struct Path {
-    choices: Vec<(usize, usize)>,
-    at: usize,
-}
-
-impl Path {
-    /// This run's choice among `n`, which is not 0.
-    pub(crate) fn choose(&mut self, n: usize) -> usize {
-        if self.at == self.choices.len() {
-            self.choices.push((0, n));
-        }
-        let (taken, of) = self.choices[self.at];
-        assert_eq!(of, n, "the same choices lead to the same place");
-        self.at += 1;
-        taken
-    }
-
-    /// Goes on to the next path. False: there is none.
-    pub(crate) fn advance(&mut self) -> bool {
-        self.at = 0;
-        while let Some((taken, of)) = self.choices.last_mut() {
-            *taken += 1;
-            if taken < of {
-                return true;
-            }
-            self.choices.pop();
-        }
-        false
     }
 }

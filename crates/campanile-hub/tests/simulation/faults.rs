@@ -71,7 +71,7 @@ impl Fault {
 }
 
 /// The fault of a run, if one was planted.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Faults {
     planted: Option<Fault>,
     /// So many opportunities pass first.

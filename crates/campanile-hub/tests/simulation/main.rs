@@ -1,7 +1,7 @@
 //! Seeded simulation of workers against a model.
 //!
 //! `CAMPANILE_SIMULATION_SEEDS=100000` runs so many seeds, `CAMPANILE_SIMULATION_SEED=7` runs one and prints all that
-//! happened. Read [`model`] for what must hold, [`world`] for how it is watched, [`run`] for what is drawn from a seed,
+//! happened, `CAMPANILE_SIMULATION_LENGTH=7` tries longer interleavings. Read [`model`] for what must hold, [`world`] for how it is watched, [`run`] for what is drawn from a seed,
 //! [`interleavings`] for what is tried exhaustively, [`faults`] for what is planted to show that it would be seen.
 
 mod dice;

@@ -31,7 +31,7 @@ pub(crate) enum Stage {
 }
 
 /// One connection's place in one channel, from its request to its end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Seat {
     pub(crate) client: usize,
     pub(crate) key: Key,
@@ -51,14 +51,14 @@ pub(crate) struct Seat {
     pub(crate) refused: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct MemberRecord {
     seats: BTreeSet<SeatId>,
     held_until: Option<u64>,
     info: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ChannelRecord {
     pub(crate) subscribers: BTreeSet<SeatId>,
     watchers: BTreeSet<SeatId>,
@@ -72,7 +72,7 @@ pub(crate) struct ChannelRecord {
     told_miss: Option<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
     pub(crate) seats: Vec<Seat>,
     pub(crate) channels: BTreeMap<Key, ChannelRecord>,
@@ -163,9 +163,8 @@ impl Model {
 
     /// The channels that the client has asked for and not left.
     pub(crate) fn subscriptions(&self, client: usize) -> usize {
-        let mine = |seat: &&Seat| {
-            seat.client == client && seat.purpose == Purpose::Subscribe && seat.stage != Stage::Gone
-        };
+        let mine =
+            |seat: &&Seat| seat.client == client && seat.purpose == Purpose::Subscribe && seat.stage != Stage::Gone;
         self.seats.iter().filter(mine).count()
     }
 
@@ -310,7 +309,8 @@ impl Model {
         self.tell(key, frame, except);
         if let (true, Some(data)) = (is_cached(key), data) {
             let until = now + CACHE_MILLIS;
-            self.channels.get_mut(key).expect("it is there").remembered = Some((frame.to_owned(), data.to_owned(), until));
+            self.channels.get_mut(key).expect("it is there").remembered =
+                Some((frame.to_owned(), data.to_owned(), until));
         }
     }
 
@@ -376,8 +376,14 @@ impl Model {
     /// What webhooks believe after everything has come to rest must be what is.
     pub(crate) fn told(&self) -> Result<(), String> {
         for (key, channel) in &self.channels {
-            if user_of(key).is_none() && key.starts_with("0/") && channel.told_occupied == channel.subscribers.is_empty() {
-                return Err(format!("notices: {key} has {} subscribers and webhooks believe otherwise", channel.subscribers.len()));
+            if user_of(key).is_none()
+                && key.starts_with("0/")
+                && channel.told_occupied == channel.subscribers.is_empty()
+            {
+                return Err(format!(
+                    "notices: {key} has {} subscribers and webhooks believe otherwise",
+                    channel.subscribers.len()
+                ));
             }
             if key.starts_with("0/") && channel.told_members.iter().ne(channel.members.keys()) {
                 return Err(format!("notices: webhooks believe that {:?} are in {key}", channel.told_members));

@@ -4,16 +4,8 @@ use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::world::{GUEST, Guest, World};
 
-const NAMES: [&str; 8] = [
-    "public",
-    "private-a",
-    "presence-a",
-    "presence-b",
-    "cache-a",
-    "private-cache-a",
-    "presence-cache-a",
-    "private-b",
-];
+const NAMES: [&str; 8] =
+    ["public", "private-a", "presence-a", "presence-b", "cache-a", "private-cache-a", "presence-cache-a", "private-b"];
 const USERS: [&str; 4] = ["u1", "u2", "u3", "u4"];
 const CLIENTS_MAX: usize = 8;
 
@@ -70,7 +62,8 @@ fn step(world: &mut World, dice: &mut Dice) {
         }
         (40..50, Some(client)) => world.unsubscribe(client, dice.pick(&NAMES)),
         (50..56, Some(client)) => {
-            let private: Vec<&str> = NAMES.into_iter().filter(|name| name.starts_with('p') && *name != "public").collect();
+            let private: Vec<&str> =
+                NAMES.into_iter().filter(|name| name.starts_with('p') && *name != "public").collect();
             world.client_event(client, dice.pick(&private));
         }
         (56..68, _) => {
@@ -81,8 +74,7 @@ fn step(world: &mut World, dice: &mut Dice) {
             }
         }
         (68..75, Some(client)) => {
-            let watchlist: Vec<String> =
-                USERS.into_iter().filter(|_| dice.percent(40)).map(str::to_owned).collect();
+            let watchlist: Vec<String> = USERS.into_iter().filter(|_| dice.percent(40)).map(str::to_owned).collect();
             world.sign_in(client, dice.pick(&USERS), &watchlist);
         }
         (75..78, Some(client)) => {
