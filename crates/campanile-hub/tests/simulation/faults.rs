@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use campanile_hub::letter::Audience;
+use campanile_hub::letter::{Audience, Departure};
 use campanile_hub::{Letter, Notice, NoticeKind};
 
 use crate::world::Envelope;
@@ -121,11 +121,9 @@ impl Faults {
                 _ => return,
             },
             Fault::ForgetGrace => match letter {
-                Letter::Unsubscribe { key, subscriber, user: Some(user), purpose, departure }
-                    if departure == campanile_hub::letter::Departure::Vanished =>
-                {
-                    let departure = campanile_hub::letter::Departure::Left;
-                    (true, vec![Letter::Unsubscribe { key, subscriber, user: Some(user), purpose, departure }])
+                Letter::Unsubscribe { key, subscriber, user: Some(user), purpose, departure: Departure::Vanished } => {
+                    let (user, departure) = (Some(user), Departure::Left);
+                    (true, vec![Letter::Unsubscribe { key, subscriber, user, purpose, departure }])
                 }
                 _ => return,
             },

@@ -529,7 +529,7 @@ impl World {
     pub(crate) fn ask(&mut self, key: &str) {
         let (home, channel) = (self.home(key), self.key_of(key));
         let state = self.answer(home, Ask::Channel(channel.clone()));
-        let members = self.answer(home, Ask::Members(channel.clone()));
+        let members = self.answer(home, Ask::Members(channel));
         let (Answer::Channel(info), Answer::Members(members)) = (state, members) else {
             return self.fail(format!("a question about {key} got another's answer"));
         };
@@ -691,8 +691,10 @@ impl World {
                     None => Guest::Removed,
                 };
                 self.has_met_guest[to] |= self.guests[to] != Guest::Removed;
-                for letter in self.has_met_guest[to].then(|| std::mem::take(&mut self.early[to])).unwrap_or_default() {
-                    self.arrived(to, &letter);
+                if self.has_met_guest[to] {
+                    for letter in std::mem::take(&mut self.early[to]) {
+                        self.arrived(to, &letter);
+                    }
                 }
             }
             Letter::Restated { .. }
