@@ -29,9 +29,11 @@ pub(crate) fn run(seed: u64, fault: Option<(Fault, usize)>) -> Outcome {
     }
     let steps = 40 + dice.below(100);
     let mut left = steps;
+    // Few channels see more happen to each.
+    let names: Vec<&str> = (0..1 + dice.below(6)).map(|_| dice.pick(&NAMES)).collect();
     while left > 0 && world.violation.is_none() {
         left -= 1;
-        step(&mut world, &mut dice);
+        step(&mut world, &mut dice, &names);
     }
     if world.violation.is_none() {
         rest(&mut world, &mut dice);
@@ -41,12 +43,12 @@ pub(crate) fn run(seed: u64, fault: Option<(Fault, usize)>) -> Outcome {
     Outcome { transcript, violation, struck: faults.happened, frames }
 }
 
-fn any_key(dice: &mut Dice) -> String {
+fn any_key(dice: &mut Dice, names: &[&str]) -> String {
     let app = u32::from(dice.percent(10)) * GUEST;
-    format!("{app}/{}", dice.pick(&NAMES))
+    format!("{app}/{}", dice.pick(names))
 }
 
-fn step(world: &mut World, dice: &mut Dice) {
+fn step(world: &mut World, dice: &mut Dice, names: &[&str]) {
     let worker = dice.below(world.hubs.len());
     let open = world.open();
     let client = if open.is_empty() { None } else { Some(dice.pick(&open)) };
@@ -56,19 +58,24 @@ fn step(world: &mut World, dice: &mut Dice) {
             world.connect(worker, app);
         }
         (15..40, Some(client)) => {
-            let name = dice.pick(&NAMES);
+            let name = dice.pick(names);
             let user = name.starts_with("presence-").then(|| dice.pick(&USERS));
             world.subscribe(client, name, user);
         }
-        (40..50, Some(client)) => world.unsubscribe(client, dice.pick(&NAMES)),
+        (40..50, Some(client)) => world.unsubscribe(client, dice.pick(names)),
         (50..56, Some(client)) => {
-            let private: Vec<&str> =
-                NAMES.into_iter().filter(|name| name.starts_with('p') && *name != "public").collect();
-            world.client_event(client, dice.pick(&private));
+            let name = dice.pick(names);
+            // On public channels they are refused by another rule, which the conversations show.
+            let name = if name.starts_with("pr") { name } else { "private-a" };
+            world.client_event(client, name);
         }
         (56..68, _) => {
             let except = client.filter(|_| dice.percent(40));
-            let key = if dice.percent(10) { format!("0/#server-to-user-{}", dice.pick(&USERS)) } else { any_key(dice) };
+            let key = if dice.percent(10) {
+                format!("0/#server-to-user-{}", dice.pick(&USERS))
+            } else {
+                any_key(dice, names)
+            };
             if !key.starts_with("1/") || world.knows_guest() {
                 world.publish(&key, except);
             }
@@ -88,7 +95,7 @@ fn step(world: &mut World, dice: &mut Dice) {
             let millis = dice.pick(&[1, 300, 999, 1000, 2000, 2999, 3000, 5000, 6000, 21_000]);
             world.pass(if dice.percent(4) { 125_000 } else { millis });
         }
-        (95..98, _) => world.ask(&any_key(dice)),
+        (95..98, _) => world.ask(&any_key(dice, names)),
         (98, _) => world.ask_channels(worker),
         (99..103, _) => world.sweep(worker),
         (103..108, _) => world.look(worker),
