@@ -33,7 +33,7 @@ const WEBHOOK_EVENTS = [
   'subscription_count',
 ];
 
-/** The TOML for one server; `allowedOrigins` fences FENCED_APP only. */
+/** The TOML for one server; `allowedOrigins` fences FENCED_APP only, `certificate` names two files. */
 export function configuration({
   stateDir,
   port,
@@ -42,6 +42,8 @@ export function configuration({
   allowedOrigins = [],
   keys = [OLDER_KEY, NEWER_KEY],
   pathPrefix = '',
+  certificate,
+  readyDelaySecs = 0,
 }) {
   const apps = [
     {
@@ -72,8 +74,13 @@ export function configuration({
   return [
     table('', { state_dir: stateDir }),
     table('[listen]', { host: '127.0.0.1', port, path_prefix: pathPrefix }),
+    ...(certificate ? [table('[tls]', { cert_file: certificate.cert, key_file: certificate.key })] : []),
     table('[limits]', { pong_timeout_secs: PONG_TIMEOUT_SECS, presence_grace_secs: PRESENCE_GRACE_SECS }),
-    table('[drain]', { wave_secs: DRAIN_WAVE_SECS, webhooks_flush_secs: DRAIN_WEBHOOKS_FLUSH_SECS }),
+    table('[drain]', {
+      ready_delay_secs: readyDelaySecs,
+      wave_secs: DRAIN_WAVE_SECS,
+      webhooks_flush_secs: DRAIN_WEBHOOKS_FLUSH_SECS,
+    }),
     ...apps.map((app) => table('[[apps]]', app)),
   ].join('\n');
 }

@@ -49,8 +49,13 @@ export class Server {
     return this.#settings.pathPrefix ?? '';
   }
 
+  /** Whether it speaks TLS. */
+  get secure() {
+    return this.#settings.certificate !== undefined;
+  }
+
   get origin() {
-    return `http://${this.host}:${this.port}`;
+    return `${this.secure ? 'https' : 'http'}://${this.host}:${this.port}`;
   }
 
   /** Everything that the process has printed, over all its starts. */
@@ -94,7 +99,7 @@ export class Server {
     this.#child = child;
     const waiting = new AbortController();
     try {
-      const outcome = Promise.race([this.#ready(waiting.signal), failed, ended]);
+      const outcome = Promise.race([this.#answers(200, waiting.signal), failed, ended]);
       await within(outcome, () => `GET /ready:\n${this.#log}`, START_MS);
     } catch (error) {
       child.kill('SIGKILL');
@@ -129,13 +134,19 @@ export class Server {
     }
   }
 
-  async #ready(signal) {
+  /** Waits until the running server says that it takes no more clients. */
+  async becomesUnready() {
+    const waiting = new AbortController();
+    await within(this.#answers(503, waiting.signal), () => '503 from /ready').finally(() => waiting.abort());
+  }
+
+  async #answers(wanted, signal) {
     while (!signal.aborted) {
       const status = await fetch(`${this.origin}/ready`).then(
         (response) => response.status,
-        () => undefined, // refused: not listening yet
+        () => undefined, // refused: not listening
       );
-      if (status === 200) return;
+      if (status === wanted) return;
       await pause(POLL_MS);
     }
   }

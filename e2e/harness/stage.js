@@ -31,8 +31,8 @@ export class Stage {
 
   /** The npm server SDK, as the application would hold it. */
   sdkFor({ id, key, secret }) {
-    const { host, port } = this.server;
-    return new Pusher({ appId: id, key, secret, host, port, encryptionMasterKeyBase64: MASTER_KEY });
+    const { host, port, secure: useTLS } = this.server;
+    return new Pusher({ appId: id, key, secret, host, port, useTLS, encryptionMasterKeyBase64: MASTER_KEY });
   }
 
   async close() {

@@ -48,6 +48,19 @@ describe('restart', () => {
     for (const socket of sockets) assert.equal((await socket.end()).code, 4200);
   });
 
+  test('a client that is told to come back does not find the server that leaves', async (t) => {
+    const sockets = await Promise.all(Array.from({ length: 20 }, () => rawSocket(t, stage)));
+
+    const stopped = stage.server.stop();
+    const ends = sockets.map((socket) => socket.end());
+    assert.equal((await Promise.race(ends)).code, 4200);
+    await assert.rejects(rawSocket(t, stage), { code: 'ECONNREFUSED' });
+    assert.ok(sockets.some((socket) => socket.closed.all.length === 0), 'the last are told after the first');
+
+    await stopped;
+    for (const end of await Promise.all(ends)) assert.equal(end.code, 4200);
+  });
+
   test('a server without clients leaves at once', async () => {
     const asked = Date.now();
     await stage.server.stop();
@@ -62,5 +75,21 @@ describe('restart', () => {
     await stage.server.stop();
 
     assert.deepEqual(await heard(subscription, 'goodbye'), { key: APP.key });
+  });
+});
+
+describe('restart behind a load balancer', () => {
+  let stage;
+  beforeEach(async () => (stage = await Stage.open(() => ({ readyDelaySecs: 2 }))));
+  afterEach(() => stage?.close());
+
+  test('a server that is about to leave says so first, and takes clients until it leaves', async (t) => {
+    const stopped = stage.server.stop();
+    await stage.server.becomesUnready();
+    const socket = await rawSocket(t, stage);
+    await socket.next('pusher:connection_established');
+
+    assert.equal((await socket.end()).code, 4200);
+    await stopped;
   });
 });

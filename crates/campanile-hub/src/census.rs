@@ -20,6 +20,6 @@ pub struct Census {
     pub remembered: usize,
     /// What they remember, as it counts against the bound.
     pub remembered_bytes: usize,
-    /// Letters that wait for a reload.
-    pub early_letters: usize,
+    /// Letters that wait for a reload, or for what other workers say to a mind that was lost.
+    pub waiting_letters: usize,
 }

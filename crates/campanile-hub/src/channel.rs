@@ -18,6 +18,7 @@ use crate::letter::{
 use crate::members::{Due, Full, Joined, Members};
 use crate::memory::{Age, Memory};
 use crate::notice::{Notice, NoticeKind};
+use crate::tally::Tally;
 use crate::timers::{Alarm, Moment};
 
 /// How long `channel_vacated` and `member_removed` webhooks wait for a return, in seconds.
@@ -68,8 +69,8 @@ impl Outbound<'_> {
 /// One channel at its home.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Channel {
-    subscribers: Vec<(WorkerId, u32)>,
-    watchers: Vec<(WorkerId, u32)>,
+    subscribers: Tally,
+    watchers: Tally,
     members: Option<Box<Members>>,
     remembered: Option<Box<Remembered>>,
     vacated_due: Option<Moment>,
@@ -82,27 +83,7 @@ pub(crate) struct Channel {
     pub(crate) alarm: Option<Alarm>,
 }
 
-fn add(list: &mut Vec<(WorkerId, u32)>, worker: WorkerId) {
-    match list.iter_mut().find(|(known, _)| *known == worker) {
-        Some((_, count)) => *count += 1,
-        None => list.push((worker, 1)),
-    }
-}
-
-fn remove(list: &mut Vec<(WorkerId, u32)>, worker: WorkerId) {
-    if let Some(at) = list.iter().position(|(known, _)| *known == worker) {
-        list[at].1 -= 1;
-        if list[at].1 == 0 {
-            list.swap_remove(at);
-        }
-    }
-}
-
 impl Channel {
-    fn count(&self) -> usize {
-        self.subscribers.iter().map(|(_, count)| *count as usize).sum()
-    }
-
     /// Whether nothing would be lost by forgetting it.
     pub(crate) fn is_idle(&self) -> bool {
         self.subscribers.is_empty()
@@ -130,9 +111,9 @@ impl Channel {
         except: Option<campanile_protocol::SocketId>,
         out: &mut Outbound<'_>,
     ) {
-        for (worker, _) in &self.subscribers {
+        for worker in self.subscribers.workers() {
             let (key, frame) = (key.clone(), frame.clone());
-            out.send(*worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers });
+            out.send(worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers });
         }
     }
 
@@ -150,14 +131,14 @@ impl Channel {
         out: &mut Outbound<'_>,
     ) {
         if purpose == Purpose::Watch {
-            add(&mut self.watchers, subscriber.worker);
+            self.watchers.add(subscriber.worker);
             let online = !self.subscribers.is_empty() || self.offline_due.is_some();
             let key = key.clone();
             let granted = Letter::Granted { key, subscriber, user: None, purpose, frames: Vec::new(), online };
             return out.send(subscriber.worker, granted);
         }
         let user = member.as_ref().map(|member| member.id.clone());
-        let joined = match member.map(|member| self.join_member(key, member, out)).transpose() {
+        let joined = match member.map(|member| self.join_member(key, subscriber, member, out)).transpose() {
             Ok(joined) => joined,
             Err(reason) => {
                 let (key, reason) = (key.clone(), reason.into());
@@ -165,7 +146,7 @@ impl Channel {
             }
         };
         let was_empty = self.subscribers.is_empty();
-        add(&mut self.subscribers, subscriber.worker);
+        self.subscribers.add(subscriber.worker);
         if was_empty {
             self.occupied(key, out);
         }
@@ -187,11 +168,17 @@ impl Channel {
         self.count_changed(key, out);
     }
 
-    fn join_member(&mut self, key: &ChannelKey, member: Arc<Member>, out: &mut Outbound<'_>) -> Result<Joined, String> {
+    fn join_member(
+        &mut self,
+        key: &ChannelKey,
+        subscriber: Subscriber,
+        member: Arc<Member>,
+        out: &mut Outbound<'_>,
+    ) -> Result<Joined, String> {
         let limits = &out.app.limits;
         let (members_max, bytes_max) = (limits.presence_members_max, limits.presence_snapshot_bytes_max);
         let members = self.members.get_or_insert_default();
-        match members.join(Arc::clone(&member), members_max, bytes_max) {
+        match members.join(Arc::clone(&member), subscriber, members_max, bytes_max) {
             Ok(joined) => {
                 if let Joined::Added { .. } = joined {
                     let (channel, user_id) = (key.name.as_str(), member.id.as_str());
@@ -223,9 +210,9 @@ impl Channel {
         let user = [user];
         let (online, offline) = if online { (&user[..], &[][..]) } else { (&[][..], &user[..]) };
         let frame = ServerFrame::WatchlistEvents { online, offline }.encode();
-        for (worker, _) in &self.watchers {
+        for worker in self.watchers.workers() {
             let (key, frame) = (key.clone(), frame.clone());
-            out.send(*worker, Letter::Deliver { key, frame, except: None, to: Audience::Watchers });
+            out.send(worker, Letter::Deliver { key, frame, except: None, to: Audience::Watchers });
         }
     }
 
@@ -247,7 +234,7 @@ impl Channel {
         if !out.app.features.subscription_counts || !key.name.kind().counts_subscriptions() {
             return;
         }
-        let waits = self.count() > COUNT_AT_ONCE_MAX;
+        let waits = self.subscribers.count() > COUNT_AT_ONCE_MAX;
         self.count_due = self.counted_at.map(|at| at.after_secs(COUNT_EVERY_SECS)).filter(|at| waits && *at > out.now);
         if self.count_due.is_none() {
             self.announce_count(key, out);
@@ -255,7 +242,7 @@ impl Channel {
     }
 
     fn announce_count(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
-        let count = self.count();
+        let count = self.subscribers.count();
         self.counted_at = Some(out.now);
         let frame = ServerFrame::SubscriptionCount { channel: key.name.as_str(), count }.encode();
         self.deliver(key, &frame, None, out);
@@ -277,25 +264,53 @@ impl Channel {
         out: &mut Outbound<'_>,
     ) {
         if *purpose == Purpose::Watch {
-            return remove(&mut self.watchers, subscriber.worker);
+            return self.watchers.remove(subscriber.worker);
         }
-        remove(&mut self.subscribers, subscriber.worker);
+        self.subscribers.remove(subscriber.worker);
         let returns_until = match departure {
             Departure::Left => None,
             Departure::Vanished => Some(out.now.after_secs(out.presence_grace_secs)),
         };
         if let (Some(user), Some(members)) = (user, &mut self.members) {
             let notice = out.notice_due().max(returns_until.unwrap_or_default());
-            if members.leave(user, subscriber.socket_id, returns_until, notice) {
+            if members.leave(user, subscriber, returns_until, notice) {
                 self.announce_removal(key, user, out);
             }
         }
         if self.subscribers.is_empty() {
-            match (key.name.user(), returns_until) {
-                (Some(user), None) => self.tell_watchers(key, user, false, out),
-                (Some(_), Some(until)) => self.offline_due = Some(until),
-                (None, _) => self.vacated_due = Some(out.notice_due()),
-            }
+            self.deserted(key, returns_until, out);
+        }
+        self.count_changed(key, out);
+    }
+
+    /// The last subscriber has gone.
+    fn deserted(&mut self, key: &ChannelKey, returns_until: Option<Moment>, out: &mut Outbound<'_>) {
+        match (key.name.user(), returns_until) {
+            (Some(user), None) => self.tell_watchers(key, user, false, out),
+            (Some(_), Some(until)) => self.offline_due = Some(until),
+            (None, _) => self.vacated_due = Some(out.notice_due()),
+        }
+    }
+
+    /// A subscription that an earlier life of this home had granted: its client knows, and so do webhooks.
+    pub(crate) fn restore(&mut self, key: &ChannelKey, worker: WorkerId, out: &mut Outbound<'_>) {
+        self.subscribers.add(worker);
+        self.count_changed(key, out);
+    }
+
+    /// A worker has lost its connections: all that it had here have vanished.
+    pub(crate) fn forget_worker(&mut self, key: &ChannelKey, worker: WorkerId, out: &mut Outbound<'_>) {
+        self.watchers.forget(worker);
+        if !self.subscribers.forget(worker) {
+            return;
+        }
+        let returns_until = out.now.after_secs(out.presence_grace_secs);
+        if let Some(members) = &mut self.members {
+            let notice = out.notice_due().max(returns_until);
+            members.forget_worker(worker, returns_until, notice);
+        }
+        if self.subscribers.is_empty() {
+            self.deserted(key, Some(returns_until), out);
         }
         self.count_changed(key, out);
     }
@@ -317,8 +332,8 @@ impl Channel {
     }
 
     pub(crate) fn terminate(&self, key: &ChannelKey, out: &mut Outbound<'_>) {
-        for (worker, _) in &self.subscribers {
-            out.send(*worker, Letter::Disconnect { key: key.clone() });
+        for worker in self.subscribers.workers() {
+            out.send(worker, Letter::Disconnect { key: key.clone() });
         }
     }
 
@@ -366,7 +381,7 @@ impl Channel {
         let remembered = self.remembered.as_ref().filter(|remembered| remembered.until > now);
         ChannelInfo {
             occupied: self.is_occupied(),
-            subscription_count: self.count(),
+            subscription_count: self.subscribers.count(),
             user_count: self.members.as_ref().map_or(0, |members| members.len()),
             remembered: remembered.map(|r| (r.data.clone(), r.until.millis_since(now).div_ceil(1000))),
         }

@@ -280,12 +280,12 @@ impl Fanout {
     }
 
     /// How many seats there are, pending ones included.
-    pub fn seats(&self) -> usize {
+    pub fn seat_count(&self) -> usize {
         self.connections.iter().map(|outgoing| outgoing.seats.len()).sum()
     }
 
     /// How many channels have a seat, counted once for subscribers and once for watchers.
-    pub fn channels(&self) -> usize {
+    pub fn channel_count(&self) -> usize {
         self.subscribers.len() + self.watchers.len()
     }
 
@@ -296,6 +296,20 @@ impl Fanout {
         };
         let id = |index: &u32| ConnectionId { index: *index, generation: self.connections[*index as usize].generation };
         channel.listeners.iter().map(id).collect()
+    }
+
+    /// Every seat: whose it is, in which channel, and how it stands.
+    pub(crate) fn seats(&self) -> impl Iterator<Item = (ConnectionId, &ChannelKey, Audience, SeatView)> {
+        let open = self.connections.iter().enumerate().filter(|(_, outgoing)| outgoing.open);
+        open.flat_map(move |(index, outgoing)| {
+            let index = u32::try_from(index).expect("connections are numbered in 32 bits");
+            let id = ConnectionId { index, generation: outgoing.generation };
+            outgoing.seats.iter().filter_map(move |seat| {
+                let channel = self.channels[seat.channel as usize].as_ref()?;
+                let (joined, user, token) = (seat.place != PENDING, seat.user.clone(), seat.token);
+                Some((id, &channel.key, channel.audience, SeatView { joined, user, token }))
+            })
+        })
     }
 
     /// Gathers a frame for all of a channel's listeners but one.
@@ -567,7 +581,7 @@ mod tests {
         assert!(fanout.leave(id(0), &key("a"), SUBSCRIBERS).is_some());
         sit(&mut fanout, id(0), "b");
         assert_eq!(written(&mut fanout), []);
-        assert_eq!((fanout.seats(), fanout.channels()), (1, 1));
+        assert_eq!((fanout.seat_count(), fanout.channel_count()), (1, 1));
     }
 
     #[test]
@@ -603,9 +617,9 @@ mod tests {
         fanout.reserve(id(1), key("b"), SUBSCRIBERS, 1);
         deliver(&mut fanout, "b", "b");
         assert_eq!((written(&mut fanout), fanout.gathered_bytes()), (vec![], 0));
-        assert_eq!((fanout.subscriptions(id(1)), fanout.channels()), (1, 2));
+        assert_eq!((fanout.subscriptions(id(1)), fanout.channel_count()), (1, 2));
         assert_eq!(fanout.leave(id(1), &key("b"), SUBSCRIBERS), None);
-        assert_eq!((fanout.subscriptions(id(1)), fanout.channels()), (0, 1));
+        assert_eq!((fanout.subscriptions(id(1)), fanout.channel_count()), (0, 1));
     }
 
     #[test]
@@ -613,7 +627,7 @@ mod tests {
         let mut fanout = fanout(1);
         sit(&mut fanout, id(0), "#server-to-user-1");
         fanout.reserve(id(0), key("#server-to-user-2"), Audience::Watchers, 1);
-        assert_eq!((fanout.subscriptions(id(0)), fanout.seats()), (1, 3));
+        assert_eq!((fanout.subscriptions(id(0)), fanout.seat_count()), (1, 3));
     }
 
     #[test]

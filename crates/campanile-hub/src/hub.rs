@@ -26,6 +26,7 @@ use crate::letter::{
 };
 use crate::memory::Memory;
 use crate::notice::{Notice, NoticeKind};
+use crate::rebirth::Waiting;
 use crate::session::{Passed, Session, Unsubscribable, authenticate};
 use crate::timers::{Moment, Timers};
 
@@ -48,19 +49,22 @@ pub struct Settings {
 /// One worker's mind. It is a value: a copy goes on from the same point, which is how every order of events is tried.
 #[derive(Debug, Clone)]
 pub struct Hub {
-    settings: Settings,
+    pub(crate) settings: Settings,
     apps: Arc<Apps>,
     sessions: Vec<Option<Session>>,
-    fanout: Fanout,
-    channels: HashMap<ChannelKey, Channel>,
+    pub(crate) fanout: Fanout,
+    pub(crate) channels: HashMap<ChannelKey, Channel>,
     memory: Memory,
     timers: Timers<ChannelKey>,
-    effects: Vec<Effect>,
+    pub(crate) effects: Vec<Effect>,
     own: VecDeque<Letter>,
     /// Letters about apps that only the reload on its way will bring.
-    early: Vec<Letter>,
-    next_token: u64,
-    edges: u64,
+    pub(crate) early: Vec<Letter>,
+    pub(crate) next_token: u64,
+    /// Tokens up to this were given by earlier lives of this mind.
+    pub(crate) token_floor: u64,
+    pub(crate) edges: u64,
+    pub(crate) waiting: Waiting,
 }
 
 impl Hub {
@@ -80,7 +84,9 @@ impl Hub {
             own: VecDeque::new(),
             early: Vec::new(),
             next_token: 0,
+            token_floor: 0,
             edges,
+            waiting: Waiting::default(),
         }
     }
 
@@ -106,13 +112,13 @@ impl Hub {
     pub fn census(&self) -> Census {
         Census {
             sessions: self.sessions.iter().flatten().count(),
-            seats: self.fanout.seats(),
-            local_channels: self.fanout.channels(),
+            seats: self.fanout.seat_count(),
+            local_channels: self.fanout.channel_count(),
             channels: self.channels.len(),
             timers: self.timers.len(),
             remembered: self.memory.len(),
             remembered_bytes: self.memory.bytes(),
-            early_letters: self.early.len(),
+            waiting_letters: self.early.len() + self.waiting.len(),
         }
     }
 
@@ -169,7 +175,8 @@ impl Hub {
     pub fn receive(&mut self, id: ConnectionId, text: &str, now: Moment) {
         self.heard(id, now);
         let Some(app) = self.app_of(id) else { return };
-        match ClientFrame::decode(text) {
+        let Ok(frame) = contained(|| ClientFrame::decode(text)) else { return self.broken(id) };
+        match frame {
             Ok(ClientFrame::Ping) => self.direct(id, &ServerFrame::Pong),
             Ok(ClientFrame::Pong | ClientFrame::Unknown { .. }) => {}
             Ok(ClientFrame::Subscribe(subscribe)) => self.subscribe(id, &app, &subscribe),
@@ -201,7 +208,11 @@ impl Hub {
         let Some(session) = self.session(id) else { return };
         let name = ChannelName::parse(&subscribe.channel, app.limits.channel_name_length_max)
             .map_err(|error| Unsubscribable { kind: "InvalidChannel", status: 400, message: error.to_string() });
-        let admitted = name.and_then(|name| session.authorize(app, &name, subscribe).map(|member| (name, member)));
+        let Ok(admitted) =
+            contained(|| name.and_then(|name| session.authorize(app, &name, subscribe).map(|member| (name, member))))
+        else {
+            return self.broken(id);
+        };
         let (name, member) = match admitted {
             Ok(admitted) => admitted,
             Err(refused) => return self.refuse(id, &subscribe.channel, &refused),
@@ -264,7 +275,7 @@ impl Hub {
         }
     }
 
-    fn subscriber(&mut self, connection: ConnectionId, token: u64) -> Option<Subscriber> {
+    pub(crate) fn subscriber(&mut self, connection: ConnectionId, token: u64) -> Option<Subscriber> {
         let socket_id = self.session(connection)?.socket_id;
         Some(Subscriber { worker: self.settings.worker, connection, token, socket_id })
     }
@@ -304,7 +315,9 @@ impl Hub {
         if !app.features.user_authentication {
             return self.error(id, None, "user authentication is not enabled for this app", None);
         }
-        let Passed { user, cut } = match authenticate(app, session.socket_id, auth, user_data) {
+        let socket_id = session.socket_id;
+        let Ok(passed) = contained(|| authenticate(app, socket_id, auth, user_data)) else { return self.broken(id) };
+        let Passed { user, cut } = match passed {
             Ok(passed) => passed,
             Err(message) => return self.end(id, CloseCode::Unauthorized, &message),
         };
@@ -426,6 +439,15 @@ impl Hub {
         self.notify(app, NoticeKind::ClientEvent { channel, event, data, socket_id, user_id: seat.user });
     }
 
+    /// Something that concerns this client alone has panicked: so it is this client that pays.
+    fn broken(&mut self, id: ConnectionId) {
+        self.end(
+            id,
+            CloseCode::OverCapacity,
+            "the server has failed at what this client sent: that is the server's fault",
+        );
+    }
+
     fn direct(&mut self, id: ConnectionId, frame: &ServerFrame<'_>) {
         self.fanout.direct(id, frame.encode());
     }
@@ -448,7 +470,7 @@ impl Hub {
         }
     }
 
-    fn close(&mut self, connection: ConnectionId, code: CloseCode, reason: &str) {
+    pub(crate) fn close(&mut self, connection: ConnectionId, code: CloseCode, reason: &str) {
         if let Some(session) = self.session(connection).filter(|session| !session.closing) {
             session.closing = true;
             self.effects.push(Effect::Close { connection, code, reason: reason.into() });
@@ -474,23 +496,26 @@ impl Hub {
 
     /// A letter has come from a worker.
     pub fn letter(&mut self, letter: Letter, now: Moment) {
-        self.handle(letter, now);
+        self.sort(letter, now);
         self.run(now);
     }
 
     /// Handles what this mind has sent to itself.
     fn run(&mut self, now: Moment) {
         while let Some(letter) = self.own.pop_front() {
-            self.handle(letter, now);
+            self.sort(letter, now);
         }
     }
 
-    fn handle(&mut self, letter: Letter, now: Moment) {
+    pub(crate) fn handle(&mut self, letter: Letter, now: Moment) {
         // A reload reaches the workers one after the other, and the first may already send on behalf of a new app.
         if letter.to_home_of().is_some_and(|key| self.apps.known(key.app).is_none()) {
             return self.early.push(letter);
         }
         match letter {
+            Letter::Subscribe { key, subscriber, purpose: Purpose::Restore, .. } => {
+                self.at_home(&key, now, |channel, out| channel.restore(&key, subscriber.worker, out));
+            }
             Letter::Subscribe { key, subscriber, member, purpose } => {
                 self.at_home(&key, now, |channel, out| channel.subscribe(&key, subscriber, member, purpose, out));
             }
@@ -540,11 +565,18 @@ impl Hub {
             }
             Letter::Answer { id, answer } => self.effects.push(Effect::Answer { id, answer }),
             Letter::Reload { apps } => self.reload(apps),
+            Letter::MindLost { worker } => self.mind_lost(worker, now),
+            Letter::Announced { worker } => self.announced(worker, now),
         }
     }
 
     /// Works on a channel that lives here, and forgets it when nothing would be lost.
-    fn at_home(&mut self, key: &ChannelKey, now: Moment, work: impl FnOnce(&mut Channel, &mut Outbound<'_>)) {
+    pub(crate) fn at_home(
+        &mut self,
+        key: &ChannelKey,
+        now: Moment,
+        work: impl FnOnce(&mut Channel, &mut Outbound<'_>),
+    ) {
         let Some(app) = self.apps.known(key.app).cloned() else { return };
         let mut effects = Vec::new();
         let mut out = Outbound {
@@ -623,6 +655,9 @@ impl Hub {
         online: bool,
     ) {
         let id = subscriber.connection;
+        if subscriber.token <= self.token_floor {
+            return;
+        }
         let audience = if purpose == Purpose::Watch { Audience::Watchers } else { Audience::Subscribers };
         if !self.fanout.join(id, key, audience, subscriber.token, user.clone()) {
             // The client has left meanwhile: undo what the home has just done.
@@ -636,6 +671,7 @@ impl Hub {
                 }
             }
             Purpose::Signin => self.signed_in(id),
+            Purpose::Restore => {}
             Purpose::Watch => self.watched(id, key, online),
         }
     }
@@ -724,6 +760,18 @@ impl Hub {
     }
 }
 
+/// Does what reads a client's words and touches nothing that others share; tells if it has panicked.
+fn contained<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    let work = || {
+        #[cfg(test)]
+        tests::panic_if_planted();
+        work()
+    };
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(|_| Panicked)
+}
+
+struct Panicked;
+
 /// Bits of [`SocketId::place`] that say which place among the worker's connections it is.
 pub const PLACE_INDEX_BITS: u32 = 26;
 
@@ -732,202 +780,86 @@ fn place_index(socket_id: SocketId) -> u32 {
 }
 
 #[cfg(test)]
+mod bounds;
+
+#[cfg(test)]
 mod tests {
-    use campanile_protocol::{Limits, Secret};
+    use std::cell::Cell;
 
     use super::*;
-    use crate::app::{AppIndex, Credential, Features};
-    use crate::memory::REMEMBERED_OVERHEAD_BYTES;
+    use crate::{AppIndex, Credential, Features, NoticeSet};
 
-    const ID: ConnectionId = ConnectionId { index: 0, generation: 0 };
-    const SOCKET: SocketId = SocketId { place: 0, secret: 1 };
+    thread_local! {
+        static PLANTED: Cell<bool> = const { Cell::new(false) };
+    }
 
-    fn app(id: &str) -> App {
+    pub(super) fn panic_if_planted() {
+        assert!(!PLANTED.take(), "planted in a session");
+    }
+
+    fn app() -> App {
         App {
-            id: id.into(),
+            id: "a".into(),
             index: AppIndex(0),
             enabled: true,
-            credentials: vec![Credential { key: "key".into(), secret: Secret::new("secret") }],
-            features: Features { user_authentication: true, watchlists: true, ..Features::default() },
-            limits: Limits::default(),
+            credentials: vec![Credential { key: "k".into(), secret: campanile_protocol::Secret::new("s") }],
+            features: Features {
+                client_events: true,
+                user_authentication: true,
+                watchlists: true,
+                subscription_counts: false,
+            },
+            limits: campanile_protocol::Limits::default(),
             activity_timeout_secs: 120,
             authorized_connections_timeout_secs: None,
-            notices: crate::app::NoticeSet::default(),
+            notices: NoticeSet::default(),
         }
     }
 
-    fn hub(workers: u16, remembered_bytes_max: usize) -> Hub {
+    fn written(hub: &mut Hub, to: ConnectionId) -> String {
+        hub.fanout().gather();
+        let mut all = Vec::new();
+        while let Some(write) = hub.fanout().next_write() {
+            if write.connection == to {
+                all.extend(write.slices.iter().flat_map(|slice| slice.to_vec()));
+            }
+        }
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
+    #[test]
+    fn a_panic_in_a_session_ends_that_connection_and_no_other() {
         let settings = Settings {
             worker: WorkerId(0),
-            homes: Homes { seed: 0, workers },
-            presence_grace_secs: 5,
+            homes: Homes { seed: 0, workers: 1 },
+            presence_grace_secs: 3,
             pong_timeout_secs: 30,
-            remembered_bytes_max,
+            remembered_bytes_max: 1024,
         };
-        Hub::new(settings, Arc::new(Apps::new(vec![app("1")], None)))
-    }
-
-    fn connected() -> Hub {
-        let mut hub = hub(1, 1 << 20);
-        let app = Arc::clone(hub.apps().get(AppIndex(0)).unwrap());
-        hub.connect(ID, &app, SOCKET, 7, Moment(0));
-        hub
-    }
-
-    fn key(name: &str) -> ChannelKey {
-        ChannelKey { app: AppIndex(0), name: ChannelName::parse(name, 164).unwrap() }
-    }
-
-    fn publish(hub: &mut Hub, name: &str, data: &str, now: Moment) {
-        let publication =
-            Publication { frame: Bytes::new(), except: None, remember: Some(DataLiteral::from_text(data)) };
-        hub.letter(Letter::Publish { key: key(name), publication, ask: None }, now);
-    }
-
-    fn remembers(hub: &mut Hub, name: &str) -> bool {
-        matches!(hub.look_up(&Ask::Channel(key(name)), Moment(0)), Answer::Channel(info) if info.remembered.is_some())
-    }
-
-    fn subscribe(hub: &mut Hub, name: &str, now: Moment) {
-        hub.receive(ID, &format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{name}"}}}}"#), now);
-    }
-
-    fn unsubscribe(hub: &mut Hub, name: &str, now: Moment) {
-        hub.receive(ID, &format!(r#"{{"event":"pusher:unsubscribe","data":{{"channel":"{name}"}}}}"#), now);
-    }
-
-    #[test]
-    fn what_is_remembered_stays_within_its_bytes_even_if_every_event_is_empty() {
-        // The literal of no data is two quotes.
-        let each = "cache-00000".len() + 2 + REMEMBERED_OVERHEAD_BYTES;
-        let mut hub = hub(1, 100 * each);
-        for number in 0..100 {
-            publish(&mut hub, &format!("cache-{number:05}"), "", Moment(0));
+        let apps = Arc::new(Apps::new(vec![app()], None));
+        let now = Moment(0);
+        let texts = [
+            r#"{"event":"pusher:ping"}"#,
+            r#"{"event":"pusher:subscribe","data":{"channel":"private-a","auth":"k:00"}}"#,
+            r#"{"event":"pusher:signin","data":{"auth":"k:00","user_data":"{}"}}"#,
+        ];
+        for text in texts {
+            let mut hub = Hub::new(settings.clone(), Arc::clone(&apps));
+            let app = Arc::clone(apps.get(AppIndex(0)).expect("it has just been made"));
+            let (unlucky, other) = (ConnectionId { index: 0, generation: 0 }, ConnectionId { index: 1, generation: 0 });
+            for (id, place) in [(unlucky, 0), (other, 1)] {
+                hub.connect(id, &app, SocketId { place, secret: 7 }, 7, now);
+            }
+            PLANTED.set(true);
+            hub.receive(unlucky, text, now);
+            hub.receive(other, r#"{"event":"pusher:ping"}"#, now);
+            let mut effects = Vec::new();
+            hub.take_effects(&mut effects);
+            let [Effect::Close { connection, code: CloseCode::OverCapacity, .. }] = &effects[..] else {
+                panic!("{text}: {effects:?}");
+            };
+            assert_eq!(*connection, unlucky);
+            assert!(written(&mut hub, other).contains("pusher:pong"));
         }
-        assert_eq!((hub.census().remembered, hub.census().remembered_bytes), (100, 100 * each));
-        assert!(remembers(&mut hub, "cache-00000"));
-        for number in 100..10_000 {
-            publish(&mut hub, &format!("cache-{number:05}"), "", Moment(0));
-        }
-        assert!(!remembers(&mut hub, "cache-09899") && remembers(&mut hub, "cache-09900"));
-        let Census { channels, timers, remembered, remembered_bytes, .. } = hub.census();
-        assert_eq!((channels, timers, remembered, remembered_bytes), (100, 100, 100, 100 * each));
-    }
-
-    #[test]
-    fn a_channel_that_is_published_to_again_and_again_counts_once() {
-        let mut hub = hub(1, 1 << 20);
-        for now in 0..10_000 {
-            publish(&mut hub, "cache-a", "x", Moment(now));
-        }
-        let Census { channels, timers, remembered, .. } = hub.census();
-        assert_eq!((channels, timers, remembered), (1, 1, 1));
-        let ttl = Limits::default().cache_ttl_secs * 1000;
-        hub.due(Moment(ttl));
-        assert_eq!(hub.census().remembered, 1, "the first event's time is not the last's");
-        assert_eq!(hub.next_due(), Some(Moment(9999 + ttl)));
-        hub.due(Moment(9999 + ttl));
-        assert_eq!(hub.census(), Census::default());
-    }
-
-    #[test]
-    fn an_event_that_is_larger_than_all_may_be_is_not_remembered() {
-        let mut hub = hub(1, REMEMBERED_OVERHEAD_BYTES);
-        publish(&mut hub, "cache-a", "x", Moment(0));
-        assert_eq!(hub.census(), Census::default());
-    }
-
-    #[test]
-    fn a_channel_that_is_left_and_taken_again_without_end_has_one_timer() {
-        let mut hub = connected();
-        for now in 0..10_000 {
-            subscribe(&mut hub, "public", Moment(now / 10));
-            unsubscribe(&mut hub, "public", Moment(now / 10));
-            hub.fanout().gather();
-            while hub.fanout().next_write().is_some() {}
-        }
-        let Census { channels, timers, seats, local_channels, .. } = hub.census();
-        assert_eq!((channels, timers, seats, local_channels), (1, 1, 0, 0));
-        hub.due(Moment(60_000));
-        assert_eq!(hub.census(), Census { sessions: 1, ..Census::default() });
-    }
-
-    #[test]
-    fn a_connection_has_as_many_channels_as_it_may_and_pending_ones_count() {
-        // With two workers about half of the channels live elsewhere, and nobody there answers.
-        let mut hub = hub(2, 1 << 20);
-        let app = Arc::clone(hub.apps().get(AppIndex(0)).unwrap());
-        hub.connect(ID, &app, SOCKET, 7, Moment(0));
-        let most = app.limits.channels_per_connection_max;
-        for number in 0..most {
-            subscribe(&mut hub, &format!("channel-{number}"), Moment(0));
-        }
-        let mut effects = Vec::new();
-        hub.take_effects(&mut effects);
-        assert!(effects.len() > most / 4 && effects.len() < most);
-        assert_eq!(hub.census().seats, most);
-        subscribe(&mut hub, "one-more", Moment(0));
-        assert_eq!(hub.census().seats, most);
-        unsubscribe(&mut hub, "channel-0", Moment(0));
-        subscribe(&mut hub, "one-more", Moment(0));
-        assert_eq!(hub.census().seats, most);
-        assert!(hub.fanout.seat(ID, &key("one-more"), Audience::Subscribers).is_some());
-    }
-
-    #[test]
-    fn a_ping_that_went_out_late_leaves_the_whole_time_for_its_pong() {
-        let mut hub = connected();
-        assert_eq!(hub.check(ID, Moment(151_000)), Some(Moment(181_000)));
-        assert_eq!(hub.check(ID, Moment(180_999)), Some(Moment(181_000)));
-        assert_eq!(hub.check(ID, Moment(181_000)), None);
-    }
-
-    #[test]
-    fn a_second_end_of_a_connection_says_nothing_more() {
-        let mut hub = connected();
-        for _ in 0..2 {
-            hub.letter(Letter::Reload { apps: Arc::new(Apps::new(vec![], Some(&hub.apps.clone()))) }, Moment(0));
-        }
-        let mut effects = Vec::new();
-        hub.take_effects(&mut effects);
-        assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Close { .. })).count(), 1);
-        hub.fanout().gather();
-        let write = hub.fanout().next_write().unwrap();
-        let text = String::from_utf8_lossy(&write.slices.concat()).into_owned();
-        assert_eq!(text.matches("pusher:error").count(), 1);
-    }
-
-    #[test]
-    fn a_letter_about_an_app_that_a_reload_is_bringing_waits_for_it() {
-        let mut hub = hub(2, 1 << 20);
-        let apps = Arc::new(Apps::new(vec![app("1"), app("2")], Some(&hub.apps.clone())));
-        let mut at_home = (0..).map(|number| ChannelKey { app: AppIndex(1), ..key(&format!("c{number}")) });
-        let key = at_home.find(|key| hub.settings.homes.of(key) == WorkerId(0)).unwrap();
-        let subscriber = Subscriber { worker: WorkerId(1), connection: ID, token: 1, socket_id: SOCKET };
-        let purpose = Purpose::Subscribe;
-        hub.letter(Letter::Subscribe { key, subscriber, member: None, purpose }, Moment(0));
-        assert_eq!((hub.census().early_letters, hub.census().channels), (1, 0));
-        hub.letter(Letter::Reload { apps }, Moment(0));
-        assert_eq!((hub.census().early_letters, hub.census().channels), (0, 1));
-        let mut effects = Vec::new();
-        hub.take_effects(&mut effects);
-        assert!(matches!(&effects[..], [Effect::Send { to: WorkerId(1), letter: Letter::Granted { .. } }]));
-    }
-
-    #[test]
-    fn a_removed_apps_channels_end_with_their_connections_and_it_keeps_no_secret() {
-        let mut hub = connected();
-        subscribe(&mut hub, "public", Moment(0));
-        let apps = Arc::new(Apps::new(vec![], Some(&hub.apps.clone())));
-        assert!(apps.get(AppIndex(0)).is_none() && apps.by_key("key").is_none() && apps.by_id("1").is_none());
-        assert!(apps.known(AppIndex(0)).unwrap().credentials.is_empty());
-        assert_eq!(apps.iter().count(), 0);
-        hub.letter(Letter::Reload { apps: Arc::clone(&apps) }, Moment(0));
-        assert_eq!(hub.census().channels, 1);
-        hub.disconnect(ID, Departure::Vanished, Moment(0));
-        hub.due(Moment(5000));
-        assert_eq!(hub.census(), Census::default());
-        let again = Apps::new(vec![app("1")], Some(&apps));
-        assert_eq!(again.by_id("1").map(|app| app.index), Some(AppIndex(0)));
     }
 }

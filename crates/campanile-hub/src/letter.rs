@@ -58,6 +58,8 @@ pub enum Purpose {
     Signin,
     /// To hear whether the user of that channel comes and goes.
     Watch,
+    /// To be known again to a home that has lost its mind; its client hears nothing of it.
+    Restore,
 }
 
 /// How a subscription ended.
@@ -240,6 +242,16 @@ pub enum Letter {
         /// The answer.
         answer: Answer,
     },
+    /// To every other worker: this one has lost its mind and with it all its connections.
+    MindLost {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// To a worker that had lost its mind: what this one has at channels whose home it is has been said.
+    Announced {
+        /// Which.
+        worker: WorkerId,
+    },
     /// To every worker: apps and limits have changed.
     Reload {
         /// The new set.
@@ -263,6 +275,8 @@ impl Letter {
             | Self::Deliver { .. }
             | Self::Disconnect { .. }
             | Self::Answer { .. }
+            | Self::MindLost { .. }
+            | Self::Announced { .. }
             | Self::Reload { .. } => None,
         }
     }

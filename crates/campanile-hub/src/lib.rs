@@ -4,7 +4,7 @@
 //! [`Moment`]s go in, [`Effect`]s and frames come out, so all of it can be simulated from a seed. The invariant: each
 //! connection belongs to one worker and each channel to one home worker, and they talk by [`Letter`]s alone.
 //! Reading order: [`app`], [`hub`] (one worker's mind), [`session`], [`channel`], [`fanout`]; then [`letter`],
-//! [`notice`], [`effect`].
+//! [`notice`], [`effect`], and [`rebirth`] for the day on which something went wrong.
 
 pub mod app;
 pub mod census;
@@ -17,7 +17,9 @@ pub mod letter;
 pub mod members;
 pub mod memory;
 pub mod notice;
+pub mod rebirth;
 pub mod session;
+mod tally;
 pub mod timers;
 
 pub use app::{App, AppIndex, Apps, Credential, Features, NoticeSet};

@@ -295,7 +295,7 @@ struct Written<'a> {
 #[derive(Deserialize)]
 struct WrittenBatch<'a> {
     #[serde(borrow, default)]
-    batch: Option<Vec<&'a RawValue>>,
+    batch: Option<&'a RawValue>,
 }
 
 /// Reads an object. An array of its fields would satisfy serde, but not the API.
@@ -410,6 +410,8 @@ impl Batch {
     /// Names the first item and field that is missing or past its limit; nothing of the batch is to be published then.
     pub fn parse(body: &str, limits: &Limits) -> Result<Self, Refusal> {
         let batch = object::<WrittenBatch<'_>>(body)?.batch.ok_or(Refusal::at("batch", Reason::Missing))?;
+        let batch: Vec<&RawValue> = serde_json::from_str(batch.get())
+            .map_err(|_| Refusal::at("batch", Reason::Type { expected: "a list of events" }))?;
         check_count("batch", batch.len(), limits.batch_events_max)?;
         let events = batch.into_iter().enumerate().map(|(item, event)| {
             Self::event(event.get(), limits).map_err(|refusal| Refusal { item: Some(item), ..refusal })
@@ -652,14 +654,32 @@ mod tests {
         );
         assert_eq!(batch("{}").unwrap_err().to_string(), "batch: is missing");
         assert_eq!(batch(r#"{"batch":[]}"#).unwrap_err().to_string(), "batch: must not be empty");
+        assert_eq!(batch(r#"{"batch":{"0":1}}"#).unwrap_err().to_string(), "batch: must be a list of events");
     }
 
     #[test]
     fn text_that_is_not_json_is_refused_and_what_is_repeated_is_short() {
         assert!(matches!(parse("{\"name\":").unwrap_err().reason, Reason::Malformed(_)));
         assert!(matches!(parse(r#"{"name":"a","name":"b"}"#).unwrap_err().reason, Reason::Malformed(_)));
-        let long = format!(r#"{{"name":"{}","channel":"c","data":""}}"#, "é".repeat(5000));
-        assert!(parse(&long).unwrap_err().to_string().len() < 300);
+        let text = format!("\"{}\"", "é".repeat(6000));
+        for body in [
+            text.clone(),
+            format!("{{{text}:1}}"),
+            format!("{{{text}}}"),
+            format!(r#"{{"name":{text},"channel":"c","data":""}}"#),
+            format!(r#"{{"name":{{{text}:1}},"channel":"c","data":""}}"#),
+            format!(r#"{{"name":"e","channel":{text},"data":""}}"#),
+            format!(r#"{{"name":"e","channels":{text},"data":""}}"#),
+            format!(r#"{{"name":"e","channels":[{text}],"data":""}}"#),
+            format!(r#"{{"name":"e","channel":"c","data":{text},"x":{text}}}"#),
+            format!(r#"{{"name":"e","channel":"c","data":"","socket_id":{text}}}"#),
+            format!(r#"{{"name":"e","channel":"c","data":"","info":{text}}}"#),
+        ] {
+            let told = |refusal: Refusal| assert!(refusal.to_string().chars().count() < 300, "{refusal}");
+            told(parse(&body).unwrap_err());
+            told(batch(&format!(r#"{{"batch":{body}}}"#)).unwrap_err());
+            told(batch(&format!(r#"{{"batch":[{body}]}}"#)).unwrap_err());
+        }
     }
 
     #[test]

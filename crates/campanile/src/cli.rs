@@ -106,8 +106,8 @@ Examples:
   CAMPANILE__LISTEN__PORT=7000 campanile serve
   PUSHER_APP_ID=1 PUSHER_APP_KEY=k PUSHER_APP_SECRET=s campanile serve
 
-Signals: SIGTERM or SIGINT drains and leaves, a second one leaves at once; SIGHUP reads the apps
-in the file again.";
+Signals: SIGTERM or SIGINT drains and leaves, a second one leaves at once; SIGHUP reads the file
+again (apps, limits, certificate; where to listen needs a restart).";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:

@@ -14,6 +14,7 @@ use campanile_hub::letter::ChannelKey;
 use campanile_hub::{Answer, App, Apps, Ask, AskId, ChannelInfo, Letter, Publication, WorkerId};
 use campanile_protocol::{ChannelName, UserId};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::mailbox::{Permit, Permits, Post};
 use crate::node::Node;
@@ -77,9 +78,9 @@ impl Door {
         permit: &Permit,
     ) -> Result<ChannelInfo, Busy> {
         let key = ChannelKey { app: app.index, name: channel };
-        let (id, answer) = self.expect();
-        self.send(key.clone(), Letter::Publish { key, publication, ask: Some(id) }, permit);
-        match self.wait(id, answer).await? {
+        let asked = self.expect();
+        self.send(key.clone(), Letter::Publish { key, publication, ask: Some(asked.id) }, permit);
+        match asked.answer().await? {
             Answer::Channel(info) => Ok(info),
             Answer::Members(_) | Answer::Channels(_) => Err(Busy),
         }
@@ -105,10 +106,18 @@ impl Door {
 
     /// Every occupied channel of the app whose name begins with `prefix`, sorted by name.
     pub(crate) async fn channels(&self, app: &App, prefix: &str) -> Result<Vec<(ChannelName, ChannelInfo)>, Busy> {
-        let mut all = Vec::new();
-        for worker in 0..self.post.workers() {
+        let permit = self.enter().await?;
+        let asked = (0..self.post.workers()).map(|worker| {
+            let asked = self.expect();
             let ask = Ask::Channels { app: app.index, prefix: prefix.into() };
-            if let Answer::Channels(channels) = self.ask(WorkerId(worker), ask).await? {
+            self.post.send(WorkerId(worker), Letter::Ask { ask, id: asked.id }, Some(permit.clone()));
+            asked
+        });
+        // All are asked before any is waited for, so one deadline holds for all.
+        let asked: Vec<_> = asked.collect();
+        let mut all = Vec::new();
+        for asked in asked {
+            if let Answer::Channels(channels) = asked.answer().await? {
                 all.extend(channels);
             }
         }
@@ -135,24 +144,49 @@ impl Door {
         self.post.send(self.node.homes().of(&key), letter, Some(permit.clone()));
     }
 
-    fn expect(&self) -> (AskId, oneshot::Receiver<Answer>) {
+    fn expect(&self) -> Asked<'_> {
         let number = self.next_ask.get();
         self.next_ask.set(number + 1);
-        let (sender, receiver) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         self.waiting.borrow_mut().insert(number, sender);
-        (AskId { worker: self.worker, number }, receiver)
-    }
-
-    async fn wait(&self, id: AskId, answer: oneshot::Receiver<Answer>) -> Result<Answer, Busy> {
-        let answer = tokio::time::timeout(self.deadline, answer).await;
-        self.waiting.borrow_mut().remove(&id.number);
-        answer.map_err(|_| Busy)?.map_err(|_| Busy)
+        let until = Instant::now() + self.deadline;
+        Asked { door: self, id: AskId { worker: self.worker, number }, answer, until }
     }
 
     async fn ask(&self, home: WorkerId, ask: Ask) -> Result<Answer, Busy> {
         let permit = self.enter().await?;
-        let (id, answer) = self.expect();
-        self.post.send(home, Letter::Ask { ask, id }, Some(permit));
-        self.wait(id, answer).await
+        let asked = self.expect();
+        self.post.send(home, Letter::Ask { ask, id: asked.id }, Some(permit));
+        asked.answer().await
+    }
+}
+
+/// A question that is under way. Nobody waits for its answer once this is dropped, as it is with a request whose client
+/// has gone.
+struct Asked<'a> {
+    door: &'a Door,
+    id: AskId,
+    answer: oneshot::Receiver<Answer>,
+    until: Instant,
+}
+
+impl Asked<'_> {
+    async fn answer(mut self) -> Result<Answer, Busy> {
+        let answer = tokio::time::timeout_at(self.until, &mut self.answer).await;
+        answer.map_err(|_| Busy)?.map_err(|_| Busy)
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.door.waiting.borrow_mut().remove(&self.id.number);
+    }
+}
+
+#[cfg(test)]
+impl Door {
+    /// How many questions wait for their answers.
+    pub(crate) fn asks_waiting(&self) -> usize {
+        self.waiting.borrow().len()
     }
 }

@@ -1,16 +1,20 @@
-//! How letters reach workers.
+//! How letters, and connections that another worker has accepted, reach workers.
 //!
 //! Owns the queues between workers and the permits that bound them. Never waits on a send: work enters only with a
 //! [`Permit`], taken where a socket is read or a request arrives, and every letter that follows from that work carries
 //! it along, so a mailbox holds at most what all permits together can cause. The invariant: letters from one worker to
 //! another arrive in the order in which they were sent. Read on in [`crate::worker`].
 
+use std::collections::VecDeque;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use campanile_hub::{Letter, WorkerId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::node::Descriptor;
 
 /// A letter, and the permit of the work that it follows from.
 #[derive(Debug)]
@@ -19,10 +23,26 @@ pub(crate) struct Envelope {
     pub(crate) permit: Option<Permit>,
 }
 
-/// One worker's inbound letters.
+/// Connections that may wait for a worker; past that, whoever accepted them keeps them.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// A connection on its way to the worker that will own it.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: UnixStream,
+    pub(crate) descriptor: Descriptor,
+}
+
+/// What one worker has been sent.
+#[derive(Debug, Default)]
+struct Inbox {
+    letters: VecDeque<Envelope>,
+    connections: Vec<Arrival>,
+}
+
 #[derive(Debug, Default)]
 struct Mailbox {
-    letters: Mutex<Vec<Envelope>>,
+    inbox: Mutex<Inbox>,
     arrived: Arc<Notify>,
 }
 
@@ -40,13 +60,26 @@ impl Post {
     /// Puts a letter into a worker's mailbox and wakes the worker if it may be asleep.
     pub(crate) fn send(&self, to: WorkerId, letter: Letter, permit: Option<Permit>) {
         let mailbox = &self.mailboxes[to.0 as usize];
-        let mut letters = mailbox.letters.lock();
-        let was_empty = letters.is_empty();
-        letters.push(Envelope { letter, permit });
-        drop(letters);
+        let mut inbox = mailbox.inbox.lock();
+        let was_empty = inbox.letters.is_empty();
+        inbox.letters.push_back(Envelope { letter, permit });
+        drop(inbox);
         if was_empty {
             mailbox.arrived.notify_one();
         }
+    }
+
+    /// Gives a connection to a worker, or gives it back if too many wait for that worker already.
+    pub(crate) fn hand_over(&self, to: WorkerId, connection: Arrival) -> Result<(), Arrival> {
+        let mailbox = &self.mailboxes[to.0 as usize];
+        let mut inbox = mailbox.inbox.lock();
+        if inbox.connections.len() >= CONNECTIONS_MAX {
+            return Err(connection);
+        }
+        inbox.connections.push(connection);
+        drop(inbox);
+        mailbox.arrived.notify_one();
+        Ok(())
     }
 
     /// Sends a copy to every worker.
@@ -56,10 +89,13 @@ impl Post {
         }
     }
 
-    /// Takes all that has arrived, leaving the emptied vector's room behind for the next letters.
-    pub(crate) fn take(&self, worker: WorkerId, into: &mut Vec<Envelope>) {
-        into.clear();
-        std::mem::swap(&mut *self.mailboxes[worker.0 as usize].letters.lock(), into);
+    /// Takes all letters that have arrived, leaving the emptied queue's room behind for the next ones, and returns the
+    /// connections that have.
+    pub(crate) fn take(&self, worker: WorkerId, into: &mut VecDeque<Envelope>) -> Vec<Arrival> {
+        debug_assert!(into.is_empty(), "letters are handled before more are taken");
+        let mut inbox = self.mailboxes[worker.0 as usize].inbox.lock();
+        std::mem::swap(&mut inbox.letters, into);
+        std::mem::take(&mut inbox.connections)
     }
 
     /// What wakes this worker.
@@ -143,11 +179,24 @@ mod tests {
         let letter = Letter::Reload { apps: Arc::new(Apps::default()) };
         post.send(WorkerId(0), letter.clone(), Some(permit.clone()));
         post.send(WorkerId(0), letter, Some(permit));
-        let mut taken = Vec::new();
+        let mut taken = VecDeque::new();
         post.take(WorkerId(0), &mut taken);
-        taken.pop();
+        taken.pop_front();
         assert!(!permits.is_free());
-        taken.pop();
+        taken.pop_front();
         assert!(permits.is_free());
+    }
+
+    #[test]
+    fn as_many_connections_may_wait_for_a_worker_as_the_bound_says() {
+        let post = Post::new(1);
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let arrival = || Arrival { stream: stream.try_clone().unwrap(), descriptor: Descriptor::default() };
+        for _ in 0..CONNECTIONS_MAX {
+            post.hand_over(WorkerId(0), arrival()).unwrap();
+        }
+        post.hand_over(WorkerId(0), arrival()).unwrap_err();
+        assert_eq!(post.take(WorkerId(0), &mut VecDeque::new()).len(), CONNECTIONS_MAX);
+        post.hand_over(WorkerId(0), arrival()).unwrap();
     }
 }

@@ -1,19 +1,26 @@
 //! What all workers of the process share.
 //!
-//! Owns the current apps, the quotas and whether this node takes connections. Never holds a channel, a member or a
+//! Owns the current apps, the quotas, the certificate and whether this node takes connections. Never holds a channel, a member or a
 //! socket. The invariant: a [`Place`] is released by being dropped, so a count cannot leak.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use campanile_hub::letter::Homes;
 use campanile_hub::{App, Apps};
 use campanile_protocol::CloseCode;
 use parking_lot::{Mutex, RwLock};
+use rustls::ServerConfig;
+use tokio::sync::Notify;
 
 use crate::config::{AllowedOrigins, Config};
+
+/// So many lost minds within [`MINDS_LOST_WITHIN`] end the process.
+const MINDS_LOST_MAX: usize = 3;
+/// See [`MINDS_LOST_MAX`].
+const MINDS_LOST_WITHIN: Duration = Duration::from_secs(60);
 
 /// What one app has beside what the mind knows of it.
 #[derive(Debug, Default)]
@@ -40,8 +47,14 @@ pub(crate) struct Node {
     tenants: Mutex<HashMap<Arc<str>, Arc<Tenant>>>,
     homes: Homes,
     connections: Arc<Tenant>,
+    sockets: Arc<AtomicUsize>,
     started: Instant,
+    leaving: AtomicBool,
     draining: AtomicBool,
+    /// When minds were lost, as long ago as matters.
+    minds_lost: Mutex<Vec<Instant>>,
+    failed: Notify,
+    tls: RwLock<Option<Arc<ServerConfig>>>,
 }
 
 /// A connection's place in its app's and its node's count.
@@ -49,6 +62,17 @@ pub(crate) struct Node {
 pub(crate) struct Place {
     node: Arc<Tenant>,
     app: Arc<Tenant>,
+}
+
+/// An accepted socket's share of the process's descriptors, be it a client's, a publisher's or nobody's yet.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
+pub(crate) struct Descriptor(Arc<AtomicUsize>);
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Drop for Place {
@@ -72,8 +96,13 @@ impl Node {
             tenants: Mutex::default(),
             homes,
             connections: Arc::default(),
+            sockets: Arc::default(),
             started: Instant::now(),
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            minds_lost: Mutex::default(),
+            failed: Notify::new(),
+            tls: RwLock::default(),
         })
     }
 
@@ -121,6 +150,12 @@ impl Node {
         Ok(Place { node: Arc::clone(&self.connections), app: tenant })
     }
 
+    /// Reserves a descriptor for one more socket. Files and webhooks keep theirs, however many sockets are half open.
+    pub(crate) fn take_descriptor(&self) -> Option<Descriptor> {
+        let max = self.config().sockets_max();
+        reserve(&self.sockets, max).then(|| Descriptor(Arc::clone(&self.sockets)))
+    }
+
     /// How many connections an app has.
     pub(crate) fn connections_of(&self, app: &App) -> usize {
         self.tenant(app).connections.load(Ordering::Acquire)
@@ -146,19 +181,55 @@ impl Node {
         admitted.map(|_| ()).map_err(|next| (next - now).div_ceil(NANOS).max(1))
     }
 
-    /// Whether this node can take connections.
+    /// The certificate that new connections are served with; none where they are not encrypted.
+    pub(crate) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.read().clone()
+    }
+
+    /// Serves new connections with this certificate from now on.
+    pub(crate) fn present(&self, tls: Arc<ServerConfig>) {
+        *self.tls.write() = Some(tls);
+    }
+
+    /// Whether load balancers should send connections here.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.is_draining() && self.connections() < self.config().limits.connections_max
+        !self.is_leaving() && self.connections() < self.config().limits.connections_max
+    }
+
+    /// From now on this node says that it is not ready, and still takes connections: a load balancer needs a moment.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// Whether this node is about to go.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// From now on this node takes no new connections.
     pub(crate) fn drain(&self) {
+        self.leave();
         self.draining.store(true, Ordering::Release);
     }
 
     /// Whether a drain has begun.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// A worker has lost its mind. One that keeps happening is no accident: it ends the process.
+    pub(crate) fn lose_mind(&self) {
+        let mut lost = self.minds_lost.lock();
+        lost.retain(|at| at.elapsed() < MINDS_LOST_WITHIN);
+        lost.push(Instant::now());
+        if lost.len() >= MINDS_LOST_MAX {
+            self.failed.notify_one();
+        }
+    }
+
+    /// Waits until the process should end because of its own faults.
+    pub(crate) async fn failed(&self) {
+        self.failed.notified().await;
     }
 
     /// Since when the node runs.

@@ -16,8 +16,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::{AppConfig, Config};
 use crate::mailbox::Post;
 use crate::node::Node;
+use crate::state_dir::{StateDir, StateDirError};
+use crate::tls::{self, TlsError};
+use crate::unix_socket::{self, SocketFile, UnixSocketError};
 use crate::webhooks::Webhooks;
-use crate::worker::Worker;
+use crate::worker::{Listeners, Worker};
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +33,15 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// Something that this version does not do; it would be silently missing otherwise.
-    #[error("{0} is configured, and this version does not have it yet: remove it from the configuration")]
-    Missing(&'static str),
+    /// The Unix socket cannot be had.
+    #[error(transparent)]
+    UnixSocket(#[from] UnixSocketError),
+    /// Certificate and key cannot be used.
+    #[error("[tls]: {0}")]
+    Tls(#[from] TlsError),
+    /// The directory for what must survive cannot be had.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
     /// A webhook's queue cannot be had.
     #[error("cannot set up webhooks: {0}")]
     Webhooks(#[from] crate::webhooks::Error),
@@ -53,17 +62,16 @@ pub struct RunningServer {
     post: Post,
     workers: Vec<JoinHandle<io::Result<()>>>,
     webhooks: Arc<Webhooks>,
+    _socket_file: Option<SocketFile>,
+    /// Last, so that it is given back when nobody works in the directory any more.
+    _state_dir: StateDir,
 }
 
 impl Server {
-    /// Binds, then starts one worker per configured core.
+    /// Locks `state_dir`, binds, then starts one worker per configured core.
     pub fn start(config: Config) -> Result<RunningServer, StartError> {
-        if config.tls.is_some() {
-            return Err(StartError::Missing("tls"));
-        }
-        if config.listen.unix_socket.is_some() {
-            return Err(StartError::Missing("listen.unix_socket"));
-        }
+        let state_dir = StateDir::lock(&config.state_dir)?;
+        let tls = config.tls.as_ref().map(tls::load).transpose()?;
         let address = config.listen.address;
         let failed = |source| StartError::Listen { address, source };
         // Without SO_REUSEPORT first: a second server would otherwise silently take half of the clients.
@@ -74,6 +82,8 @@ impl Server {
         let backlog = i32::try_from(config.listen.backlog).unwrap_or(i32::MAX);
         let listeners: Vec<TcpListener> =
             (0..workers).map(|_| listener(address, backlog)).collect::<Result<_, _>>().map_err(failed)?;
+        let unix = config.listen.unix_socket.as_deref().map(|path| unix_socket::bind(path, backlog)).transpose()?;
+        let (mut unix, socket_file) = unix.unzip();
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let (seed, incarnation) = random.split_at(8);
@@ -83,9 +93,13 @@ impl Server {
         let apps = Arc::new(Apps::new(config.apps.iter().map(app).collect(), None));
         let homes = Homes { seed: number(seed), workers };
         let node = Node::new(Arc::new(config), apps, homes);
+        if let Some(tls) = tls {
+            node.present(tls);
+        }
         let post = Post::new(workers);
         let mut threads = Vec::new();
-        for (number_of, listener) in listeners.into_iter().enumerate() {
+        for (number_of, tcp) in listeners.into_iter().enumerate() {
+            let listeners = Listeners { tcp, unix: unix.take() };
             let id = WorkerId(u16::try_from(number_of).expect("at most 1024 workers"));
             let (node, post, incarnation) = (Arc::clone(&node), post.clone(), number(incarnation));
             let webhooks = Arc::clone(&webhooks);
@@ -93,13 +107,22 @@ impl Server {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let local = tokio::task::LocalSet::new();
                 local.block_on(&runtime, async move {
-                    Worker::new(id, node, post, listener, incarnation, webhooks)?.run().await
+                    Worker::new(id, node, post, listeners, incarnation, webhooks)?.run().await
                 })
             })?;
             threads.push(thread);
         }
-        tracing::info!(%address, workers, "listening");
-        Ok(RunningServer { address, node, post, workers: threads, webhooks })
+        let tls = node.tls().is_some();
+        tracing::info!(%address, tls, workers, "listening");
+        Ok(RunningServer {
+            address,
+            node,
+            post,
+            workers: threads,
+            webhooks,
+            _socket_file: socket_file,
+            _state_dir: state_dir,
+        })
     }
 }
 
@@ -119,8 +142,15 @@ impl RunningServer {
         self.address
     }
 
-    /// Takes new apps and limits without dropping a socket. Where to listen does not change.
+    /// Whether the address speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.node.tls().is_some()
+    }
+
+    /// Takes new apps, limits and certificates without dropping a socket. Where to listen does not change, nor whether
+    /// that is encrypted.
     pub async fn reload(&self, config: Config) {
+        self.reload_certificate(&config);
         if let Err(error) = self.webhooks.reload(&config).await {
             tracing::error!(%error, "webhooks are as before");
         }
@@ -129,8 +159,31 @@ impl RunningServer {
         self.post.broadcast(&campanile_hub::Letter::Reload { apps });
     }
 
-    /// Tells clients in waves to go elsewhere and waits until they have.
+    /// Waits until the server has failed too often to go on: three workers have lost their minds within a minute. Whoever
+    /// runs it should drain it and start it anew.
+    pub async fn failed(&self) {
+        self.node.failed().await;
+    }
+
+    fn reload_certificate(&self, config: &Config) {
+        match (&config.tls, self.has_tls()) {
+            (Some(files), true) => match tls::load(files) {
+                Ok(tls) => self.node.present(tls),
+                Err(error) => tracing::error!(%error, "the certificate is as before"),
+            },
+            (None, false) => {}
+            (Some(_), false) => tracing::error!("[tls] is new: it takes a restart, until then nothing is encrypted"),
+            (None, true) => {
+                tracing::warn!("[tls] is gone: it takes a restart, until then the certificate is as before")
+            }
+        }
+    }
+
+    /// Reports not ready, tells clients in waves to go elsewhere and waits until they have, but for no longer than the
+    /// configuration's times together.
     pub async fn drain(self) -> io::Result<()> {
+        self.node.leave();
+        tokio::time::sleep(self.node.config().drain.ready_delay).await;
         self.node.drain();
         let workers = self.workers;
         let joined = tokio::task::spawn_blocking(move || {
@@ -192,4 +245,26 @@ fn notices(config: &AppConfig) -> NoticeSet {
         let bit = NoticeKind::NAMES.iter().position(|name| *name == event.as_str());
         bit.and_then(|bit| u8::try_from(bit).ok()).map_or(set, |bit| set.with(bit))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_holds_as_many_connections_as_the_backlog() {
+        let listener = listener("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(300));
+        // Linux holds one more than it was asked to.
+        let waiting: Vec<TcpStream> = (0..3).map(|_| connect().unwrap()).collect();
+        assert_eq!(connect().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        for _ in &waiting {
+            listener.accept().unwrap();
+        }
+        connect().unwrap();
+    }
 }

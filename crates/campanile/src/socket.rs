@@ -5,14 +5,15 @@
 //! channels. Filled and drained by the worker that owns it.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice, Write};
-use std::net::TcpStream;
+use std::io::{self, IoSlice};
 
 use bytes::Bytes;
 use campanile_hub::{ConnectionId, Moment};
+use campanile_protocol::CloseCode;
 use campanile_protocol::websocket::{self, Incoming};
 
-use crate::node::Place;
+use crate::node::{Descriptor, Place};
+use crate::wire::Wire;
 
 /// How many slices one `writev` takes.
 const SLICES_MAX: usize = 16;
@@ -36,24 +37,25 @@ pub(crate) struct TooSlow;
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) id: ConnectionId,
-    pub(crate) stream: TcpStream,
+    pub(crate) wire: Wire,
     pub(crate) stage: Stage,
     /// When to look after it next.
     pub(crate) look_at: Moment,
     pub(crate) watches_writable: bool,
+    pub(crate) descriptor: Descriptor,
     queue: VecDeque<Bytes>,
     queued_bytes: usize,
 }
 
 impl Socket {
-    pub(crate) fn new(id: ConnectionId, stream: TcpStream, look_at: Moment) -> Self {
+    pub(crate) fn new(id: ConnectionId, wire: Wire, descriptor: Descriptor, look_at: Moment) -> Self {
         let stage = Stage::Head(Vec::new());
-        Self { id, stream, stage, look_at, watches_writable: false, queue: VecDeque::new(), queued_bytes: 0 }
+        Self { id, wire, stage, look_at, watches_writable: false, descriptor, queue: VecDeque::new(), queued_bytes: 0 }
     }
 
     /// Whether the kernel still owes us room.
     pub(crate) fn has_queued(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() || self.wire.has_unsent()
     }
 
     /// Writes what it can and keeps the rest, up to the bound.
@@ -72,24 +74,22 @@ impl Socket {
             self.queued_bytes += rest.len();
             self.queue.push_back(rest);
         }
-        Ok(if self.queued_bytes > queue_bytes_max { Err(TooSlow) } else { Ok(()) })
+        if !self.queue.is_empty() && self.wire.takes_more() {
+            self.flush()?;
+        }
+        let is_too_slow = self.queued_bytes > 0 && self.queued_bytes + self.wire.unsent() > queue_bytes_max;
+        Ok(if is_too_slow { Err(TooSlow) } else { Ok(()) })
     }
 
     fn write_now(&mut self, slices: &[Bytes]) -> io::Result<usize> {
         let mut total = 0;
         for part in slices.chunks(SLICES_MAX) {
             let wanted: usize = part.iter().map(Bytes::len).sum();
-            let written = match part {
-                [only] => self.stream.write(only),
-                several => {
-                    let mut list = [IoSlice::new(&[]); SLICES_MAX];
-                    for (entry, slice) in list.iter_mut().zip(several) {
-                        *entry = IoSlice::new(slice);
-                    }
-                    self.stream.write_vectored(&list[..several.len()])
-                }
-            };
-            match written {
+            let mut list = [IoSlice::new(&[]); SLICES_MAX];
+            for (entry, slice) in list.iter_mut().zip(part) {
+                *entry = IoSlice::new(slice);
+            }
+            match self.wire.write(&list[..part.len()]) {
                 Ok(written) => {
                     total += written;
                     if written < wanted {
@@ -105,8 +105,9 @@ impl Socket {
 
     /// Writes what is queued, as far as the kernel takes it.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.wire.flush()?;
         while let Some(front) = self.queue.front_mut() {
-            match self.stream.write(front) {
+            match self.wire.write(&[IoSlice::new(front)]) {
                 Ok(written) => {
                     self.queued_bytes -= written;
                     if written < front.len() {
@@ -126,12 +127,56 @@ impl Socket {
     pub(crate) fn close(&mut self, code: u16, reason: &str, look_at: Moment) -> io::Result<()> {
         // Even a slow reader may find the frame behind what the kernel has already begun to take: slices are whole
         // frames, so the first can be finished and the others dropped.
-        if self.queue.len() > 1 && code == campanile_protocol::CloseCode::OverCapacity.number() {
+        if self.queue.len() > 1 && code == CloseCode::OverCapacity.number() {
             self.queue.truncate(1);
             self.queued_bytes = self.queue[0].len();
         }
         self.stage = Stage::Closing;
         self.look_at = look_at;
         self.write(&[websocket::close(code, reason)], usize::MAX).map(|_| ())
+    }
+
+    /// Sends a last answer and expects nothing more; what still comes is thrown away, so that the answer is not lost to
+    /// a reset.
+    pub(crate) fn dismiss(&mut self, answer: Bytes, look_at: Moment) -> io::Result<()> {
+        self.stage = Stage::Closing;
+        self.look_at = look_at;
+        self.write(&[answer], usize::MAX).map(|_| ())
+    }
+
+    /// Tells the peer of a closing socket that no more will come, once everything is sent.
+    pub(crate) fn finish(&mut self) {
+        if matches!(self.stage, Stage::Closing) && !self.has_queued() {
+            // One that cannot be told is gone, which reading finds out.
+            let _ = self.wire.finish();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn as_many_bytes_wait_as_the_bound_and_no_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // It never reads.
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let wire = Wire::tcp(listener.accept().unwrap().0, None).unwrap();
+        let mut socket =
+            Socket::new(ConnectionId { index: 0, generation: 0 }, wire, Descriptor::default(), Moment::default());
+        let block = Bytes::from(vec![0; 64 * 1024]);
+        while !socket.has_queued() {
+            assert_eq!(socket.write(std::slice::from_ref(&block), usize::MAX).unwrap(), Ok(()));
+        }
+        let waiting = socket.queued_bytes;
+        let room = Bytes::from(vec![0; 1000]);
+        assert_eq!(socket.write(&[room], waiting + 1000).unwrap(), Ok(()));
+        assert_eq!(socket.write(&[Bytes::from_static(b"x")], waiting + 1000).unwrap(), Err(TooSlow));
+        // What the peer may already have begun to read is finished, the rest is not sent at all.
+        socket.close(CloseCode::OverCapacity.number(), "", Moment::default()).unwrap();
+        assert!(socket.queued_bytes <= waiting + 16, "{} of {waiting}", socket.queued_bytes);
     }
 }

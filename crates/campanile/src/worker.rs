@@ -4,28 +4,37 @@
 //! longer than it takes to move letters, never waits for another worker. The invariant: one tick gathers, then each
 //! connection is written once. Read on in [`crate::socket`], [`crate::upgrade`] and `campanile_hub::hub`.
 
-use std::io::{self, Read};
-use std::net::{Shutdown, TcpListener};
+use std::collections::VecDeque;
+use std::io;
+use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use campanile_hub::letter::Departure;
-use campanile_hub::{ConnectionId, Effect, Hub, Moment, Settings, WorkerId};
+use campanile_hub::{ConnectionId, Effect, Hub, Letter, Moment, Settings, WorkerId};
 use campanile_protocol::CloseCode;
 use campanile_protocol::websocket::{self, Opcode, Received, Role, Rules};
 use rustix::event::epoll;
 use tokio::io::unix::AsyncFd;
 
+use crate::config::Config;
 use crate::door::Door;
-use crate::mailbox::{Envelope, Permit, Permits, Post};
-use crate::node::Node;
+use crate::http::Http;
+use crate::mailbox::{Arrival, Envelope, Permit, Permits, Post};
+use crate::node::{Descriptor, Node};
 use crate::socket::{Socket, Stage};
-use crate::upgrade::{self, First};
+use crate::upgrade::{self, First, Version};
 use crate::webhooks::Webhooks;
+use crate::wire::{Inbound, Wire};
+
+#[cfg(test)]
+mod tests;
 
 /// A tick takes at most so many events from the kernel.
 const EVENTS_MAX: usize = 512;
@@ -35,30 +44,63 @@ const READ_BYTES: usize = 64 * 1024;
 const WRITES_BEFORE_YIELD: usize = 1024;
 /// How often connections are looked after.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
-/// The number under which the listener stands in epoll.
-const LISTENER: u64 = u64::MAX;
+/// A listener accepts at most so many connections in a tick.
+const ACCEPTS_MAX: usize = 64;
+/// The numbers under which the listeners stand in epoll.
+const TCP_LISTENER: u64 = u64::MAX;
+const UNIX_LISTENER: u64 = u64::MAX - 1;
+
+/// Where a worker's connections come from.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) tcp: TcpListener,
+    /// The node's Unix socket, at the first worker alone, which hands its connections round.
+    pub(crate) unix: Option<UnixListener>,
+}
+
+fn settings(worker: WorkerId, node: &Node) -> Settings {
+    let config = node.config();
+    let limits = &config.limits;
+    Settings {
+        worker,
+        homes: *node.homes(),
+        presence_grace_secs: limits.presence_grace.as_secs(),
+        pong_timeout_secs: limits.pong_timeout.as_secs(),
+        remembered_bytes_max: limits.remembered_bytes_max / config.workers.max(1),
+    }
+}
 
 /// One core's loop.
 pub(crate) struct Worker {
     id: WorkerId,
     node: Arc<Node>,
+    /// The node's, as of the last reload that this worker has heard of.
+    config: Arc<Config>,
     hub: Hub,
     door: Rc<Door>,
     post: Post,
     permits: Permits,
-    listener: TcpListener,
+    http: Http,
+    /// Until a drain has begun.
+    listeners: Option<Listeners>,
+    /// Who gets the next connection of the Unix socket.
+    next_worker: u16,
     epoll: AsyncFd<OwnedFd>,
     sockets: Vec<Option<Socket>>,
     free: Vec<u32>,
     generations: Vec<u32>,
-    closes: Vec<(ConnectionId, u16, Box<str>)>,
-    letters: Vec<Envelope>,
+    closes: VecDeque<(ConnectionId, u16, Box<str>)>,
+    letters: VecDeque<Envelope>,
     effects: Vec<Effect>,
     buffer: Vec<u8>,
     socket_id_place: u64,
     next_sweep: Instant,
     draining: Option<Instant>,
     webhooks: Arc<Webhooks>,
+    /// The listeners are not looked at until the next sweep, because there is no room for another socket.
+    pauses: bool,
+    /// The connection whose bytes are being read, while that concerns nothing that others share.
+    reading: Option<u32>,
 }
 
 #[expect(unsafe_code, reason = "tokio asks its callers to promise that the descriptor stays open")]
@@ -67,39 +109,42 @@ fn register(epoll: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register(epoll) }.map_err(|error| error.into_parts().1)
 }
 
+fn watch(epoll: &OwnedFd, listeners: &Listeners) -> io::Result<()> {
+    epoll::add(epoll, &listeners.tcp, epoll::EventData::new_u64(TCP_LISTENER), epoll::EventFlags::IN)?;
+    if let Some(unix) = &listeners.unix {
+        epoll::add(epoll, unix, epoll::EventData::new_u64(UNIX_LISTENER), epoll::EventFlags::IN)?;
+    }
+    Ok(())
+}
+
 impl Worker {
     pub(crate) fn new(
         id: WorkerId,
         node: Arc<Node>,
         post: Post,
-        listener: TcpListener,
+        listeners: Listeners,
         incarnation: u64,
         webhooks: Arc<Webhooks>,
     ) -> io::Result<Self> {
         let config = node.config();
         let limits = &config.limits;
         let permits = Permits::new(limits.permits_per_worker);
-        let settings = Settings {
-            worker: id,
-            homes: *node.homes(),
-            presence_grace_secs: limits.presence_grace.as_secs(),
-            pong_timeout_secs: limits.pong_timeout.as_secs(),
-            remembered_bytes_max: limits.remembered_bytes_max / config.workers.max(1),
-        };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
+        watch(&epoll, &listeners)?;
         let door = Door::new(id, Arc::clone(&node), post.clone(), permits.clone(), limits.http_request_timeout);
         Ok(Self {
-            hub: Hub::new(settings, node.apps()),
+            hub: Hub::new(settings(id, &node), node.apps()),
+            http: Http::new(Rc::clone(&door)),
             door,
             permits,
-            listener,
+            listeners: Some(listeners),
+            next_worker: 0,
             epoll: register(epoll)?,
             sockets: Vec::new(),
             free: Vec::new(),
             generations: Vec::new(),
-            closes: Vec::new(),
-            letters: Vec::new(),
+            closes: VecDeque::new(),
+            letters: VecDeque::new(),
             effects: Vec::new(),
             buffer: vec![0; READ_BYTES],
             // 28 bits of the start, 10 of the worker, 26 of the connection's place.
@@ -107,6 +152,9 @@ impl Worker {
             next_sweep: Instant::now(),
             draining: None,
             webhooks,
+            pauses: false,
+            reading: None,
+            config,
             id,
             node,
             post,
@@ -122,10 +170,14 @@ impl Worker {
     pub(crate) async fn run(mut self) -> io::Result<()> {
         let arrived = self.post.arrived(self.id);
         loop {
-            self.take_letters();
-            let more = self.permits.is_free() && self.take_events()?;
-            self.look_after();
-            self.write().await;
+            self.contain(Self::take_letters);
+            let more = self.permits.is_free() && self.contain(Self::take_events).transpose()?.unwrap_or(true);
+            self.contain(Self::look_after);
+            self.contain(|worker| worker.hub.fanout().gather());
+            while self.contain(Self::write).unwrap_or(true) {
+                tokio::task::yield_now().await;
+            }
+            self.contain(Self::close);
             if self.is_drained() {
                 return Ok(());
             }
@@ -150,15 +202,61 @@ impl Worker {
         }
     }
 
+    /// Does a part of the tick. A panic costs the connection whose bytes brought it, or else this worker's mind.
+    fn contain<T>(&mut self, part: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        match catch_unwind(AssertUnwindSafe(|| part(self))) {
+            Ok(done) => Some(done),
+            Err(_) => {
+                match self.reading.take() {
+                    Some(index) => self.fail_connection(index),
+                    None => self.start_afresh(),
+                }
+                None
+            }
+        }
+    }
+
+    /// Reading a client's bytes has panicked: nobody else is concerned.
+    fn fail_connection(&mut self, index: u32) {
+        let Some(socket) = &self.sockets[index as usize] else { return };
+        tracing::error!(connection = index, "reading a client's bytes has panicked: its connection is closed");
+        self.closes.push_back((socket.id, CloseCode::OverCapacity.number(), "the server has failed".into()));
+    }
+
+    /// The mind is in a state that nobody can vouch for: throw it away, send its clients away, begin anew.
+    fn start_afresh(&mut self) {
+        self.node.lose_mind();
+        tracing::error!(worker = self.id.0, "the worker's mind has panicked: its clients are told to connect again");
+        self.hub = Hub::reborn(settings(self.id, &self.node), self.node.apps(), self.hub.legacy());
+        self.effects.clear();
+        self.settle(None);
+        self.closes.clear();
+        for socket in self.sockets.iter().flatten().filter(|socket| matches!(socket.stage, Stage::Open { .. })) {
+            self.closes.push_back((
+                socket.id,
+                CloseCode::Reconnect.number(),
+                "the server has failed: connect again".into(),
+            ));
+        }
+    }
+
     fn take_letters(&mut self) {
         let now = self.now();
-        let mut letters = std::mem::take(&mut self.letters);
-        self.post.take(self.id, &mut letters);
-        for Envelope { letter, permit } in letters.drain(..) {
+        if self.letters.is_empty() {
+            for Arrival { stream, descriptor } in self.post.take(self.id, &mut self.letters) {
+                self.take_in(Wire::unix(stream), descriptor);
+            }
+        }
+        // One at a time: a panic costs the letter that brought it and no other.
+        while let Some(Envelope { letter, permit }) = self.letters.pop_front() {
+            #[cfg(test)]
+            tests::panic_at(&letter);
+            if let Letter::Reload { .. } = letter {
+                self.config = self.node.config();
+            }
             self.hub.letter(letter, now);
             self.settle(permit.as_ref());
         }
-        self.letters = letters;
         if self.hub.next_due().is_some_and(|due| due <= now) {
             self.hub.due(now);
             self.settle(None);
@@ -172,7 +270,9 @@ impl Worker {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { to, letter } => self.post.send(to, letter, permit.cloned()),
-                Effect::Close { connection, code, reason } => self.closes.push((connection, code.number(), reason)),
+                Effect::Close { connection, code, reason } => {
+                    self.closes.push_back((connection, code.number(), reason))
+                }
                 Effect::Answer { id, answer } => self.door.answer(id, answer),
                 Effect::Notice(notice) => self.webhooks.notify(notice),
             }
@@ -195,7 +295,7 @@ impl Worker {
         for event in events {
             let epoll::Event { flags, data } = event;
             let number = data.u64();
-            if number == LISTENER {
+            if number >= UNIX_LISTENER {
                 self.accept();
                 continue;
             }
@@ -211,46 +311,107 @@ impl Worker {
     }
 
     fn accept(&mut self) {
-        for _ in 0..64 {
-            match self.listener.accept() {
-                Ok((stream, _)) => {
-                    if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
-                        continue;
-                    }
-                    let index = self.free.pop().unwrap_or_else(|| {
-                        self.sockets.push(None);
-                        self.generations.push(0);
-                        u32::try_from(self.sockets.len() - 1).expect("sockets are numbered in 32 bits")
-                    });
-                    let data = epoll::EventData::new_u64(index.into());
-                    if epoll::add(self.epoll.get_ref(), &stream, data, epoll::EventFlags::IN).is_err() {
-                        self.free.push(index);
-                        continue;
-                    }
-                    let id = ConnectionId { index, generation: self.generations[index as usize] };
-                    let timeout = self.node.config().limits.head_timeout.as_secs();
-                    self.sockets[index as usize] = Some(Socket::new(id, stream, self.now().after_secs(timeout)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    return;
-                }
+        for _ in 0..ACCEPTS_MAX {
+            let Some((stream, descriptor)) = self.accepted(|listeners| Some(listeners.tcp.accept())) else { break };
+            self.take_in(Wire::tcp(stream, self.node.tls()), descriptor);
+        }
+        for _ in 0..ACCEPTS_MAX {
+            let accepted = self.accepted(|listeners| listeners.unix.as_ref().map(UnixListener::accept));
+            let Some((stream, descriptor)) = accepted else { break };
+            let arrival = Arrival { stream, descriptor };
+            self.next_worker = (self.next_worker + 1) % self.post.workers();
+            let to = WorkerId(self.next_worker);
+            // At a drain the others may have ended already.
+            let is_mine = to == self.id || self.node.is_draining();
+            let kept = if is_mine { Err(arrival) } else { self.post.hand_over(to, arrival) };
+            if let Err(Arrival { stream, descriptor }) = kept {
+                self.take_in(Wire::unix(stream), descriptor);
             }
         }
     }
 
+    /// One connection and its descriptor. Where there is no room, the listeners rest until the next sweep: trying again
+    /// at once would only turn in circles.
+    fn accepted<S, A>(
+        &mut self,
+        accept: impl FnOnce(&Listeners) -> Option<io::Result<(S, A)>>,
+    ) -> Option<(S, Descriptor)> {
+        let listeners = self.listeners.as_ref()?;
+        let Some(descriptor) = self.node.take_descriptor() else {
+            self.watch_listeners(false);
+            return None;
+        };
+        match accept(listeners)? {
+            Ok((stream, _)) => Some((stream, descriptor)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => None,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                self.watch_listeners(false);
+                None
+            }
+        }
+    }
+
+    fn watch_listeners(&mut self, wanted: bool) {
+        let Some(listeners) = &self.listeners else { return };
+        let flags = if wanted { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
+        let epoll = self.epoll.get_ref();
+        // If a listener cannot be silenced, it is looked at more often than need be.
+        let mut done = epoll::modify(epoll, &listeners.tcp, epoll::EventData::new_u64(TCP_LISTENER), flags);
+        if let Some(unix) = &listeners.unix {
+            done = done.and(epoll::modify(epoll, unix, epoll::EventData::new_u64(UNIX_LISTENER), flags));
+        }
+        self.pauses = done.is_ok() && !wanted;
+    }
+
+    /// Begins to listen to a connection. One that cannot be set up is closed, which tells its peer.
+    fn take_in(&mut self, wire: io::Result<Wire>, descriptor: Descriptor) {
+        let Ok(wire) = wire else { return };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.sockets.push(None);
+            self.generations.push(0);
+            u32::try_from(self.sockets.len() - 1).expect("sockets are numbered in 32 bits")
+        });
+        let data = epoll::EventData::new_u64(index.into());
+        if epoll::add(self.epoll.get_ref(), &wire, data, epoll::EventFlags::IN).is_err() {
+            self.free.push(index);
+            return;
+        }
+        let id = ConnectionId { index, generation: self.generations[index as usize] };
+        let timeout = self.config.limits.head_timeout.as_secs();
+        self.sockets[index as usize] = Some(Socket::new(id, wire, descriptor, self.now().after_secs(timeout)));
+    }
+
     fn read(&mut self, index: u32) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let Some(socket) = self.sockets[index as usize].as_mut() else {
+        buffer.resize(READ_BYTES, 0);
+        let stage = self.sockets[index as usize].as_ref().map(|socket| &socket.stage);
+        // The kernel keeps what waits, and tells of it again.
+        if matches!(stage, Some(Stage::Open { .. })) && !self.permits.is_free() {
             self.buffer = buffer;
             return;
-        };
-        match socket.stream.read(&mut buffer) {
-            Ok(0) => self.drop_socket(index, Departure::Vanished),
-            Ok(length) => self.take_bytes(index, &mut buffer[..length]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => self.drop_socket(index, Departure::Vanished),
+        }
+        // Once, or until TLS has nothing left that the kernel does not know of.
+        while let Some(socket) = self.sockets[index as usize].as_mut() {
+            self.reading = Some(index);
+            let inbound = socket.wire.read(&mut buffer);
+            self.reading = None;
+            match inbound {
+                Ok(Inbound::Bytes(length)) => self.take_bytes(index, &mut buffer[..length]),
+                Ok(Inbound::Nothing) => {}
+                Ok(Inbound::PlainHttp) => {
+                    socket.wire.speak_plain();
+                    self.refuse(index, upgrade::wants_tls());
+                }
+                Ok(Inbound::End) | Err(_) => self.drop_socket(index, Departure::Vanished),
+            }
+            if !self.sockets[index as usize].as_mut().is_some_and(|socket| socket.wire.has_plaintext()) {
+                break;
+            }
+        }
+        // Shaking hands writes, too.
+        if self.sockets[index as usize].as_ref().is_some_and(|socket| socket.wire.has_unsent()) {
+            self.watch_writable(index, true);
         }
         self.buffer = buffer;
     }
@@ -268,15 +429,19 @@ impl Worker {
     }
 
     fn take_frames(&mut self, index: u32, bytes: &mut [u8]) {
-        let (now, config) = (self.now(), self.node.config());
+        let now = self.now();
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
         let Stage::Open { incoming, .. } = &mut socket.stage else { return };
-        let (id, hub) = (socket.id, &mut self.hub);
-        let rules = Rules { role: Role::Server, message_max: config.limits.frame_bytes_max };
+        let (id, hub, reading) = (socket.id, &mut self.hub, &mut self.reading);
+        let rules = Rules { role: Role::Server, message_max: self.config.limits.frame_bytes_max };
         let mut closed = None;
         hub.heard(id, now);
         let permit = self.permits.take();
+        *reading = Some(index);
         let outcome = incoming.receive(bytes, rules, |received| {
+            #[cfg(test)]
+            tests::panic_reading(&received);
+            *reading = None;
             match received {
                 Received::Text(text) => hub.receive(id, text, now),
                 Received::Binary(bytes) => hub.receive_binary(id, bytes, now),
@@ -284,30 +449,27 @@ impl Worker {
                 Received::Pong(_) => {}
                 Received::Close(close) => closed = Some(close.code.unwrap_or(CloseCode::Normal.number())),
             }
+            *reading = Some(index);
             ControlFlow::Continue(())
         });
+        *reading = None;
         self.settle(permit.as_ref());
         if let Err(violation) = outcome {
-            self.closes.push((id, violation.close_code(), violation.to_string().into()));
+            self.closes.push_back((id, violation.close_code(), violation.to_string().into()));
         } else if let Some(code) = closed {
             self.hub.disconnect(id, Departure::Left, now);
             self.settle(permit.as_ref());
-            self.closes.push((id, code, "".into()));
+            self.closes.push_back((id, code, "".into()));
         }
     }
 
     fn take_head(&mut self, index: u32) {
-        let config = self.node.config();
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
         let Stage::Head(head) = &socket.stage else { return };
-        match upgrade::read(head, &config.listen.path_prefix, config.limits.head_bytes_max) {
+        match upgrade::read(head, &self.config.listen.path_prefix, self.config.limits.head_bytes_max) {
             First::Incomplete => {}
-            First::Http => self.hand_to_http(index),
-            First::Refused(response) => {
-                // Small enough for a fresh socket's buffer; whoever cannot take it is gone.
-                let _ = socket.write(&[response], usize::MAX);
-                self.drop_socket(index, Departure::Vanished);
-            }
+            First::Http(version) => self.hand_to_http(index, version),
+            First::Refused(response) => self.refuse(index, response),
             First::WebSocket { request, response, rest } => self.open(index, &request, response, rest),
         }
     }
@@ -317,6 +479,16 @@ impl Worker {
         let admitted = request.admit(&self.node, self.hub.apps());
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
         let id = socket.id;
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let client = request.client(socket.wire.peer(), &self.node);
+            match &admitted {
+                Ok(admitted) => tracing::debug!(%client, app = %admitted.app.id, "connected"),
+                Err(refusal) => {
+                    let code = refusal.code.number();
+                    tracing::debug!(%client, code, reason = %refusal.message, "refused");
+                }
+            }
+        }
         if socket.write(&[response], usize::MAX).is_err() {
             return self.drop_socket(index, Departure::Vanished);
         }
@@ -342,18 +514,39 @@ impl Worker {
                 let (code, message) = (Some(refusal.code), &*refusal.message);
                 let error = campanile_protocol::ServerFrame::Error { code, message, channel: None }.encode();
                 let _ = socket.write(&[error], usize::MAX);
-                self.closes.push((id, refusal.code.number(), refusal.message));
+                self.closes.push_back((id, refusal.code.number(), refusal.message));
             }
         }
     }
 
-    fn hand_to_http(&mut self, index: u32) {
+    /// Answers in HTTP and waits until the peer has read that: closing over unread bytes would destroy the answer.
+    fn refuse(&mut self, index: u32, response: Bytes) {
+        let look_at = self.now().after_secs(self.config.limits.closing_timeout.as_secs());
+        let Some(socket) = self.sockets[index as usize].as_mut() else { return };
+        if socket.dismiss(response, look_at).is_err() {
+            return self.drop_socket(index, Departure::Vanished);
+        }
+        self.finish(index);
+    }
+
+    fn hand_to_http(&mut self, index: u32, version: Version) {
+        let Some(slot) = self.http.reserve(self.config.limits.http_connections_max) else {
+            return self.refuse(index, upgrade::full(version));
+        };
         let Some(socket) = self.sockets[index as usize].take() else { return };
         self.release(index);
         let Stage::Head(head) = socket.stage else { return };
         // A descriptor that epoll no longer knows is no loss here.
-        let _ = epoll::delete(self.epoll.get_ref(), &socket.stream);
-        tokio::task::spawn_local(upgrade::serve_http(socket.stream, head, Rc::clone(&self.door)));
+        let _ = epoll::delete(self.epoll.get_ref(), &socket.wire);
+        self.http.serve(socket.wire, head, version, (slot, socket.descriptor));
+    }
+
+    /// Ends a closing socket's stream, now or once all is sent.
+    fn finish(&mut self, index: u32) {
+        let Some(socket) = self.sockets[index as usize].as_mut() else { return };
+        socket.finish();
+        let has_queued = socket.has_queued();
+        self.watch_writable(index, has_queued);
     }
 
     fn flush(&mut self, index: u32) {
@@ -361,9 +554,7 @@ impl Worker {
         if socket.flush().is_err() {
             return self.drop_socket(index, Departure::Vanished);
         }
-        if !socket.has_queued() {
-            self.watch_writable(index, false);
-        }
+        self.finish(index);
     }
 
     fn watch_writable(&mut self, index: u32, wanted: bool) {
@@ -371,18 +562,17 @@ impl Worker {
         if std::mem::replace(&mut socket.watches_writable, wanted) != wanted {
             let flags = if wanted { epoll::EventFlags::IN | epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
             let data = epoll::EventData::new_u64(index.into());
-            if epoll::modify(self.epoll.get_ref(), &socket.stream, data, flags).is_err() {
+            if epoll::modify(self.epoll.get_ref(), &socket.wire, data, flags).is_err() {
                 self.drop_socket(index, Departure::Vanished);
             }
         }
     }
 
-    /// Writes what the tick has gathered, each connection once, then closes what must be closed.
-    async fn write(&mut self) {
-        let queue_bytes_max = self.node.config().limits.send_queue_bytes_max;
-        self.hub.fanout().gather();
-        let mut writes = 0;
-        while let Some(write) = self.hub.fanout().next_write() {
+    /// Writes some of what the tick has gathered, each connection once. True: there may be more.
+    fn write(&mut self) -> bool {
+        let queue_bytes_max = self.config.limits.send_queue_bytes_max;
+        for _ in 0..WRITES_BEFORE_YIELD {
+            let Some(write) = self.hub.fanout().next_write() else { return false };
             let id = write.connection;
             let Some(socket) = self.sockets[id.index as usize].as_mut().filter(|socket| socket.id == id) else {
                 continue;
@@ -391,33 +581,29 @@ impl Worker {
                 Ok(Ok(())) if socket.has_queued() => self.watch_writable(id.index, true),
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => {
-                    self.closes.push((
-                        id,
-                        CloseCode::OverCapacity.number(),
-                        "reads more slowly than its channels".into(),
-                    ));
+                    let code = CloseCode::OverCapacity.number();
+                    self.closes.push_back((id, code, "reads more slowly than its channels".into()));
                 }
                 Err(_) => self.drop_socket(id.index, Departure::Vanished),
             }
-            writes += 1;
-            if writes % WRITES_BEFORE_YIELD == 0 {
-                tokio::task::yield_now().await;
-            }
         }
+        true
+    }
+
+    /// Closes what must be closed.
+    fn close(&mut self) {
         let now = self.now();
-        let linger = self.node.config().limits.closing_timeout.as_secs();
-        for (id, code, reason) in std::mem::take(&mut self.closes) {
+        let linger = self.config.limits.closing_timeout.as_secs();
+        while let Some((id, code, reason)) = self.closes.pop_front() {
             self.hub.disconnect(id, Departure::Vanished, now);
             self.settle(None);
             let socket = self.sockets[id.index as usize].as_mut().filter(|socket| socket.id == id);
             let Some(socket) = socket.filter(|socket| !matches!(socket.stage, Stage::Closing)) else { continue };
             if socket.close(code, &reason, now.after_secs(linger)).is_err() {
                 self.drop_socket(id.index, Departure::Vanished);
-            } else if socket.has_queued() {
-                self.watch_writable(id.index, true);
             } else {
                 // The peer reads to the end, answers and closes; until then its bytes are thrown away.
-                let _ = socket.stream.shutdown(Shutdown::Write);
+                self.finish(id.index);
             }
         }
     }
@@ -428,6 +614,9 @@ impl Worker {
             return;
         }
         self.next_sweep = Instant::now() + SWEEP_EVERY;
+        if self.pauses {
+            self.watch_listeners(true);
+        }
         let now = self.now();
         for index in 0..u32::try_from(self.sockets.len()).expect("sockets are numbered in 32 bits") {
             let Some(socket) = self.sockets[index as usize].as_mut().filter(|socket| socket.look_at <= now) else {
@@ -448,24 +637,39 @@ impl Worker {
         self.drain(now);
     }
 
-    /// Closes this sweep's share of the connections, so that they return in waves.
+    /// Takes no more connections, then closes this sweep's share of those there are, so that they return in waves.
     fn drain(&mut self, now: Moment) {
         if !self.node.is_draining() {
             return;
         }
-        let wave = self.node.config().drain.wave;
+        if self.listeners.is_some() {
+            // Whoever waits in the kernel already is told where to go, and not reset; then nobody new comes.
+            self.accept();
+            self.listeners = None;
+            // The first are told at the next sweep, when the other workers have stopped listening as well: a client that
+            // is told to come back does so at once, and must not find us.
+            return;
+        }
+        let wave = self.config.drain.wave;
         let until = *self.draining.get_or_insert_with(|| Instant::now() + wave);
+        self.http.leave();
         let sweeps = until.saturating_duration_since(Instant::now()).as_millis() / SWEEP_EVERY.as_millis() + 1;
         let open: Vec<ConnectionId> = self.hub.connections().collect();
         let share = open.len().div_ceil(usize::try_from(sweeps).unwrap_or(1));
         for id in open.into_iter().take(share) {
-            self.closes.push((id, CloseCode::Reconnect.number(), "the server is going away".into()));
+            self.closes.push_back((id, CloseCode::Reconnect.number(), "the server is going away".into()));
         }
         self.hub.due(now);
     }
 
+    /// Everybody has gone; or has been told to, and had time to. Those who keep knocking are not waited for.
     fn is_drained(&self) -> bool {
-        self.draining.is_some() && self.sockets.iter().flatten().all(|socket| matches!(socket.stage, Stage::Head(_)))
+        let Some(until) = self.draining else { return false };
+        let limits = &self.config.limits;
+        let late = until.elapsed();
+        let have_clients_left = late > limits.closing_timeout + 2 * SWEEP_EVERY
+            || self.sockets.iter().flatten().all(|socket| matches!(socket.stage, Stage::Head(_)));
+        have_clients_left && (self.http.open() == 0 || late > limits.http_request_timeout + SWEEP_EVERY)
     }
 
     fn release(&mut self, index: u32) {

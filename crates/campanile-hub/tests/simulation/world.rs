@@ -701,7 +701,9 @@ impl World {
             | Letter::Deliver { .. }
             | Letter::Disconnect { .. }
             | Letter::Answer { .. }
-            | Letter::Ask { .. } => {}
+            | Letter::Ask { .. }
+            | Letter::MindLost { .. }
+            | Letter::Announced { .. } => {}
         }
     }
 

@@ -25,11 +25,11 @@ pub(super) fn answer(question: Health, node: &Node) -> Reply {
         Health::Name => text(StatusCode::OK, PLAIN, "campanile\n"),
         Health::Live => text(StatusCode::OK, PLAIN, "live\n"),
         Health::Ready if node.is_ready() => text(StatusCode::OK, PLAIN, "ready\n"),
-        Health::Ready if node.is_draining() => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "draining\n"),
+        Health::Ready if node.is_leaving() => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "draining\n"),
         Health::Ready => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "full\n"),
         Health::Status => {
             let uptime_secs = node.started().elapsed().as_secs();
-            json(StatusCode::OK, &Status { ready: node.is_ready(), draining: node.is_draining(), uptime_secs })
+            json(StatusCode::OK, &Status { ready: node.is_ready(), draining: node.is_leaving(), uptime_secs })
         }
     };
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

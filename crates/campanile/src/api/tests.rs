@@ -1,10 +1,12 @@
 //! The API as a publisher meets it: signed requests in, answers and letters out. A worker's mind is played by a table.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -136,7 +138,7 @@ fn run<F: Future>(is_silent: bool, test: impl FnOnce(Fixture) -> F) -> F::Output
     let worker = {
         let (door, seen) = (Rc::clone(&door), Rc::clone(&seen));
         async move {
-            let mut letters = Vec::new();
+            let mut letters = VecDeque::new();
             loop {
                 post.arrived(WorkerId(0)).notified().await;
                 post.take(WorkerId(0), &mut letters);
@@ -416,7 +418,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Unannounced<B> {
     fn poll_frame(
         mut self: std::pin::Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         std::pin::Pin::new(&mut self.0).poll_frame(context)
     }
 }
@@ -431,8 +433,8 @@ impl Body for Never {
     fn poll_frame(
         self: std::pin::Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        std::task::Poll::Pending
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Pending
     }
 }
 
@@ -464,6 +466,36 @@ fn without_room_nothing_is_published_and_the_request_may_be_repeated() {
         assert_eq!(api.published(), []);
         drop(taken);
         api.post("/apps/a/events", EVENT).await.is(200, "{}");
+    });
+}
+
+#[test]
+fn questions_that_no_worker_answers_in_time_are_given_up_and_may_be_repeated() {
+    run(true, async |api| {
+        for path in ["/apps/a/channels", "/apps/a/channels/orders", "/apps/a/channels/presence-room/users"] {
+            let answer = api.get(path, &[]).await;
+            assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("1")), "{path}");
+            assert_eq!(api.door.asks_waiting(), 0, "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_request_whose_client_has_gone_leaves_nothing_waiting() {
+    run(true, async |api| {
+        for request in [
+            signed("a", "GET", "/apps/a/channels", &[], ""),
+            signed("a", "GET", "/apps/a/channels/orders", &[], ""),
+            signed("a", "POST", "/apps/a/events", &[], &EVENT.replace('}', r#","info":"subscription_count"}"#)),
+        ] {
+            let mut gone = Box::pin(api.send(request));
+            let waits = poll_fn(|context| Poll::Ready(gone.as_mut().poll(context).is_pending())).await;
+            assert!(waits && api.door.asks_waiting() > 0);
+            drop(gone);
+            assert_eq!(api.door.asks_waiting(), 0);
+            // The worker takes the letter, and with it the only permit comes back.
+            tokio::task::yield_now().await;
+        }
     });
 }
 

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use crate::cli::CheckArgs;
 use crate::config::{Config, Machine};
+use crate::tls;
 
 /// Checks, prints, and says whether the server would start.
 ///
@@ -23,7 +24,11 @@ pub fn run(
 ) -> io::Result<ExitCode> {
     let loaded = Config::load_explained(args.file.config.as_deref(), environment, &Machine::here());
     match loaded {
-        Ok((_, explanation)) => {
+        Ok((config, explanation)) => {
+            if let Some(Err(error)) = config.tls.as_ref().map(tls::load) {
+                writeln!(err, "[tls]: {error}")?;
+                return Ok(ExitCode::FAILURE);
+            }
             let text = explanation.to_toml().map_err(io::Error::other)?;
             out.write_all(text.as_bytes())?;
             Ok(ExitCode::SUCCESS)
@@ -63,6 +68,21 @@ mod tests {
         assert!(out.contains("key = \"k1\""), "{out}");
         assert!(out.contains("secret = \"[redacted]\""), "{out}");
         assert!(!out.contains("very-secret"), "{out}");
+    }
+
+    #[test]
+    fn a_certificate_that_the_server_would_refuse_is_refused_here() {
+        let directory = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let text = format!("[tls]\ncert_file = '{}'\nkey_file = '{}'\n", cert.display(), key.display());
+        assert_eq!(check(&text).0, ExitCode::SUCCESS);
+        std::fs::write(&key, "").unwrap();
+        let (code, out, err) = check(&text);
+        assert_eq!((code, out.as_str()), (ExitCode::FAILURE, ""));
+        assert!(err.contains("key.pem: holds no private key"), "{err}");
     }
 
     #[test]

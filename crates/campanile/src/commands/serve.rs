@@ -1,9 +1,10 @@
 //! `campanile serve`: runs the server until it is told to go.
 //!
 //! Owns signals and logging. Never binds anything itself. The invariant: SIGTERM and SIGINT drain and then end with
-//! success, a second one ends at once; SIGHUP reads apps and limits again and changes nothing when the file is wrong.
+//! success, a second one ends at once; SIGHUP reads apps, limits and certificates again and changes nothing when the file
+//! is wrong; a server that keeps failing is drained and ends with an error.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,11 +21,17 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         Err(error) => return fail(&error),
     };
     let filter = tracing_subscriber::EnvFilter::new(config.log.level.as_str());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match config.log.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, message, "a panic: this is a fault of Campanile, please report it");
+    }));
     for note in &config.notes {
         tracing::info!("{note}");
     }
@@ -39,14 +46,19 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         Err(error) => return fail(&error),
     };
     let address = server.local_addr();
-    writeln!(io::stdout(), "campanile listens on http://{address} and ws://{address}/app/<key>")?;
+    let s = if server.has_tls() { "s" } else { "" };
+    writeln!(io::stdout(), "campanile listens on http{s}://{address} and ws{s}://{address}/app/<key>")?;
     // Outside systemd both notifications do nothing.
     sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         loop {
             tokio::select! {
-                () = received(&mut terminate) => return,
-                () = received(&mut interrupt) => return,
+                () = received(&mut terminate) => return ExitCode::SUCCESS,
+                () = received(&mut interrupt) => return ExitCode::SUCCESS,
+                () = server.failed() => {
+                    tracing::error!("three panics within a minute: the server ends, so that it can be started anew");
+                    return ExitCode::FAILURE;
+                }
                 () = received(&mut hangup) => match Config::load(path, config::environment()) {
                     Ok(config) => server.reload(config).await,
                     Err(error) => tracing::error!(%error, "the configuration is wrong: nothing has been reloaded"),
@@ -58,7 +70,7 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     tracing::info!("draining");
     runtime.block_on(async {
         tokio::select! {
-            drained = server.drain() => drained.map(|()| ExitCode::SUCCESS),
+            drained = server.drain() => drained.map(|()| code),
             () = received(&mut terminate) => std::process::exit(1),
             () = received(&mut interrupt) => std::process::exit(1),
         }

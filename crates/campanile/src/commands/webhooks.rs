@@ -1,7 +1,7 @@
 //! `campanile webhooks`: the events whose delivery was given up, and another chance for them.
 //!
-//! Owns what is printed. Never sends anything, and never touches a file that a server uses: the server's lock refuses
-//! it. The invariant: secrets and the queries of addresses are not printed. Next: `webhooks/` for the queues.
+//! Owns what is printed. Never sends anything, and never touches a file that a server uses: the lock on
+//! `state_dir` refuses it. The invariant: secrets and the queries of addresses are not printed. Next: `webhooks/` for the queues.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::{WebhooksArgs, WebhooksCommand, WebhooksTargetArgs};
 use crate::config::Config;
+use crate::state_dir::StateDir;
 use crate::webhooks::{Archive, Error};
 
 /// One line of `campanile webhooks dead`.
@@ -68,6 +69,15 @@ pub fn run(
         writeln!(err, "the configuration has no app {app:?}")?;
         return Ok(ExitCode::FAILURE);
     }
+    // What a server has never used holds nothing, and is not made here: it would belong to whoever runs this command.
+    let lock = config.state_dir.exists().then(|| StateDir::lock(&config.state_dir)).transpose();
+    let _held = match lock {
+        Ok(held) => held,
+        Err(error) => {
+            writeln!(err, "{error}")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let done = match args.command {
         WebhooksCommand::Dead(_) => list(&config, target, out),
         WebhooksCommand::Retry(_) => retry(&config, target, out),
@@ -182,6 +192,14 @@ mod tests {
         assert_eq!(code, ExitCode::FAILURE);
         assert!(text.contains("another campanile serves with this state_dir"), "{text}");
         stop(&webhooks);
+
+        let serving = StateDir::lock(&config.state_dir).unwrap();
+        for command in [WebhooksCommand::Dead, WebhooksCommand::Retry] {
+            let (code, text) = run_on(&path, None, command);
+            assert_eq!(code, ExitCode::FAILURE);
+            assert!(text.contains("needs the server to be stopped"), "{text}");
+        }
+        drop(serving);
 
         let (code, text) = run_on(&path, Some("shop"), WebhooksCommand::Dead);
         assert_eq!(code, ExitCode::SUCCESS);

@@ -1,7 +1,8 @@
 //! `[drain]`: how the server leaves.
 //!
-//! Owns three durations. Never waits for any of them. The invariant: they follow one another, so
-//! the longest stop is their sum, which the service's own stop timeout must exceed. Next: `log.rs`.
+//! Owns three durations. Never waits for any of them. The invariant: they follow one another, and requests
+//! under way have `limits.http_request_timeout_secs` after the second, so the longest stop is the sum of these
+//! four, which the service's own stop timeout must exceed. Next: `log.rs`.
 
 use std::time::Duration;
 

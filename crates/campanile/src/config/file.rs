@@ -139,7 +139,7 @@ tables! {
         path_prefix: Option<String>,
         /// A Unix socket to accept on, too.
         unix_socket: Option<String>,
-        /// Networks whose `X-Forwarded-For` is believed.
+        /// Networks whose `X-Forwarded-For` is believed; `unix` for the Unix socket.
         trusted_proxies: Vec<String>,
         /// Connections that the kernel holds until they are accepted.
         backlog: Option<u64>,

@@ -22,6 +22,12 @@ pub const FILE_BYTES_MAX: u64 = 16 * MIB;
 /// Bytes of a file that holds one secret.
 pub const SECRET_FILE_BYTES_MAX: u64 = 4096;
 
+/// Bytes of a certificate's or a key's file.
+pub const TLS_FILE_BYTES_MAX: u64 = MIB;
+
+/// Requests that one HTTP/2 connection may have under way.
+pub const HTTP2_STREAMS_MAX: u32 = 100;
+
 /// Characters of an app's id, of a key and of a secret.
 pub const CREDENTIAL_LENGTH_MAX: usize = 200;
 
@@ -122,7 +128,7 @@ limits! {
         "closed";
     HTTP_REQUEST_TIMEOUT_SECS: "limits" "http_request_timeout_secs", Default(10), 1..=300, "seconds";
         "publishers give up after 5 to 30 seconds; an answer later than that is lost";
-        "answered 503 and closed";
+        "a late body is answered 408 and closed, a late answer becomes 503";
     HTTP_CONNECTIONS_MAX: "limits" "http_connections_max", Default(256), 1..=65_536, "connections per worker";
         "publishers are few and keep their connections";
         "answered 503 and closed";
@@ -130,7 +136,7 @@ limits! {
         "cache channels keep their last event in memory, and names cost nothing to invent";
         "the event remembered longest is forgotten: its next subscriber gets cache_miss";
     PRESENCE_GRACE_SECS: "limits" "presence_grace_secs", Default(3), 0..=60, "seconds";
-        "a page reload must not look like leaving and joining";
+        "a connection that broke and came back must not look like leaving and joining";
         "member_removed goes out";
     PONG_TIMEOUT_SECS: "limits" "pong_timeout_secs", Default(30), 1..=300, "seconds";
         "pusher-js waits as long for ours";
@@ -434,10 +440,20 @@ pub fn to_markdown() -> String {
          | --- | --- | --- |\n\
          | the configuration file | {FILE_BYTES_MAX} bytes | the start is refused |\n\
          | a file that holds a secret | {SECRET_FILE_BYTES_MAX} bytes | the start is refused |\n\
+         | a file that holds a certificate or its key | {TLS_FILE_BYTES_MAX} bytes | the start is refused; at a \
+         reload, the certificate stays as it was |\n\
          | an app's id, a key, a secret | {CREDENTIAL_LENGTH_MAX} characters | the start is refused |\n\
          | the path of a Unix socket | {UNIX_SOCKET_PATH_BYTES_MAX} bytes | the start is refused |\n\
+         | requests under way on one HTTP/2 connection | {HTTP2_STREAMS_MAX} | the client waits until one is \
+         answered |\n\
+         | writing to an HTTP client that takes nothing | `limits.http_request_timeout_secs` | closed |\n\
+         | encrypted bytes held back for one connection | 64 KiB, counted in `limits.send_queue_bytes_max` | as \
+         there |\n\
+         | requests under way at the end of a drain's waves | `limits.http_request_timeout_secs` | closed |\n\
          | descriptors kept back from `limits.connections_max` | {DESCRIPTORS_RESERVED}, and \
-         `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\n\
+         `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\
+         | sockets, half-open ones among them | `limits.connections_max`, `limits.http_connections_max` \
+         for each worker, and {} | further ones wait in the backlog |\n\n\
          ## Relations\n\n\
          Three limits of the node must hold what its apps allow; their defaults grow with it, and a \
          smaller\nvalue is refused:\n\n\
@@ -447,7 +463,8 @@ pub fn to_markdown() -> String {
          bytes.\n\
          - `limits.send_queue_bytes_max`: the largest single frame that a client may receive, be it \
          an event\n  or the list of a presence channel.\n\
-         - `limits.http_body_bytes_max`: the largest legal batch.\n"
+         - `limits.http_body_bytes_max`: the largest legal batch.\n",
+        DESCRIPTORS_RESERVED / 2
     );
     text
 }

@@ -11,6 +11,9 @@ use super::limits::{BACKLOG, Numbers, PORT, UNIX_SOCKET_PATH_BYTES_MAX};
 use super::network::Network;
 use super::problem::Problems;
 
+/// What `trusted_proxies` calls those who come through the Unix socket.
+const UNIX: &str = "unix";
+
 /// Where to accept connections.
 #[derive(Clone, Debug)]
 pub struct Listen {
@@ -22,6 +25,8 @@ pub struct Listen {
     pub unix_socket: Option<PathBuf>,
     /// Networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// Whether it is believed from whoever connects to the Unix socket.
+    pub trusts_unix_socket: bool,
     /// Connections that the kernel holds until they are accepted.
     pub backlog: u32,
 }
@@ -46,8 +51,10 @@ impl Listen {
         let port = numbers.read(&PORT, &mut table.port);
         let backlog = numbers.read(&BACKLOG, &mut table.backlog);
         let mut trusted_proxies = Vec::new();
+        let mut trusts_unix_socket = false;
         for (index, text) in table.trusted_proxies.iter().enumerate() {
             match Network::parse(text) {
+                _ if text == UNIX => trusts_unix_socket = true,
                 Ok(network) => trusted_proxies.push(network),
                 Err(reason) => problems.at(&format!("listen.trusted_proxies[{index}]"), format!("{text:?}: {reason}")),
             }
@@ -63,6 +70,7 @@ impl Listen {
             path_prefix: path_prefix(table, problems),
             unix_socket: table.unix_socket.as_ref().map(PathBuf::from),
             trusted_proxies,
+            trusts_unix_socket,
             backlog: u32::try_from(backlog).unwrap_or(u32::MAX),
         }
     }

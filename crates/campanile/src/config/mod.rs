@@ -89,6 +89,13 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 impl Config {
+    /// Sockets that may be open at once: clients, publishers, and as many again as are only coming or going.
+    #[must_use]
+    pub fn sockets_max(&self) -> usize {
+        let limits = &self.limits;
+        limits.connections_max + self.workers * limits.http_connections_max + count(limits::DESCRIPTORS_RESERVED / 2)
+    }
+
     /// Reads the file, if there is one, and the environment, on this machine.
     ///
     /// # Errors

@@ -682,6 +682,9 @@ fn the_path_of_a_unix_socket_must_fit_the_address() {
 fn a_trusted_proxy_is_a_network() {
     let config = accept(&format!("listen.trusted_proxies = ['10.0.0.0/8']\n{APP}"));
     assert!(config.listen.trusted_proxies[0].contains("10.1.2.3".parse().unwrap()));
+    assert!(!config.listen.trusts_unix_socket);
+    let config = accept(&format!("listen.trusted_proxies = ['unix']\n{APP}"));
+    assert!(config.listen.trusts_unix_socket && config.listen.trusted_proxies.is_empty());
     assert_refused(
         &format!("listen.trusted_proxies = ['10.0.0.0/8', 'proxy']\n{APP}"),
         "line 1: listen.trusted_proxies[1]: \"proxy\": not an IP network",

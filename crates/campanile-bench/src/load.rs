@@ -1,0 +1,131 @@
+//! The whole load: clients, publishers and the books, moved on together.
+//!
+//! Owns the loop. Never decides what to send (scenarios do). The invariant: [`Load::step`] does all that is ready and
+//! returns, so a scenario is a plain sequence of steps.
+
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::fleet::{Fleet, Met};
+use crate::poller::{Poller, Ready};
+use crate::publishers::{self, Publishers};
+use crate::target::Target;
+
+/// How many clients connect at the same time.
+const OPENING_MAX: usize = 256;
+
+/// Everything that runs in this process against one server.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) target: Target,
+    pub(crate) fleet: Fleet,
+    pub(crate) publishers: Publishers,
+    poller: Poller,
+    ready: Vec<Ready>,
+    buffer: Vec<u8>,
+    start: Instant,
+}
+
+/// What a client is to be.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) channels: Rc<[String]>,
+    /// The user id on presence channels.
+    pub(crate) member: Option<u64>,
+}
+
+impl Load {
+    pub(crate) fn new(target: Target, publishers: usize) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        let publishers = Publishers::connect(&poller, &target, publishers)?;
+        let (ready, buffer) = (Vec::new(), vec![0; 64 * 1024]);
+        Ok(Self { target, fleet: Fleet::new(), publishers, poller, ready, buffer, start: Instant::now() })
+    }
+
+    /// Nanoseconds since the start.
+    pub(crate) fn now_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits for at most `timeout` and does what is ready.
+    pub(crate) fn step(&mut self, timeout: Duration, met: &mut impl FnMut(usize, Met<'_>)) -> io::Result<()> {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.poller.wait(timeout, &mut ready)?;
+        for Ready { number, writable, .. } in &ready {
+            if let Some(publisher) = number.checked_sub(publishers::FIRST) {
+                let publisher = usize::try_from(publisher).map_err(io::Error::other)?;
+                self.publishers.progress(&self.poller, &self.target, publisher, *writable, &mut self.buffer)?;
+            } else {
+                let client = usize::try_from(*number).map_err(io::Error::other)?;
+                self.fleet.progress(&self.poller, &self.target, client, *writable, met)?;
+            }
+        }
+        self.ready = ready;
+        Ok(())
+    }
+
+    /// Begins to connect a client.
+    pub(crate) fn connect(&mut self, number: usize, plan: Plan) -> io::Result<()> {
+        self.fleet.connect(&self.poller, &self.target, number, plan.channels, plan.member)
+    }
+
+    /// Connects these clients, some at a time, until all are subscribed; `met` gets what else arrives meanwhile.
+    pub(crate) fn connect_all(
+        &mut self,
+        numbers: impl ExactSizeIterator<Item = usize>,
+        plan: impl Fn(usize) -> Plan,
+        met: &mut impl FnMut(&mut Progress, usize, Met<'_>),
+    ) -> io::Result<()> {
+        let mut progress = Progress { wanted: numbers.len(), subscribed: 0, closed: 0 };
+        let mut numbers = numbers.peekable();
+        let mut deadline = Instant::now() + STUCK_AFTER;
+        while progress.subscribed < progress.wanted {
+            while self.fleet.opening() < OPENING_MAX
+                && let Some(number) = numbers.next()
+            {
+                self.connect(number, plan(number))?;
+            }
+            let before = progress.subscribed;
+            self.step(Duration::from_millis(100), &mut |number, what| {
+                match what {
+                    Met::Subscribed => progress.subscribed += 1,
+                    Met::Closed(_) => progress.closed += 1,
+                    Met::Frame(_) => {}
+                }
+                met(&mut progress, number, what);
+            })?;
+            if progress.closed > 0 {
+                return Err(io::Error::other(format!("the server has closed {} connections", progress.closed)));
+            }
+            if progress.subscribed > before {
+                deadline = Instant::now() + STUCK_AFTER;
+            } else if Instant::now() > deadline {
+                let Progress { wanted, subscribed, .. } = progress;
+                return Err(io::Error::other(format!("only {subscribed} of {wanted} clients are subscribed")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes on a connection that is idle.
+    pub(crate) fn post(&mut self, endpoint: &str, body: &str) -> io::Result<()> {
+        self.publishers.post(&self.poller, &self.target, endpoint, body)
+    }
+
+    /// Lets a client read no more, or again.
+    pub(crate) fn stall(&self, number: usize, stalled: bool) -> io::Result<()> {
+        self.fleet.stall(&self.poller, number, stalled)
+    }
+}
+
+/// After so long without any progress a run is given up.
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(15);
+
+/// How far connecting has come.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) wanted: usize,
+    pub(crate) subscribed: usize,
+    pub(crate) closed: usize,
+}

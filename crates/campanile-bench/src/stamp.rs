@@ -1,0 +1,84 @@
+//! What a payload carries, so that its arrival can be judged.
+//!
+//! Owns the stamp: a number and a time in fixed width, found again without parsing JSON. Never judges (`books.rs`
+//! does). The invariant: a stamp that is found is whole.
+
+use memchr::memmem;
+
+const MARK: &str = "\\\"stamp\\\":\\\"";
+const DIGITS: usize = 16;
+
+/// The number and the moment of sending of one publication.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Stamp {
+    /// Which publication of its stream, from 0.
+    pub(crate) number: u64,
+    /// When it was sent, in nanoseconds since the tool's start.
+    pub(crate) sent_ns: u64,
+}
+
+/// Finds stamps in frames.
+#[derive(Debug)]
+pub(crate) struct Reader(memmem::Finder<'static>);
+
+impl Reader {
+    pub(crate) fn new() -> Self {
+        Self(memmem::Finder::new(MARK))
+    }
+
+    /// The stamp in a frame; `None` for a frame that is no publication of ours.
+    pub(crate) fn find(&self, frame: &[u8]) -> Option<Stamp> {
+        let at = self.0.find(frame)? + MARK.len();
+        let digits = frame.get(at..at + 2 * DIGITS)?;
+        Some(Stamp { number: number(&digits[..DIGITS])?, sent_ns: number(&digits[DIGITS..])? })
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Event data of about `bytes` bytes: JSON as an application would send it, in a JSON string as every SDK does.
+pub(crate) fn data(stamp: Stamp, bytes: usize) -> String {
+    const LINE: &str = "{\\\"sku\\\":\\\"A-1047\\\",\\\"name\\\":\\\"Desk lamp, brushed steel\\\",\\\"qty\\\":2},";
+    let mut data = format!("\"{{{MARK}{:0DIGITS$x}{:0DIGITS$x}\\\",\\\"lines\\\":[", stamp.number, stamp.sent_ns);
+    while data.len() + LINE.len() + 16 < bytes {
+        data.push_str(LINE);
+    }
+    let fill = bytes.saturating_sub(data.len() + 16);
+    data.push_str("\\\"");
+    data.extend(std::iter::repeat_n('x', fill));
+    data.push_str("\\\"]}\"");
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_found_in_the_frame_that_carries_it() {
+        let stamp = Stamp { number: 77, sent_ns: 1_234_567_890 };
+        let frame = format!("{{\"event\":\"e\",\"channel\":\"c\",\"data\":{}}}", data(stamp, 1200));
+        assert_eq!(Reader::new().find(frame.as_bytes()), Some(stamp));
+        let value: serde_json::Value = serde_json::from_str(&frame).unwrap();
+        let inner: serde_json::Value = serde_json::from_str(value["data"].as_str().unwrap()).unwrap();
+        assert!(inner["lines"].as_array().unwrap().len() > 1);
+    }
+
+    #[test]
+    fn data_has_about_the_size_that_was_asked_for() {
+        for bytes in [200, 1200, 8192] {
+            let length = data(Stamp { number: 0, sent_ns: 0 }, bytes).len();
+            assert!(length.abs_diff(bytes) <= 16, "{length} of {bytes}");
+        }
+    }
+
+    #[test]
+    fn a_frame_without_a_whole_stamp_has_none() {
+        let reader = Reader::new();
+        assert_eq!(reader.find(b"{\"event\":\"pusher:pong\"}"), None);
+        assert_eq!(reader.find(MARK.as_bytes()), None);
+        assert_eq!(reader.find(format!("{MARK}{}", "z".repeat(32)).as_bytes()), None);
+    }
+}

@@ -1,0 +1,231 @@
+//! HTTP at the rim: versions, bounds, idleness, and who is told to be the client.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, Once};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::client::{Browser, answer, ask, rest, within};
+use crate::stage::{KEY, Stage, event, http, publish, signed};
+
+const LIVE: &str = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const EMPTY_SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+
+#[tokio::test]
+async fn http_2_is_spoken_with_whoever_opens_with_its_preface() {
+    let stage = Stage::open("");
+    let mut browser = stage.browser().await;
+    browser.subscribe("news").await;
+    let http = http().http2_prior_knowledge().build().unwrap();
+    let origin = format!("http://{}", stage.address());
+    for number in 0..3 {
+        let answer = publish(&http, &origin, "news", &format!("number {number}")).await;
+        assert_eq!(answer.version(), reqwest::Version::HTTP_2);
+        assert!(browser.text().await.contains(&format!("number {number}")));
+    }
+    // Many at once on one connection, as the bound on streams allows.
+    let many = (0..100).map(|_| http.get(format!("{origin}/live")).send());
+    for answer in many.map(tokio::spawn).collect::<Vec<_>>() {
+        assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_preface_may_come_byte_by_byte() {
+    let stage = Stage::open("");
+    let mut stream = stage.tcp().await;
+    stream.set_nodelay(true).unwrap();
+    for byte in [PREFACE, EMPTY_SETTINGS].concat() {
+        stream.write_all(&[byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // The server's own settings come first, and they bound a connection's streams.
+    let mut head = [0; 9];
+    within(stream.read_exact(&mut head)).await.unwrap();
+    assert_eq!(head[3], 4, "a SETTINGS frame");
+    let mut settings = vec![0; usize::from(head[2])];
+    within(stream.read_exact(&mut settings)).await.unwrap();
+    let streams_max = settings.chunks(6).find(|setting| setting[..2] == [0, 3]).expect("a bound on streams");
+    assert_eq!(streams_max[2..], 100_u32.to_be_bytes());
+    drop(stream);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn as_many_requests_share_a_connection_as_may_and_no_more() {
+    const STREAMS_MAX: u32 = 100;
+    let stage = Stage::open("[limits]\nhttp_request_timeout_secs = 2\n");
+    let mut stream = stage.tcp().await;
+    let mut opening = [PREFACE, EMPTY_SETTINGS].concat();
+    // Each waits for a body that does not come.
+    let path = format!("/apps/rim/events?auth_key={KEY}");
+    let mut head = vec![0x83, 0x86, 0x01, 1, b'x', 0x04, u8::try_from(path.len()).unwrap()];
+    head.extend_from_slice(path.as_bytes());
+    for number in 0..=STREAMS_MAX {
+        let length = u8::try_from(head.len()).unwrap();
+        opening.extend_from_slice(&[0, 0, length, 1, 4]);
+        opening.extend_from_slice(&(2 * number + 1).to_be_bytes());
+        opening.extend_from_slice(&head);
+    }
+    stream.write_all(&opening).await.unwrap();
+    let (mut refused, mut answered) = (Vec::new(), 0);
+    while answered < STREAMS_MAX {
+        let mut head = [0; 9];
+        within(stream.read_exact(&mut head)).await.unwrap();
+        let number = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        let mut payload = vec![0; usize::from(head[1]) * 256 + usize::from(head[2])];
+        within(stream.read_exact(&mut payload)).await.unwrap();
+        match head[3] {
+            // HEADERS: the body was too late.
+            1 => answered += 1,
+            // RST_STREAM, as REFUSED_STREAM: the client may repeat it.
+            3 if payload == 7_u32.to_be_bytes() => {
+                assert_eq!(answered, 0, "refused at once");
+                refused.push(number);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(refused, [2 * STREAMS_MAX + 1]);
+    drop(stream);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn as_many_http_connections_as_the_bound_says_and_one_more_is_refused() {
+    let stage = Stage::open("workers = 1\n[limits]\nhttp_connections_max = 2\n");
+    let (mut first, mut second) = (stage.tcp().await, stage.tcp().await);
+    for stream in [&mut first, &mut second] {
+        stream.write_all(LIVE.as_bytes()).await.unwrap();
+        assert!(answer(stream).await.starts_with("HTTP/1.1 200 "));
+    }
+    let refused = ask(stage.tcp().await, LIVE).await;
+    assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
+    assert!(refused.contains("\r\nRetry-After: 1\r\n") && refused.contains("\r\nConnection: close\r\n"), "{refused}");
+
+    // HTTP/2 hears it in its own words: GOAWAY, last stream 0, ENHANCE_YOUR_CALM.
+    let mut stream = stage.tcp().await;
+    stream.write_all(&[PREFACE, EMPTY_SETTINGS].concat()).await.unwrap();
+    let mut heard = Vec::new();
+    within(stream.read_to_end(&mut heard)).await.unwrap();
+    assert_eq!(heard, [EMPTY_SETTINGS, b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0b"].concat());
+
+    // WebSockets have a bound of their own.
+    assert!(stage.browser().await.is_alive().await);
+
+    // Those who are in are served on, and one who leaves makes room.
+    first.write_all(LIVE.as_bytes()).await.unwrap();
+    assert!(answer(&mut first).await.starts_with("HTTP/1.1 200 "));
+    drop(second);
+    within(async {
+        while ask(stage.tcp().await, "GET /live HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.1 503 ") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_in_either_version() {
+    let stage = Stage::open("[limits]\nhttp_idle_timeout_secs = 1\nhttp_request_timeout_secs = 1\n");
+    let (mut one, mut two) = (stage.tcp().await, stage.tcp().await);
+    one.write_all(LIVE.as_bytes()).await.unwrap();
+    assert!(answer(&mut one).await.starts_with("HTTP/1.1 200 "));
+    two.write_all(&[PREFACE, EMPTY_SETTINGS].concat()).await.unwrap();
+    let before = Instant::now();
+    // The other end of the second never answers anything, so its goodbye is cut short.
+    let mut heard = Vec::new();
+    tokio::join!(async { assert_eq!(rest(one).await, "") }, async {
+        // A reset is an end, too.
+        let _ = within(two.read_to_end(&mut heard)).await;
+    });
+    assert!(before.elapsed() >= Duration::from_millis(900), "{:?}", before.elapsed());
+    let goaway = heard.windows(5).any(|frame| frame[3..5] == [7, 0]);
+    assert!(goaway, "{heard:?}");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn whoever_asks_and_never_listens_is_given_up() {
+    let stage = Stage::open("workers = 1\n[limits]\nhttp_request_timeout_secs = 1\n");
+    let socket = TcpSocket::new_v4().unwrap();
+    // So that the answers soon find no room.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(stage.address()).await.unwrap();
+    let questions = LIVE.repeat(1000);
+    let error = within(async {
+        loop {
+            if let Err(error) = stream.write_all(questions.as_bytes()).await {
+                return error;
+            }
+        }
+    })
+    .await;
+    assert!(matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe), "{error}");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn the_log_names_the_client_that_a_trusted_proxy_names() {
+    static LOG: Log = Log(Mutex::new(Vec::new()));
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let log = tracing_subscriber::fmt().with_env_filter("campanile=debug").with_ansi(false).with_writer(&LOG);
+        log.init();
+    });
+    let stage = Stage::open("[listen]\ntrusted_proxies = ['127.0.0.0/8']\n");
+    let forwarded = "X-Forwarded-For: 192.0.2.66, 198.51.100.77\r\n";
+    let (mut browser, _) = Browser::upgrade(stage.tcp().await, forwarded).await;
+    assert!(browser.text().await.contains("connection_established"));
+    let body = event("news", "x");
+    let path = signed("POST", "/apps/rim/events", &body);
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{forwarded}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = ask(stage.tcp().await, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let unknown = ask(
+        stage.tcp().await,
+        "GET /app/nobody?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         X-Forwarded-For: 198.51.100.78\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert!(unknown.await.contains("4001"));
+    stage.close().await;
+    let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
+    for line in [
+        "connected client=198.51.100.77 app=rim",
+        "answered client=198.51.100.77 method=POST path=\"/apps/rim/events\" status=200",
+        "refused client=198.51.100.78 code=4001",
+    ] {
+        assert!(log.contains(line), "{line}\n{log}");
+    }
+    assert!(!log.contains("auth_signature") && !log.contains("192.0.2.66"), "{log}");
+}
+
+struct Log(Mutex<Vec<u8>>);
+
+impl Write for &Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for &'static Log {
+    type Writer = &'static Log;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        self
+    }
+}

@@ -1,0 +1,11 @@
+//! The rim of a running server: TLS, the Unix socket, HTTP/2, bounds on connections, the lock, the drain.
+//!
+//! Each test starts a server in this process, on a port of its own, and speaks to it as a stranger would.
+
+mod client;
+mod drain;
+mod http;
+mod stage;
+mod state_dir;
+mod tls;
+mod unix_socket;

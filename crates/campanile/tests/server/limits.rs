@@ -1,0 +1,671 @@
+//! Each limit at its bound and one past it, on the wire; and where every limit is tested.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::common::{Client, Frame, Opening, SOON, in_string, read_answer, signed_request, start, until, within};
+
+/// Where each limit is tested at its bound and one past it: limit, file under `crates/`, test. A limit without a line,
+/// or a line whose test is not there, fails.
+const TESTED: &[(&str, &str, &str)] = &[
+    ("workers", CROWDS, "connections_are_spread_over_all_workers"),
+    ("listen.port", HERE, "a_port_that_is_taken_stops_the_start_and_zero_takes_a_free_one"),
+    ("listen.backlog", "campanile/src/server.rs", "the_kernel_holds_as_many_connections_as_the_backlog"),
+    ("limits.connections_max", HERE, "the_node_takes_as_many_connections_as_it_may_and_tells_the_next_to_wait"),
+    ("limits.head_bytes_max", HERE, "a_head_may_be_as_long_as_the_limit_and_no_longer"),
+    ("limits.head_timeout_secs", HERE, "a_head_that_does_not_end_is_not_waited_for"),
+    ("limits.frame_bytes_max", HERE, "a_message_may_be_as_long_as_the_limit_and_no_longer"),
+    ("limits.send_queue_bytes_max", "campanile/src/socket.rs", "as_many_bytes_wait_as_the_bound_and_no_more"),
+    ("limits.permits_per_worker", API, "without_room_nothing_is_published_and_the_request_may_be_repeated"),
+    ("limits.http_body_bytes_max", API, "a_body_may_be_as_large_as_the_limit_and_no_larger"),
+    ("limits.http_idle_timeout_secs", HERE, "a_publishers_connection_is_kept_while_it_is_used"),
+    ("limits.http_request_timeout_secs", HERE, "a_body_must_come_in_time"),
+    ("limits.http_connections_max", HERE, "as_many_publishers_connect_as_may_and_the_next_is_told"),
+    ("limits.remembered_bytes_max", HERE, "what_is_remembered_has_a_bound_and_the_oldest_is_forgotten"),
+    ("limits.presence_grace_secs", HERE, "a_member_who_vanishes_is_missed_only_after_the_grace"),
+    ("limits.pong_timeout_secs", HERE, "who_is_silent_is_pinged_and_who_stays_silent_is_closed"),
+    ("limits.closing_timeout_secs", HERE, "a_peer_that_does_not_answer_a_close_is_dropped"),
+    ("drain.wave_secs", HERE, "a_drain_tells_clients_over_the_wave_and_ends"),
+    (
+        "drain.webhooks_flush_secs",
+        "campanile/src/webhooks/tests.rs",
+        "stopping_ends_at_its_deadline_though_an_endpoint_hangs",
+    ),
+    ("drain.ready_delay_secs", HERE, "a_drain_first_looks_unready_and_only_then_refuses"),
+    ("apps.authorized_connections_timeout_secs", HERE, "who_is_not_authorized_in_time_is_closed"),
+    ("apps.activity_timeout_secs", HERE, "who_is_silent_is_pinged_and_who_stays_silent_is_closed"),
+    ("apps.connections_max", HERE, "an_app_takes_as_many_connections_as_it_may_and_turns_the_next_away"),
+    ("apps.backend_events_per_sec", API, "an_app_may_publish_at_its_rate_and_not_faster"),
+    ("apps.client_events_per_sec", HERE, "client_events_come_at_their_rate_and_not_faster"),
+    ("apps.channel_name_length_max", HERE, "names_may_be_as_long_as_the_limit_and_no_longer"),
+    ("apps.event_name_length_max", HERE, "names_may_be_as_long_as_the_limit_and_no_longer"),
+    ("apps.event_data_bytes_max", TRIGGER, "data_may_be_as_large_as_the_limit_and_no_larger"),
+    ("apps.client_event_bytes_max", HERE, "a_client_event_may_be_as_large_as_the_limit_and_no_larger"),
+    ("apps.channels_per_event_max", TRIGGER, "an_event_may_have_as_many_channels_as_the_limit_and_no_more"),
+    ("apps.batch_events_max", TRIGGER, "a_batch_may_have_as_many_events_as_the_limit_and_no_more"),
+    (
+        "apps.presence_members_max",
+        REACTIONS,
+        "a_presence_channel_that_is_full_refuses_one_more_user_but_not_one_more_tab",
+    ),
+    ("apps.presence_member_bytes_max", HERE, "a_member_may_be_as_large_as_the_limit_and_no_larger"),
+    ("apps.presence_user_id_length_max", HERE, "a_user_id_may_be_as_long_as_the_limit_and_no_longer"),
+    ("apps.presence_snapshot_bytes_max", HERE, "a_presence_channels_list_may_be_as_large_as_the_limit_and_no_larger"),
+    ("apps.cache_ttl_secs", HERE, "an_event_is_remembered_for_its_time_and_no_longer"),
+    ("apps.watchlist_max", HERE, "a_watchlist_may_be_as_long_as_the_limit_and_its_rest_is_cut"),
+    ("apps.channels_per_connection_max", HERE, "a_connection_has_as_many_channels_as_it_may_and_no_more"),
+    (
+        "apps.webhooks.timeout_secs",
+        "campanile/src/webhooks/tests.rs",
+        "an_answer_that_takes_longer_than_the_timeout_is_a_failure",
+    ),
+    ("apps.webhooks.queue_bytes_max", QUEUE, "the_queue_takes_as_many_bytes_as_its_bound_and_buries_the_next"),
+    ("apps.webhooks.queue_events_max", QUEUE, "the_queue_takes_as_many_events_as_its_bound_and_buries_the_next"),
+    ("apps.webhooks.dead_letters_max", QUEUE, "the_dead_letters_are_as_many_as_their_bound_and_the_next_is_counted"),
+];
+/// The same for the bounds that nobody can set, by their names in `docs/limits.md`.
+const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
+    ("the configuration file", CONFIG, "a_file_may_be_as_large_as_its_bound_and_no_larger"),
+    ("a file that holds a secret", CONFIG, "a_secret_may_come_from_a_file_without_its_last_line_break"),
+    (
+        "a file that holds a certificate or its key",
+        "campanile/src/tls.rs",
+        "a_file_may_be_as_large_as_its_bound_and_no_larger",
+    ),
+    ("an app's id, a key, a secret", CONFIG, "an_id_and_a_key_may_stand_in_a_url"),
+    ("the path of a Unix socket", CONFIG, "the_path_of_a_unix_socket_must_fit_the_address"),
+    ("requests under way on one HTTP/2 connection", RIM, "as_many_requests_share_a_connection_as_may_and_no_more"),
+    ("writing to an HTTP client that takes nothing", RIM, "whoever_asks_and_never_listens_is_given_up"),
+    (
+        "encrypted bytes held back for one connection",
+        "campanile/src/wire/mod.rs",
+        "tls_holds_back_as_many_bytes_as_the_bound_and_no_more",
+    ),
+    (
+        "requests under way at the end of a drain's waves",
+        "campanile/tests/rim/drain.rs",
+        "it_ends_though_somebody_never_does",
+    ),
+    ("descriptors kept back from `limits.connections_max`", CONFIG, "connections_must_fit_the_open_files"),
+    (
+        "sockets, half-open ones among them",
+        "campanile/tests/server/abuse.rs",
+        "half_open_sockets_take_no_more_descriptors_than_are_theirs_and_the_rest_wait",
+    ),
+];
+const HERE: &str = "campanile/tests/server/limits.rs";
+const RIM: &str = "campanile/tests/rim/http.rs";
+const CONFIG: &str = "campanile/src/config/tests.rs";
+const CROWDS: &str = "campanile/tests/server/crowds.rs";
+const REACTIONS: &str = "campanile/tests/server/reactions.rs";
+const API: &str = "campanile/src/api/tests.rs";
+const TRIGGER: &str = "campanile-protocol/src/trigger.rs";
+const QUEUE: &str = "campanile/src/webhooks/queue.rs";
+
+#[test]
+fn every_limit_has_a_test_and_every_named_test_is_there() {
+    let name = |limit: &campanile::config::limits::Limit| match limit.table {
+        "" => limit.name.to_owned(),
+        table => format!("{table}.{}", limit.name),
+    };
+    let limits: Vec<String> = campanile::config::limits::LIMITS.iter().map(name).collect();
+    let tested: Vec<&str> = TESTED.iter().map(|(limit, ..)| *limit).collect();
+    assert_eq!(limits, tested, "the table of limits and the table of their tests differ");
+    let page = campanile::config::limits::to_markdown();
+    let unsettable = page.split("## ").find(|section| section.starts_with("Not settable")).expect("a section");
+    let unsettable = unsettable.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
+    let unsettable: Vec<&str> = unsettable.filter_map(|row| row.split(" | ").next()?.strip_prefix("| ")).collect();
+    let tested: Vec<&str> = TESTED_UNSETTABLE.iter().map(|(limit, ..)| *limit).collect();
+    assert_eq!(unsettable, tested, "the bounds that nobody can set and the table of their tests differ");
+    for (limit, file, test) in TESTED.iter().chain(TESTED_UNSETTABLE) {
+        let path = format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"));
+        let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{limit}: {path}: {error}"));
+        let forms = ["#[test]\n    fn", "#[test]\nfn", "#[tokio::test]\nasync fn"];
+        assert!(
+            forms.iter().any(|form| source.contains(&format!("{form} {test}()"))),
+            "{limit}: there is no test {test} in {file}"
+        );
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_stops_the_start_and_zero_takes_a_free_one() {
+    let first = start(&[]);
+    assert_ne!(first.address.port(), 0);
+    let error = first.start_another_on_the_same_port().expect_err("the port is taken");
+    assert!(error.to_string().contains("is another server running there?"), "{error}");
+    first.serves_others();
+}
+
+#[test]
+fn the_node_takes_as_many_connections_as_it_may_and_tells_the_next_to_wait() {
+    let server = start(&[("limits.connections_max", "3")]);
+    let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(&server)).collect();
+    assert_eq!(server.exchange(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n").body, "full\n");
+    for _ in 0..10 {
+        assert_eq!(Client::open(&server, &Opening::default()).refused(), 4100);
+    }
+    clients.pop().expect("there are three").vanish();
+    until(|| match Client::open(&server, &Opening::default()).next() {
+        Frame::Text(text) if text.contains("connection_established") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert_eq!(server.exchange(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n").status, 200);
+}
+
+#[test]
+fn an_app_takes_as_many_connections_as_it_may_and_turns_the_next_away() {
+    let server = start(&[("apps.0.connections_max", "2")]);
+    let clients: Vec<Client> = (0..2).map(|_| Client::connect(&server)).collect();
+    assert_eq!(Client::open(&server, &Opening::default()).refused(), 4004);
+    assert_eq!(server.connections(), 2);
+    drop(clients);
+    server.wait_for_connections(0);
+    let _again = Client::connect(&server);
+    let _and_again = Client::connect(&server);
+    assert_eq!(Client::open(&server, &Opening::default()).refused(), 4004);
+}
+
+#[test]
+fn a_head_may_be_as_long_as_the_limit_and_no_longer() {
+    let server = start(&[("limits.head_bytes_max", "1024"), ("limits.closing_timeout_secs", "1")]);
+    let padded = |length: usize, head: &str| {
+        let padding = "x".repeat(length - head.len() - "X-Padding: \r\n".len());
+        head.replace("Host: test\r\n", &format!("Host: test\r\nX-Padding: {padding}\r\n"))
+    };
+    let (upgrade, api) = (Opening::default().head(), "GET /live HTTP/1.1\r\nHost: test\r\n\r\n");
+    // At once, then cut within the last bytes.
+    for cut in [1024, 1020] {
+        let mut client = Client::dial(&server);
+        let head = padded(1024, &upgrade);
+        client.raw(&head.as_bytes()[..cut]);
+        std::thread::sleep(Duration::from_millis(20));
+        client.raw(&head.as_bytes()[cut..]);
+        client.upgraded();
+        client.establish();
+        assert_eq!(server.exchange(padded(1024, api).as_bytes()).status, 200);
+    }
+    for head in [&upgrade, api] {
+        assert_eq!(server.exchange(padded(1025, head).as_bytes()).status, 431, "{head}");
+        // The answer arrives though more is under way than anybody reads.
+        assert_eq!(server.exchange(padded(300_000, head).as_bytes()).status, 431, "{head}");
+        // A head that never ends is refused as soon as it is too long.
+        let endless = &padded(2000, head)[..1024];
+        assert_eq!(server.exchange(endless.as_bytes()).status, 431, "{head}");
+    }
+    server.serves_others();
+}
+
+#[test]
+fn a_head_that_does_not_end_is_not_waited_for() {
+    let server = start(&[("limits.head_timeout_secs", "1")]);
+    let began = Instant::now();
+    let head = Opening::default().head();
+    let beginnings =
+        ["", "G", "GET /app/", &head[..head.len() - 1], "POST /apps/app/events HTTP/1.1\r\nHost: x\r\n", "\r\n"];
+    let mut clients: Vec<Client> = beginnings
+        .iter()
+        .map(|beginning| {
+            let mut client = Client::dial(&server);
+            client.raw(beginning.as_bytes());
+            client
+        })
+        .collect();
+    // One that ends in time is served.
+    let mut slow = Client::dial(&server);
+    for part in head.as_bytes().chunks(head.len().div_ceil(20)) {
+        slow.raw(part);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    slow.upgraded();
+    slow.establish();
+    // One that dribbles is not.
+    let mut dribbling = Client::dial(&server);
+    for byte in b"GET /app/".iter().chain(std::iter::repeat(&b'x')) {
+        if dribbling.stream.write_all(&[*byte]).is_err() {
+            break;
+        }
+        assert!(began.elapsed() < 2 * SOON, "a dribbled head keeps its connection");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    for client in &mut clients {
+        client.ends();
+    }
+    assert!(began.elapsed() > Duration::from_secs(1));
+    assert_eq!(slow.sync(), [] as [Value; 0]);
+}
+
+#[test]
+fn a_message_may_be_as_long_as_the_limit_and_no_longer() {
+    let server = start(&[("limits.frame_bytes_max", "30000")]);
+    let message = |length: usize| {
+        let ping = r#"{"event":"pusher:ping","data":""}"#;
+        ping.replace(r#""""#, &format!("\"{}\"", "x".repeat(length - ping.len())))
+    };
+    let mut client = Client::connect(&server);
+    client.text(&message(30_000));
+    assert_eq!(client.event()["event"], "pusher:pong");
+    // In fragments, with a ping between.
+    let whole = message(30_000);
+    client.frame(0x01, &whole.as_bytes()[..10]);
+    client.frame(0x89, b"between");
+    client.frame(0x00, &whole.as_bytes()[10..20_000]);
+    client.frame(0x80, &whole.as_bytes()[20_000..]);
+    assert_eq!(client.next(), Frame::Pong(b"between".to_vec()));
+    assert_eq!(client.event()["event"], "pusher:pong");
+
+    client.text(&message(30_001));
+    assert_eq!(client.closed(), 1009);
+    let mut in_fragments = Client::connect(&server);
+    in_fragments.frame(0x01, &whole.as_bytes()[..20_000]);
+    in_fragments.frame(0x80, &[b'x'; 10_001]);
+    assert_eq!(in_fragments.closed(), 1009);
+    // A length that is only announced is enough.
+    for length in [70_000_u64, u64::MAX >> 1] {
+        let mut announcing = Client::connect(&server);
+        announcing.raw(&[&[0x81, 0xff][..], &length.to_be_bytes()].concat());
+        assert_eq!(announcing.closed(), 1009);
+    }
+    server.serves_others();
+}
+
+#[test]
+fn a_publishers_connection_is_kept_while_it_is_used() {
+    let server = start(&[("limits.http_idle_timeout_secs", "1")]);
+    let mut publisher = server.dial();
+    let mut idle = server.dial();
+    let request = signed_request("GET", "/apps/app/connections", &[], "");
+    idle.write_all(&request).unwrap();
+    assert_eq!(read_answer(&mut idle).expect("an answer").status, 200);
+    // A next head that does not end is as good as silence.
+    idle.write_all(b"GET /").unwrap();
+    for _ in 0..4 {
+        publisher.write_all(&request).unwrap();
+        assert_eq!(read_answer(&mut publisher).expect("an answer").status, 200);
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    // Two at once are answered in order.
+    publisher.write_all(&[&request[..], &request[..]].concat()).unwrap();
+    until(|| {
+        let answered = read_answer(&mut publisher).is_some();
+        if answered { Ok(()) } else { Err("no answer".to_owned()) }
+    });
+    let began = Instant::now();
+    // Some say 408 before they close.
+    while read_answer(&mut idle).is_some() {}
+    assert!(began.elapsed() < SOON, "an idle connection is not kept");
+}
+
+#[test]
+fn a_body_must_come_in_time() {
+    let server = start(&[("limits.http_request_timeout_secs", "1")]);
+    let body = json!({ "name": "e", "channel": "c", "data": "d" }).to_string();
+    let request = signed_request("POST", "/apps/app/events", &[], &body);
+    let (first, last) = request.split_at(request.len() - 10);
+    let mut in_time = server.dial();
+    in_time.write_all(first).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    in_time.write_all(last).unwrap();
+    assert_eq!(read_answer(&mut in_time).expect("an answer").status, 200);
+
+    let mut dribbling = server.dial();
+    dribbling.write_all(first).unwrap();
+    for byte in &last[..9] {
+        std::thread::sleep(Duration::from_millis(150));
+        let _ = dribbling.write_all(&[*byte]);
+    }
+    let answer = read_answer(&mut dribbling).expect("an answer");
+    assert_eq!(answer.status, 408);
+    assert!(answer.head.to_lowercase().contains("connection: close"), "{}", answer.head);
+    server.serves_others();
+}
+
+#[test]
+fn as_many_publishers_connect_as_may_and_the_next_is_told() {
+    let server = start(&[("workers", "1"), ("limits.http_connections_max", "2")]);
+    let request = signed_request("GET", "/apps/app/connections", &[], "");
+    let mut publishers: Vec<_> = (0..2).map(|_| server.dial()).collect();
+    for publisher in &mut publishers {
+        publisher.write_all(&request).unwrap();
+        assert_eq!(read_answer(publisher).expect("an answer").status, 200);
+    }
+    let refused = server.exchange(&request);
+    assert_eq!(refused.status, 503);
+    assert!(refused.head.to_lowercase().contains("connection: close"), "{}", refused.head);
+    assert!(refused.json()["error"].is_string());
+    // Those who were there first, and clients, do not notice.
+    publishers[0].write_all(&request).unwrap();
+    assert_eq!(read_answer(&mut publishers[0]).expect("an answer").status, 200);
+    Client::connect(&server).subscribe("a");
+    publishers[1].shutdown(Shutdown::Both).unwrap();
+    until(|| match server.exchange(&request).status {
+        200 => Ok(()),
+        status => Err(status.to_string()),
+    });
+}
+
+#[test]
+fn what_is_remembered_has_a_bound_and_the_oldest_is_forgotten() {
+    let server = start(&[
+        ("workers", "1"),
+        ("limits.remembered_bytes_max", "4194304"),
+        ("apps.0.event_data_bytes_max", "1048576"),
+    ]);
+    let (first, last) = ("cache-0", "cache-4");
+    let data = "x".repeat(1_000_000);
+    let remembers = |channel| {
+        server.get(&format!("/apps/app/channels/{channel}"), &[("info", "cache")]).json()["cache"].is_object()
+    };
+    for number in 0..4 {
+        server.publish(&format!("cache-{number}"), "e", &data);
+    }
+    assert!(remembers(first));
+    server.publish(last, "e", &data);
+    until(|| if remembers(last) { Ok(()) } else { Err("nothing is remembered".to_owned()) });
+    assert!(!remembers(first) && remembers("cache-1"));
+    let mut client = Client::connect(&server);
+    client.subscribe(first);
+    assert_eq!(client.event()["event"], "pusher:cache_miss");
+    client.subscribe(last);
+    assert_eq!(client.event()["event"], "e");
+}
+
+#[test]
+fn a_member_who_vanishes_is_missed_only_after_the_grace() {
+    let server = start(&[("limits.presence_grace_secs", "1")]);
+    let mut ann = Client::connect(&server);
+    ann.join("presence-a", "ann");
+    for (user, goodbye) in [("bo", true), ("cy", false)] {
+        let mut other = Client::connect(&server);
+        other.join("presence-a", user);
+        assert_eq!(ann.event()["event"], "pusher_internal:member_added");
+        let began = Instant::now();
+        if goodbye {
+            other.frame(0x88, &1000_u16.to_be_bytes());
+            assert_eq!(other.closed(), 1000);
+        } else {
+            other.vanish();
+        }
+        let event = ann.event();
+        assert_eq!(event["event"], "pusher_internal:member_removed");
+        assert_eq!(in_string(&event["data"])["user_id"], user);
+        // Moments are read once a tick, so the grace may look a little shorter from outside.
+        assert_eq!(began.elapsed() > Duration::from_millis(900), !goodbye, "{user} after {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn who_is_silent_is_pinged_and_who_stays_silent_is_closed() {
+    let server = start(&[("apps.0.activity_timeout_secs", "1"), ("limits.pong_timeout_secs", "1")]);
+    let mut old = Client::open(&server, &Opening { query: "protocol=4&version=1.0", ..Opening::default() });
+    old.establish();
+    let mut client = Client::connect(&server);
+    assert_eq!(client.activity_timeout, 1);
+    // Whoever answers stays; any frame is an answer.
+    assert_eq!(client.event()["event"], "pusher:ping");
+    assert_eq!(old.next(), Frame::Ping(Vec::new()));
+    client.text(r#"{"event":"pusher:pong","data":{}}"#);
+    old.frame(0x8a, b"");
+    let answered = Instant::now();
+    assert_eq!(client.event()["event"], "pusher:ping");
+    assert_eq!(client.refused(), 4201);
+    assert!(answered.elapsed() > Duration::from_millis(1900), "{:?}", answered.elapsed());
+    assert_eq!(old.next(), Frame::Ping(Vec::new()));
+    assert_eq!(old.refused(), 4201);
+}
+
+#[test]
+fn a_peer_that_does_not_answer_a_close_is_dropped() {
+    let server = start(&[("limits.closing_timeout_secs", "1")]);
+    let mut client = Client::connect(&server);
+    client.frame(0x82 | 0x40, b"");
+    assert_eq!(client.closed(), 1002);
+    assert_eq!(client.next(), Frame::End);
+    let began = Instant::now();
+    assert!(!client.is_reset());
+    until(|| if client.is_reset() { Ok(()) } else { Err("the connection takes bytes".to_owned()) });
+    assert!(began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_drain_tells_clients_over_the_wave_and_ends() {
+    let server = start(&[("drain.wave_secs", "2"), ("limits.closing_timeout_secs", "1")]);
+    let mut clients: Vec<Client> = (0..40).map(|_| Client::connect(&server)).collect();
+    let began = Instant::now();
+    let drain = std::thread::spawn(move || server.drain());
+    let mut told: Vec<Duration> = Vec::new();
+    for client in &mut clients {
+        assert_eq!(client.closed(), 4200);
+        told.push(began.elapsed());
+    }
+    let took = drain.join().expect("a drain does not panic");
+    let last = told.iter().max().expect("there are clients");
+    assert!(*last > Duration::from_secs(1), "all were told within {last:?}");
+    assert!(took > *last && took < 2 * SOON, "{took:?}");
+}
+
+#[test]
+fn a_drain_first_looks_unready_and_only_then_refuses() {
+    let server = start(&[("drain.ready_delay_secs", "1")]);
+    let probe = server.probe();
+    let mut client = Client::connect(&server);
+    let drain = std::thread::spawn(move || server.drain());
+    until(|| match probe.get("/ready") {
+        answer if answer.status == 503 => Ok(()),
+        answer => Err(answer.body),
+    });
+    probe.connects().expect("connections are taken while load balancers notice");
+    assert_eq!(client.sync(), [] as [Value; 0]);
+    assert_eq!(client.closed(), 4200);
+    assert!(drain.join().expect("a drain does not panic") > Duration::from_secs(1));
+}
+
+#[test]
+fn who_is_not_authorized_in_time_is_closed() {
+    let server = start(&[("apps.0.authorized_connections_timeout_secs", "1")]);
+    let mut clients: Vec<Client> = (0..4).map(|_| Client::connect(&server)).collect();
+    clients[0].subscribe("private-a");
+    clients[1].join("presence-a", "1");
+    clients[2].sign_in("2");
+    clients[3].subscribe("public");
+    let began = Instant::now();
+    assert_eq!(clients[3].refused(), 4009);
+    assert!(began.elapsed() < SOON);
+    std::thread::sleep(Duration::from_millis(700));
+    for client in &mut clients[..3] {
+        client.sync();
+    }
+}
+
+#[test]
+fn client_events_come_at_their_rate_and_not_faster() {
+    let server = start(&[("apps.0.client_events_per_sec", "5")]);
+    let (mut ann, mut bo) = (Client::connect(&server), Client::connect(&server));
+    ann.subscribe("private-a");
+    bo.subscribe("private-a");
+    let event = json!({ "event": "client-x", "channel": "private-a", "data": 1 });
+    // In one write, so that it cannot take longer than the rate allows more.
+    let burst = crate::common::frame(0x81, event.to_string().as_bytes()).repeat(8);
+    ann.raw(&burst);
+    let told = ann.sync();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["data"]["code"], 4301);
+    assert_eq!(told[0]["channel"], "private-a");
+    for _ in 0..5 {
+        assert_eq!(bo.event()["event"], "client-x");
+    }
+    assert_eq!(bo.sync(), [] as [Value; 0]);
+    std::thread::sleep(Duration::from_millis(400));
+    ann.send(&event);
+    assert_eq!(bo.event()["event"], "client-x");
+}
+
+/// Sends a client event and says whether the other subscriber got it; if not, the sender must have been told.
+fn passes(from: &mut Client, to: &mut Client, event: &Value) -> bool {
+    from.send(event);
+    let told = from.sync();
+    let got = to.sync();
+    assert_eq!(told.len() + got.len(), 1, "{told:?} {got:?}");
+    got.len() == 1
+}
+
+#[test]
+fn names_may_be_as_long_as_the_limit_and_no_longer() {
+    let server = start(&[("apps.0.channel_name_length_max", "20"), ("apps.0.event_name_length_max", "15")]);
+    let (mut ann, mut bo) = (Client::connect(&server), Client::connect(&server));
+    let (longest, too_long) = ("private-0123456789ab", "private-0123456789abc");
+    ann.subscribe(longest);
+    bo.subscribe(longest);
+    let subscription = ann.signed(too_long, None);
+    ann.ask_for(subscription);
+    assert_eq!(ann.event()["data"]["type"], "InvalidChannel");
+    ann.event();
+    let event = |name: &str| json!({ "event": name, "channel": longest, "data": 1 });
+    assert!(passes(&mut ann, &mut bo, &event("client-01234567")));
+    assert!(!passes(&mut ann, &mut bo, &event("client-012345678")));
+    for (name, channel, status) in
+        [("0123456789abcde", longest, 200), ("0123456789abcdef", longest, 400), ("e", too_long, 400)]
+    {
+        let body = json!({ "name": name, "channel": channel, "data": "" });
+        assert_eq!(server.post("/apps/app/events", &body).status, status, "{name} {channel}");
+    }
+}
+
+#[test]
+fn a_client_event_may_be_as_large_as_the_limit_and_no_larger() {
+    let server = start(&[("apps.0.client_event_bytes_max", "100")]);
+    let (mut ann, mut bo) = (Client::connect(&server), Client::connect(&server));
+    ann.subscribe("private-a");
+    bo.subscribe("private-a");
+    // The quotes around it count.
+    let event = |length: usize| json!({ "event": "client-x", "channel": "private-a", "data": "x".repeat(length - 2) });
+    assert!(passes(&mut ann, &mut bo, &event(100)));
+    assert!(!passes(&mut ann, &mut bo, &event(101)));
+}
+
+/// What the server says of a request to join: the kind of error, if it is one.
+fn joins(client: &mut Client, channel: &str, channel_data: &str) -> Result<(), String> {
+    let subscription = client.signed(channel, Some(channel_data));
+    client.ask_for(subscription);
+    let event = client.event();
+    if event["event"] == "pusher_internal:subscription_succeeded" {
+        return Ok(());
+    }
+    assert_eq!(client.event()["event"], "pusher:error");
+    Err(event["data"]["type"].as_str().expect("a kind of error").to_owned())
+}
+
+#[test]
+fn a_member_may_be_as_large_as_the_limit_and_no_larger() {
+    let server = start(&[("apps.0.presence_member_bytes_max", "100")]);
+    let data = |length: usize| {
+        let empty = json!({ "user_id": "1", "user_info": "" }).to_string();
+        json!({ "user_id": "1", "user_info": "x".repeat(length - empty.len()) }).to_string()
+    };
+    let mut client = Client::connect(&server);
+    assert_eq!(joins(&mut client, "presence-a", &data(101)), Err("LimitReached".to_owned()));
+    assert_eq!(joins(&mut client, "presence-a", &data(100)), Ok(()));
+}
+
+#[test]
+fn a_user_id_may_be_as_long_as_the_limit_and_no_longer() {
+    let server = start(&[("apps.0.presence_user_id_length_max", "10")]);
+    let mut client = Client::connect(&server);
+    let data = |id: &str| json!({ "user_id": id }).to_string();
+    assert_eq!(joins(&mut client, "presence-a", &data("0123456789a")), Err("AuthError".to_owned()));
+    assert_eq!(joins(&mut client, "presence-a", &data("0123456789")), Ok(()));
+    let mut other = Client::connect(&server);
+    client.sign_in("0123456789");
+    other.ask_to_sign_in(&json!({ "id": "0123456789a" }));
+    assert_eq!(other.refused(), 4009);
+}
+
+#[test]
+fn a_presence_channels_list_may_be_as_large_as_the_limit_and_no_larger() {
+    let server = start(&[("apps.0.presence_member_bytes_max", "4096"), ("apps.0.presence_snapshot_bytes_max", "4096")]);
+    let data = |id: &str, length: usize| json!({ "user_id": id, "user_info": "x".repeat(length) }).to_string();
+    let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(&server)).collect();
+    assert_eq!(joins(&mut clients[0], "presence-a", &data("1", 2000)), Ok(()));
+    assert_eq!(joins(&mut clients[1], "presence-a", &data("2", 2200)), Err("LimitReached".to_owned()));
+    // The largest that fits leaves no room for one more, and the whole frame is within the limit.
+    let largest = (1..2200).rev().find(|length| joins(&mut clients[1], "presence-a", &data("2", *length)).is_ok());
+    assert!(largest.is_some_and(|length| length > 1400), "{largest:?}");
+    assert_eq!(joins(&mut clients[2], "presence-a", &data("3", 1)), Err("LimitReached".to_owned()));
+    let again = clients[1].signed("presence-a", Some(&data("2", 1)));
+    clients[1].ask_for(again);
+    let Frame::Text(list) = clients[1].next() else { panic!("a list was expected") };
+    assert!((3500..=4096).contains(&list.len()), "the list takes {} bytes", list.len());
+    // What is escaped on the wire is counted as it is there.
+    let quotes = |number: usize| json!({ "user_id": "1", "user_info": "\"".repeat(number) }).to_string();
+    assert_eq!(joins(&mut clients[2], "presence-b", &quotes(1200)), Err("LimitReached".to_owned()));
+    let subscription = clients[2].signed("presence-b", Some(&quotes(800)));
+    clients[2].ask_for(subscription);
+    let Frame::Text(list) = clients[2].next() else { panic!("a list was expected") };
+    assert!(list.contains("subscription_succeeded") && (3200..=4096).contains(&list.len()), "{}", list.len());
+}
+
+#[test]
+fn an_event_is_remembered_for_its_time_and_no_longer() {
+    let server = start(&[("apps.0.cache_ttl_secs", "1")]);
+    server.publish("cache-a", "e", "{}");
+    let subscribed_at = Instant::now();
+    let mut early = Client::connect(&server);
+    early.subscribe("cache-a");
+    let first = early.event();
+    assert!(subscribed_at.elapsed() > Duration::from_secs(1) || first["event"] == "e", "{first}");
+    within(SOON, || {
+        let mut late = Client::connect(&server);
+        late.subscribe("cache-a");
+        let event = late.event();
+        if event["event"] == "pusher:cache_miss" { Ok(()) } else { Err(event.to_string()) }
+    });
+    assert!(subscribed_at.elapsed() > Duration::from_millis(800), "{:?}", subscribed_at.elapsed());
+}
+
+#[test]
+fn a_watchlist_may_be_as_long_as_the_limit_and_its_rest_is_cut() {
+    let server = start(&[("apps.0.watchlist_max", "2")]);
+    let mut full = Client::connect(&server);
+    full.ask_to_sign_in(&json!({ "id": "1", "watchlist": ["a", "b"] }));
+    assert_eq!(full.event()["event"], "pusher:signin_success");
+    assert_eq!(watched(&full.event()), ["a", "b"]);
+    let mut long = Client::connect(&server);
+    long.ask_to_sign_in(&json!({ "id": "2", "watchlist": ["a", "b", "c"] }));
+    let error = long.event();
+    assert_eq!(error["data"]["code"], 4302, "{error}");
+    assert_eq!(long.event()["event"], "pusher:signin_success");
+    assert_eq!(watched(&long.event()), ["a", "b"]);
+    Client::connect(&server).sign_in("c");
+    assert_eq!(long.sync(), [] as [Value; 0]);
+}
+
+/// The users of a `watchlist_events` frame, who are all offline.
+fn watched(event: &Value) -> Vec<String> {
+    assert_eq!(event["event"], "pusher_internal:watchlist_events", "{event}");
+    let data = in_string(&event["data"]);
+    let [group] = &data["events"].as_array().expect("groups")[..] else { panic!("{data}") };
+    assert_eq!(group["name"], "offline");
+    let mut ids: Vec<String> = serde_json::from_value(group["user_ids"].clone()).expect("ids");
+    ids.sort();
+    ids
+}
+
+#[test]
+fn a_connection_has_as_many_channels_as_it_may_and_no_more() {
+    let server = start(&[("apps.0.channels_per_connection_max", "3")]);
+    let mut client = Client::connect(&server);
+    for number in 0..3 {
+        client.subscribe(&format!("a{number}"));
+    }
+    // A user's own channel and a channel once more take no room.
+    client.sign_in("7");
+    client.subscribe("a0");
+    client.ask_for(json!({ "channel": "a3" }));
+    assert_eq!(client.event()["data"]["type"], "LimitReached");
+    client.event();
+    client.send(&json!({ "event": "pusher:unsubscribe", "data": { "channel": "a0" } }));
+    client.subscribe("a3");
+}

@@ -1,0 +1,12 @@
+//! The whole server in this process: real sockets, raw frames.
+//!
+//! Owns what only the running server can show. Never repeats what a lower layer proves. The invariant: no assertion on
+//! time is tighter than a busy machine keeps. Read on in `limits.rs` for where each limit is tested, in `reactions.rs`
+//! for bad input, in `abuse.rs` for bad intent and in `crowds.rs` for many clients at once.
+
+mod abuse;
+#[path = "../common/mod.rs"]
+mod common;
+mod crowds;
+mod limits;
+mod reactions;
