@@ -83,10 +83,39 @@ impl App {
     }
 }
 
+/// An app's place in the list.
+#[derive(Debug, Clone)]
+enum Place {
+    Configured(Arc<App>),
+    /// Removed by a reload. Until the last of its connections has gone, its channels still need its name and limits;
+    /// it has no keys and makes no notices.
+    Removed(Arc<App>),
+}
+
+impl Place {
+    fn app(&self) -> &Arc<App> {
+        match self {
+            Self::Configured(app) | Self::Removed(app) => app,
+        }
+    }
+
+    fn removed(&self) -> Self {
+        match self {
+            Self::Removed(app) => Self::Removed(Arc::clone(app)),
+            Self::Configured(app) => Self::Removed(Arc::new(App {
+                enabled: false,
+                credentials: Vec::new(),
+                notices: NoticeSet::default(),
+                ..App::clone(app)
+            })),
+        }
+    }
+}
+
 /// Every app of this process.
 #[derive(Debug, Clone, Default)]
 pub struct Apps {
-    list: Vec<Option<Arc<App>>>,
+    list: Vec<Place>,
     by_key: HashMap<Arc<str>, AppIndex>,
     by_id: HashMap<Arc<str>, AppIndex>,
 }
@@ -95,27 +124,38 @@ impl Apps {
     /// Builds the set, keeping the index of every id that `previous` knew. `App::index` is set here.
     pub fn new(apps: Vec<App>, previous: Option<&Apps>) -> Self {
         let mut set = previous.map_or_else(Self::default, |previous| Self {
-            list: vec![None; previous.list.len()],
+            list: previous.list.iter().map(Place::removed).collect(),
             by_key: HashMap::new(),
             by_id: previous.by_id.clone(),
         });
         for mut app in apps {
-            let index = *set.by_id.entry(app.id.clone()).or_insert_with(|| {
-                set.list.push(None);
-                AppIndex(u32::try_from(set.list.len() - 1).expect("a process has fewer than four billion apps"))
-            });
+            let next = AppIndex(u32::try_from(set.list.len()).expect("a process has fewer than four billion apps"));
+            let index = *set.by_id.entry(app.id.clone()).or_insert(next);
             app.index = index;
             for credential in &app.credentials {
                 set.by_key.insert(credential.key.clone(), index);
             }
-            set.list[index.0 as usize] = Some(Arc::new(app));
+            let place = Place::Configured(Arc::new(app));
+            if index == next {
+                set.list.push(place);
+            } else {
+                set.list[index.0 as usize] = place;
+            }
         }
         set
     }
 
     /// The app at an index, unless it has been removed since.
     pub fn get(&self, index: AppIndex) -> Option<&Arc<App>> {
-        self.list.get(index.0 as usize)?.as_ref()
+        match self.list.get(index.0 as usize)? {
+            Place::Configured(app) => Some(app),
+            Place::Removed(_) => None,
+        }
+    }
+
+    /// The app at an index, as it is or as it was when it was removed. None: this set is older than the app.
+    pub(crate) fn known(&self, index: AppIndex) -> Option<&Arc<App>> {
+        self.list.get(index.0 as usize).map(Place::app)
     }
 
     /// The app with this active key.
@@ -130,6 +170,9 @@ impl Apps {
 
     /// All apps.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
-        self.list.iter().flatten()
+        self.list.iter().filter_map(|place| match place {
+            Place::Configured(app) => Some(app),
+            Place::Removed(_) => None,
+        })
     }
 }

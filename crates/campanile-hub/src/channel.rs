@@ -15,10 +15,11 @@ use crate::effect::Effect;
 use crate::letter::{
     Audience, ChannelInfo, ChannelKey, Departure, Letter, Member, Publication, Purpose, Subscriber, WorkerId,
 };
-use crate::members::{Full, Joined, Members};
+use crate::members::{Due, Full, Joined, Members};
+use crate::memory::{Age, Memory};
 use crate::notice::{Notice, NoticeKind};
 use crate::tally::Tally;
-use crate::timers::Moment;
+use crate::timers::{Alarm, Moment};
 
 /// How long `channel_vacated` and `member_removed` webhooks wait for a return, in seconds.
 pub const NOTICE_GRACE_SECS: u64 = 3;
@@ -29,11 +30,12 @@ pub const COUNT_AT_ONCE_MAX: usize = 100;
 /// Above that, at most once in so many seconds.
 pub const COUNT_EVERY_SECS: u64 = 5;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Remembered {
     frame: Bytes,
     data: DataLiteral,
     until: Moment,
+    age: Age,
 }
 
 /// Where a channel puts what must happen.
@@ -44,8 +46,7 @@ pub(crate) struct Outbound<'a> {
     pub(crate) presence_grace_secs: u64,
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) edges: &'a mut u64,
-    /// When to look at the channel again.
-    pub(crate) look_at: Vec<Moment>,
+    pub(crate) memory: &'a mut Memory,
 }
 
 impl Outbound<'_> {
@@ -60,17 +61,13 @@ impl Outbound<'_> {
         }
     }
 
-    fn look_at(&mut self, at: Moment) {
-        self.look_at.push(at);
-    }
-
     fn notice_due(&self) -> Moment {
         self.now.after_secs(NOTICE_GRACE_SECS)
     }
 }
 
 /// One channel at its home.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Channel {
     subscribers: Tally,
     watchers: Tally,
@@ -82,6 +79,8 @@ pub(crate) struct Channel {
     missed_at: Option<Moment>,
     /// A signed-in user who vanished counts as online until then.
     offline_due: Option<Moment>,
+    /// When this channel will be looked at.
+    pub(crate) alarm: Option<Alarm>,
 }
 
 impl Channel {
@@ -94,6 +93,15 @@ impl Channel {
             && self.vacated_due.is_none()
             && self.count_due.is_none()
             && self.offline_due.is_none()
+    }
+
+    /// When something will be due.
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        let members = self.members.as_ref().and_then(|members| members.next_due());
+        let remembered = self.remembered.as_ref().map(|remembered| remembered.until);
+        // `channel_vacated` waits for the last member, who has a moment of its own.
+        let vacated = self.vacated_due.filter(|_| members.is_none());
+        [vacated, self.count_due, self.offline_due, members, remembered].into_iter().flatten().min()
     }
 
     fn deliver(
@@ -223,18 +231,13 @@ impl Channel {
     }
 
     fn count_changed(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
-        if !out.app.features.subscription_counts || !key.name.kind().counts_subscriptions() || self.count_due.is_some()
-        {
+        if !out.app.features.subscription_counts || !key.name.kind().counts_subscriptions() {
             return;
         }
         let waits = self.subscribers.count() > COUNT_AT_ONCE_MAX;
-        let due = self.counted_at.map(|at| at.after_secs(COUNT_EVERY_SECS)).filter(|due| waits && *due > out.now);
-        match due {
-            Some(due) => {
-                self.count_due = Some(due);
-                out.look_at(due);
-            }
-            None => self.announce_count(key, out),
+        self.count_due = self.counted_at.map(|at| at.after_secs(COUNT_EVERY_SECS)).filter(|at| waits && *at > out.now);
+        if self.count_due.is_none() {
+            self.announce_count(key, out);
         }
     }
 
@@ -273,10 +276,6 @@ impl Channel {
             if members.leave(user, subscriber, returns_until, notice) {
                 self.announce_removal(key, user, out);
             }
-            out.look_at(notice);
-            if let Some(until) = returns_until {
-                out.look_at(until);
-            }
         }
         if self.subscribers.is_empty() {
             self.deserted(key, returns_until, out);
@@ -288,17 +287,8 @@ impl Channel {
     fn deserted(&mut self, key: &ChannelKey, returns_until: Option<Moment>, out: &mut Outbound<'_>) {
         match (key.name.user(), returns_until) {
             (Some(user), None) => self.tell_watchers(key, user, false, out),
-            (Some(_), Some(until)) => {
-                self.offline_due = Some(until);
-                out.look_at(until);
-            }
-            (None, _) => {
-                // Not before its last member is removed.
-                let held = returns_until.filter(|_| key.name.kind().is_presence());
-                let due = out.notice_due().max(held.unwrap_or_default());
-                self.vacated_due = Some(due);
-                out.look_at(due);
-            }
+            (Some(_), Some(until)) => self.offline_due = Some(until),
+            (None, _) => self.vacated_due = Some(out.notice_due()),
         }
     }
 
@@ -318,8 +308,6 @@ impl Channel {
         if let Some(members) = &mut self.members {
             let notice = out.notice_due().max(returns_until);
             members.forget_worker(worker, returns_until, notice);
-            out.look_at(returns_until);
-            out.look_at(notice);
         }
         if self.subscribers.is_empty() {
             self.deserted(key, Some(returns_until), out);
@@ -333,11 +321,13 @@ impl Channel {
     }
 
     pub(crate) fn publish(&mut self, key: &ChannelKey, publication: Publication, out: &mut Outbound<'_>) {
-        self.deliver(key, &publication.frame, publication.except, out);
-        if let Some(data) = publication.remember {
+        let Publication { frame, except, remember } = publication;
+        self.deliver(key, &frame, except, out);
+        if let Some(data) = remember {
             let until = out.now.after_secs(out.app.limits.cache_ttl_secs);
-            self.remembered = Some(Box::new(Remembered { frame: publication.frame, data, until }));
-            out.look_at(until);
+            let before = self.remembered.take().map(|remembered| remembered.age);
+            let age = out.memory.remember(key, frame.len() + data.as_str().len(), before);
+            self.remembered = Some(Box::new(Remembered { frame, data, until, age }));
         }
     }
 
@@ -351,8 +341,7 @@ impl Channel {
     pub(crate) fn look(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
         let now = out.now;
         if let Some(members) = &mut self.members {
-            let expired = members.expire(now);
-            let removed = members.take_removals(now);
+            let Due { expired, removed } = members.take_due(now);
             for user in &expired {
                 self.announce_removal(key, user, out);
             }
@@ -360,7 +349,8 @@ impl Channel {
                 out.notify(NoticeKind::MemberRemoved { channel: key.name.clone(), user_id, socket_id });
             }
         }
-        if self.vacated_due.take_if(|due| *due <= now).is_some() {
+        let has_members = self.members.as_ref().is_some_and(|members| !members.is_idle());
+        if self.vacated_due.take_if(|due| *due <= now && !has_members).is_some() {
             out.notify(NoticeKind::ChannelVacated { channel: key.name.clone() });
         }
         if self.offline_due.take_if(|due| *due <= now).is_some()
@@ -371,12 +361,16 @@ impl Channel {
         if self.count_due.take_if(|due| *due <= now).is_some() {
             self.announce_count(key, out);
         }
-        self.remembered.take_if(|remembered| remembered.until <= now);
+        if self.remembered.as_ref().is_some_and(|remembered| remembered.until <= now) {
+            self.forget(out.memory);
+        }
     }
 
     /// Forgets the remembered event.
-    pub(crate) fn forget(&mut self) {
-        self.remembered = None;
+    pub(crate) fn forget(&mut self, memory: &mut Memory) {
+        if let Some(remembered) = self.remembered.take() {
+            memory.forget(remembered.age);
+        }
     }
 
     pub(crate) fn is_occupied(&self) -> bool {
@@ -395,5 +389,213 @@ impl Channel {
 
     pub(crate) fn member_ids(&self) -> Vec<UserId> {
         self.members.as_ref().map(|members| members.ids()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use campanile_protocol::{ChannelName, Limits, SocketId};
+
+    use super::*;
+    use crate::app::{AppIndex, Features, NoticeSet};
+    use crate::fanout::ConnectionId;
+
+    /// A channel, its app and what it has asked for.
+    struct Bench {
+        key: ChannelKey,
+        app: App,
+        channel: Channel,
+        memory: Memory,
+        effects: Vec<Effect>,
+        edges: u64,
+    }
+
+    impl Bench {
+        fn new(name: &str) -> Self {
+            let key = ChannelKey { app: AppIndex(0), name: ChannelName::parse(name, 164).unwrap() };
+            let notices = (0..NoticeKind::NAMES.len()).fold(NoticeSet::default(), |set, bit| set.with(bit as u8));
+            let app = App {
+                id: "1".into(),
+                index: AppIndex(0),
+                enabled: true,
+                credentials: Vec::new(),
+                features: Features { subscription_counts: true, ..Features::default() },
+                limits: Limits { cache_ttl_secs: 60, ..Limits::default() },
+                activity_timeout_secs: 120,
+                authorized_connections_timeout_secs: None,
+                notices,
+            };
+            let (channel, memory) = (Channel::default(), Memory::default());
+            Self { key, app, channel, memory, effects: Vec::new(), edges: 0 }
+        }
+
+        fn at<T>(&mut self, millis: u64, work: impl FnOnce(&mut Channel, &ChannelKey, &mut Outbound<'_>) -> T) -> T {
+            let mut out = Outbound {
+                app: &self.app,
+                now: Moment(millis),
+                presence_grace_secs: 10,
+                effects: &mut self.effects,
+                edges: &mut self.edges,
+                memory: &mut self.memory,
+            };
+            work(&mut self.channel, &self.key, &mut out)
+        }
+
+        fn subscribe(&mut self, millis: u64, worker: u16, user: Option<&str>) {
+            let user = user.map(|id| Arc::new(Member { id: UserId::parse(id, 128).unwrap(), info: "{}".into() }));
+            self.at(millis, |channel, key, out| {
+                channel.subscribe(key, subscriber(worker), user, Purpose::Subscribe, out);
+            });
+        }
+
+        fn unsubscribe(&mut self, millis: u64, worker: u16, user: Option<&str>, departure: Departure) {
+            let user = user.map(|id| UserId::parse(id, 128).unwrap());
+            self.at(millis, |channel, key, out| {
+                channel.unsubscribe(key, subscriber(worker), user.as_ref(), &Purpose::Subscribe, departure, out);
+            });
+        }
+
+        fn publish(&mut self, millis: u64, data: &str) {
+            let data = DataLiteral::from_text(data);
+            let publication = Publication { frame: Bytes::from_static(b"frame"), except: None, remember: Some(data) };
+            self.at(millis, |channel, key, out| channel.publish(key, publication, out));
+        }
+
+        fn look(&mut self, millis: u64) -> Vec<&'static str> {
+            self.effects.clear();
+            self.at(millis, |channel, key, out| channel.look(key, out));
+            self.notices()
+        }
+
+        fn notices(&mut self) -> Vec<&'static str> {
+            let told = self.effects.drain(..).filter_map(|effect| match effect {
+                Effect::Notice(notice) => Some(notice.kind.name()),
+                _ => None,
+            });
+            told.filter(|name| *name != "subscription_count").collect()
+        }
+
+        /// To how many workers frames have gone since the last look.
+        fn delivered(&mut self) -> Vec<u16> {
+            let delivered = self.effects.drain(..).filter_map(|effect| match effect {
+                Effect::Send { to, letter: Letter::Deliver { .. } } => Some(to.0),
+                _ => None,
+            });
+            delivered.collect()
+        }
+    }
+
+    fn subscriber(worker: u16) -> Subscriber {
+        Subscriber {
+            worker: WorkerId(worker),
+            connection: ConnectionId { index: 0, generation: 0 },
+            token: 0,
+            socket_id: SocketId { place: 0, secret: 0 },
+        }
+    }
+
+    #[test]
+    fn a_worker_hears_once_however_many_subscribers_it_has_and_no_more_after_its_last() {
+        let mut bench = Bench::new("presence-a");
+        for worker in [1, 2, 1] {
+            bench.subscribe(0, worker, Some("u"));
+        }
+        bench.effects.clear();
+        bench.publish(0, "x");
+        assert_eq!(bench.delivered(), [1, 2]);
+        bench.unsubscribe(0, 1, Some("u"), Departure::Left);
+        bench.publish(0, "x");
+        assert_eq!(bench.delivered(), [1, 2]);
+        bench.unsubscribe(0, 1, Some("u"), Departure::Left);
+        bench.effects.clear();
+        bench.publish(0, "x");
+        assert_eq!(bench.delivered(), [2]);
+    }
+
+    #[test]
+    fn a_channel_is_vacated_three_seconds_after_its_last_subscriber() {
+        let mut bench = Bench::new("a");
+        bench.subscribe(0, 1, None);
+        assert_eq!(bench.notices(), ["channel_occupied"]);
+        bench.unsubscribe(0, 1, None, Departure::Vanished);
+        assert_eq!(bench.channel.next_due(), Some(Moment(NOTICE_GRACE_SECS * 1000)));
+        assert!(bench.look(2999).is_empty() && !bench.channel.is_idle());
+        assert_eq!(bench.look(3000), ["channel_vacated"]);
+        assert!(bench.channel.is_idle() && bench.channel.next_due().is_none());
+    }
+
+    #[test]
+    fn a_channel_is_not_vacated_while_a_member_may_return_however_its_last_subscriber_left() {
+        let mut bench = Bench::new("presence-a");
+        bench.subscribe(0, 1, Some("vanishes"));
+        bench.subscribe(0, 1, Some("leaves"));
+        bench.unsubscribe(0, 1, Some("vanishes"), Departure::Vanished);
+        bench.unsubscribe(1000, 1, Some("leaves"), Departure::Left);
+        assert_eq!(bench.channel.next_due(), Some(Moment(4000)));
+        assert_eq!(bench.look(4000), ["member_removed"]);
+        assert_eq!(bench.channel.next_due(), Some(Moment(10_000)));
+        assert!(bench.look(9999).is_empty());
+        assert_eq!(bench.look(10_000), ["member_removed", "channel_vacated"]);
+        assert!(bench.channel.is_idle() && bench.channel.next_due().is_none());
+    }
+
+    #[test]
+    fn each_of_several_moments_that_wait_is_looked_at() {
+        let mut bench = Bench::new("presence-cache-a");
+        bench.publish(0, "x");
+        for (at, user) in [(0, "1"), (1000, "2"), (2000, "3")] {
+            bench.subscribe(at, 1, Some(user));
+            bench.unsubscribe(at, 1, Some(user), Departure::Vanished);
+        }
+        let mut looks = Vec::new();
+        while let Some(due) = bench.channel.next_due() {
+            let told = bench.look(due.0);
+            looks.push((due.0, told.len()));
+        }
+        assert_eq!(looks, [(10_000, 1), (11_000, 1), (12_000, 2), (60_000, 0)]);
+        assert!(bench.channel.is_idle());
+    }
+
+    #[test]
+    fn an_event_is_remembered_for_its_time_and_no_longer() {
+        let mut bench = Bench::new("cache-a");
+        bench.publish(0, "old");
+        bench.publish(30_000, "new");
+        let remembered =
+            |bench: &Bench, at| bench.channel.info(Moment(at)).remembered.map(|(data, ttl)| (data.decode(), ttl));
+        assert_eq!(remembered(&bench, 89_999), Some(("new".to_owned(), 1)));
+        assert_eq!(remembered(&bench, 90_000), None);
+        assert_eq!((bench.memory.len(), bench.channel.next_due()), (1, Some(Moment(90_000))));
+        bench.look(60_000);
+        assert_eq!(bench.memory.len(), 1);
+        bench.look(90_000);
+        assert_eq!((bench.memory.len(), bench.memory.bytes(), bench.channel.is_idle()), (0, 0, true));
+    }
+
+    #[test]
+    fn misses_within_three_seconds_are_told_once() {
+        let mut bench = Bench::new("cache-a");
+        for (at, told) in [(0, true), (2999, false), (3000, true), (5999, false), (6000, true)] {
+            bench.notices();
+            bench.subscribe(at, 1, None);
+            assert_eq!(bench.notices().contains(&"cache_miss"), told, "{at}");
+        }
+    }
+
+    #[test]
+    fn up_to_a_hundred_every_count_is_announced_and_the_next_waits() {
+        let mut bench = Bench::new("a");
+        for _ in 0..COUNT_AT_ONCE_MAX {
+            bench.effects.clear();
+            bench.subscribe(0, 1, None);
+            assert_eq!((bench.delivered().len(), bench.channel.next_due()), (1, None));
+        }
+        bench.subscribe(1, 1, None);
+        let due = COUNT_EVERY_SECS * 1000;
+        assert_eq!((bench.delivered().len(), bench.channel.next_due()), (0, Some(Moment(due))));
+        bench.at(due - 1, |channel, key, out| channel.look(key, out));
+        assert_eq!(bench.delivered().len(), 0);
+        bench.at(due, |channel, key, out| channel.look(key, out));
+        assert_eq!((bench.delivered().len(), bench.channel.next_due()), (1, None));
     }
 }

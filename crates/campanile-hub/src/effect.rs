@@ -7,7 +7,7 @@ use crate::letter::{Answer, AskId, Letter, WorkerId};
 use crate::notice::Notice;
 
 /// Something to be done outside.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Effect {
     /// Deliver a letter.
     Send {

@@ -28,7 +28,7 @@ pub struct ConnectionId {
 }
 
 /// A subscription at its worker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Seat {
     channel: u32,
     /// Where in the channel's listeners; [`PENDING`] until the home has granted it.
@@ -41,7 +41,7 @@ struct Seat {
 
 const PENDING: u32 = u32::MAX;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct LocalChannel {
     key: ChannelKey,
     audience: Audience,
@@ -51,15 +51,24 @@ struct LocalChannel {
     gathered: Vec<Segment>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Segment {
     sequence: u64,
     frame: Bytes,
     except: Option<u32>,
 }
 
+/// A frame for one connection.
+#[derive(Debug, Clone)]
+struct Direct {
+    sequence: u64,
+    frame: Bytes,
+    /// The channel that it is about: whoever leaves that channel does not get it any more.
+    about: Option<u32>,
+}
+
 /// What one connection has on this worker.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Outgoing {
     generation: u32,
     open: bool,
@@ -71,7 +80,7 @@ struct Outgoing {
     /// The channel that touched it last.
     channel: u32,
     seats: Vec<Seat>,
-    direct: Vec<(u64, Bytes)>,
+    direct: Vec<Direct>,
 }
 
 /// A seat as others see it.
@@ -108,7 +117,7 @@ pub struct Write<'a> {
 }
 
 /// One worker's side of all subscriptions.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Fanout {
     channels: Vec<Option<LocalChannel>>,
     free: Vec<u32>,
@@ -222,7 +231,7 @@ impl Fanout {
         let pending = |seat: &&mut Seat| seat.channel == channel && seat.token == token && seat.place == PENDING;
         let Some(seat) = outgoing.seats.iter_mut().find(pending) else { return false };
         (seat.place, seat.since, seat.user) = (place, since, user);
-        outgoing.apart = true;
+        self.set_apart(id.index);
         self.channel(channel).listeners.push(id.index);
         true
     }
@@ -233,6 +242,8 @@ impl Fanout {
         let outgoing = self.outgoing(id)?;
         let at = outgoing.seats.iter().position(|seat| seat.channel == channel)?;
         let seat = outgoing.seats.swap_remove(at);
+        // What it would have heard in this tick is not for it either, direct or not (I1).
+        outgoing.direct.retain(|direct| direct.about != Some(channel));
         self.give_up(&seat)
     }
 
@@ -268,6 +279,16 @@ impl Fanout {
         left
     }
 
+    /// How many seats there are, pending ones included.
+    pub fn seat_count(&self) -> usize {
+        self.connections.iter().map(|outgoing| outgoing.seats.len()).sum()
+    }
+
+    /// How many channels have a seat, counted once for subscribers and once for watchers.
+    pub fn channel_count(&self) -> usize {
+        self.subscribers.len() + self.watchers.len()
+    }
+
     /// The connections in a channel.
     pub fn listeners(&self, key: &ChannelKey, audience: Audience) -> Vec<ConnectionId> {
         let Some(channel) = self.lookup(key, audience).and_then(|index| self.channels[index as usize].as_ref()) else {
@@ -296,27 +317,47 @@ impl Fanout {
         let Some(index) = self.lookup(key, audience) else { return };
         let except = except.filter(|id| self.outgoing(*id).is_some()).map(|id| id.index);
         if let Some(except) = except {
-            self.connections[except as usize].apart = true;
+            self.set_apart(except);
+        }
+        if self.channel(index).listeners.is_empty() {
+            return;
         }
         self.sequence += 1;
         self.gathered_bytes += frame.len();
         let sequence = self.sequence;
         let channel = self.channel(index);
-        if channel.listeners.is_empty() {
-            return;
-        }
         channel.gathered.push(Segment { sequence, frame, except });
         if channel.gathered.len() == 1 {
             self.touched.push(index);
         }
     }
 
+    /// This tick's bytes of this connection are its own.
+    fn set_apart(&mut self, index: u32) {
+        let outgoing = &mut self.connections[index as usize];
+        outgoing.apart = true;
+        // Listed even if it gets nothing, so that the next tick begins anew.
+        if !std::mem::replace(&mut outgoing.listed, true) {
+            self.listed.push(index);
+        }
+    }
+
     /// Gathers a frame for one connection.
     pub fn direct(&mut self, id: ConnectionId, frame: Bytes) {
+        self.gather_direct(id, frame, None);
+    }
+
+    /// Gathers a frame for one connection about a channel in which it has a seat.
+    pub fn direct_about(&mut self, id: ConnectionId, key: &ChannelKey, frame: Bytes) {
+        let about = self.lookup(key, Audience::Subscribers);
+        self.gather_direct(id, frame, about);
+    }
+
+    fn gather_direct(&mut self, id: ConnectionId, frame: Bytes, about: Option<u32>) {
         self.sequence += 1;
         let (sequence, bytes) = (self.sequence, frame.len());
         let Some(outgoing) = self.outgoing(id) else { return };
-        outgoing.direct.push((sequence, frame));
+        outgoing.direct.push(Direct { sequence, frame, about });
         let listed = std::mem::replace(&mut outgoing.listed, true);
         self.gathered_bytes += bytes;
         if !listed {
@@ -361,7 +402,7 @@ impl Fanout {
                 let gathered = &channel.as_ref().expect("it has just been touched").gathered;
                 joined.entry(outgoing.channel).or_insert_with(|| join(gathered, &mut self.slices)).clone()
             } else {
-                own.append(&mut outgoing.direct);
+                own.extend(outgoing.direct.drain(..).map(|direct| (direct.sequence, direct.frame)));
                 if outgoing.touches > 0 {
                     for seat in outgoing.seats.iter().filter(|seat| seat.place != PENDING) {
                         let channel = self.channels[seat.channel as usize].as_ref().expect("a seat's channel exists");
@@ -414,4 +455,192 @@ fn join(gathered: &[Segment], slices: &mut Vec<Bytes>) -> Range<usize> {
     }
     slices.push(joined.freeze());
     start..slices.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use campanile_protocol::ChannelName;
+
+    use super::*;
+    use crate::app::AppIndex;
+
+    const SUBSCRIBERS: Audience = Audience::Subscribers;
+
+    fn key(name: &str) -> ChannelKey {
+        ChannelKey { app: AppIndex(0), name: ChannelName::parse(name, 164).unwrap() }
+    }
+
+    fn id(index: u32) -> ConnectionId {
+        ConnectionId { index, generation: 0 }
+    }
+
+    /// So many connections, all of them in channel `a`.
+    fn fanout(connections: u32) -> Fanout {
+        let mut fanout = Fanout::default();
+        for index in 0..connections {
+            fanout.open(id(index));
+            sit(&mut fanout, id(index), "a");
+        }
+        written(&mut fanout);
+        fanout
+    }
+
+    fn sit(fanout: &mut Fanout, id: ConnectionId, name: &str) {
+        fanout.reserve(id, key(name), SUBSCRIBERS, 1);
+        assert!(fanout.join(id, &key(name), SUBSCRIBERS, 1, None));
+    }
+
+    fn deliver(fanout: &mut Fanout, name: &str, frame: &'static str) {
+        fanout.deliver(&key(name), SUBSCRIBERS, Bytes::from_static(frame.as_bytes()), None);
+    }
+
+    fn written(fanout: &mut Fanout) -> Vec<(u32, String)> {
+        let mut all = Vec::new();
+        fanout.gather();
+        while let Some(write) = fanout.next_write() {
+            let text = String::from_utf8(write.slices.concat()).unwrap();
+            all.push((write.connection.index, text));
+        }
+        all.sort();
+        all
+    }
+
+    fn texts(all: &[(u32, &str)]) -> Vec<(u32, String)> {
+        all.iter().map(|(index, text)| (*index, (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn subscribers_at_the_same_point_share_the_same_bytes() {
+        let mut fanout = fanout(3);
+        deliver(&mut fanout, "a", "one ");
+        deliver(&mut fanout, "a", "two ");
+        fanout.gather();
+        let mut slices = Vec::new();
+        while let Some(write) = fanout.next_write() {
+            assert_eq!(write.slices.len(), 1);
+            slices.push((write.slices[0].as_ptr(), write.slices[0].clone()));
+        }
+        assert_eq!(slices.len(), 3);
+        assert!(slices.iter().all(|(at, bytes)| *at == slices[0].0 && &bytes[..] == b"one two "));
+    }
+
+    #[test]
+    fn frames_are_joined_up_to_the_bound_and_a_byte_past_it_begins_another_slice() {
+        let mut fanout = fanout(1);
+        for (second, slices) in [(JOINED_BYTES_MAX - 1, 1), (JOINED_BYTES_MAX, 2)] {
+            fanout.deliver(&key("a"), SUBSCRIBERS, Bytes::from_static(b"x"), None);
+            fanout.deliver(&key("a"), SUBSCRIBERS, Bytes::from(vec![b'y'; second]), None);
+            assert_eq!(fanout.gathered_bytes(), second + 1);
+            fanout.gather();
+            let write = fanout.next_write().unwrap();
+            assert_eq!(write.slices.len(), slices);
+            assert_eq!(write.slices.concat().len(), second + 1);
+            assert!(fanout.is_written());
+        }
+    }
+
+    #[test]
+    fn direct_frames_and_deliveries_of_many_channels_keep_their_order() {
+        let mut fanout = fanout(2);
+        sit(&mut fanout, id(0), "b");
+        deliver(&mut fanout, "a", "1 ");
+        fanout.direct(id(0), Bytes::from_static(b"2 "));
+        deliver(&mut fanout, "b", "3 ");
+        deliver(&mut fanout, "a", "4 ");
+        assert_eq!(written(&mut fanout), texts(&[(0, "1 2 3 4 "), (1, "1 4 ")]));
+    }
+
+    #[test]
+    fn whoever_joins_within_a_tick_gets_only_what_comes_after() {
+        let mut fanout = fanout(1);
+        fanout.open(id(1));
+        fanout.reserve(id(1), key("a"), SUBSCRIBERS, 7);
+        deliver(&mut fanout, "a", "before ");
+        assert!(!fanout.join(id(1), &key("a"), SUBSCRIBERS, 6, None), "a stale answer");
+        assert!(fanout.join(id(1), &key("a"), SUBSCRIBERS, 7, None));
+        assert!(!fanout.join(id(1), &key("a"), SUBSCRIBERS, 7, None), "the same answer twice");
+        deliver(&mut fanout, "a", "after ");
+        assert_eq!(written(&mut fanout), texts(&[(0, "before after "), (1, "after ")]));
+    }
+
+    #[test]
+    fn whoever_leaves_within_a_tick_gets_nothing_more_of_the_channel() {
+        let mut fanout = fanout(2);
+        deliver(&mut fanout, "a", "a ");
+        fanout.direct_about(id(1), &key("a"), Bytes::from_static(b"about a "));
+        fanout.direct(id(1), Bytes::from_static(b"pong "));
+        assert!(fanout.leave(id(1), &key("a"), SUBSCRIBERS).is_some());
+        deliver(&mut fanout, "a", "b ");
+        assert_eq!(written(&mut fanout), texts(&[(0, "a b "), (1, "pong ")]));
+    }
+
+    #[test]
+    fn the_last_to_leave_takes_the_channel_and_its_frames_with_it() {
+        let mut fanout = fanout(1);
+        deliver(&mut fanout, "a", "a ");
+        assert!(fanout.leave(id(0), &key("a"), SUBSCRIBERS).is_some());
+        sit(&mut fanout, id(0), "b");
+        assert_eq!(written(&mut fanout), []);
+        assert_eq!((fanout.seat_count(), fanout.channel_count()), (1, 1));
+    }
+
+    #[test]
+    fn the_excluded_connection_gets_all_but_its_own() {
+        let mut fanout = fanout(2);
+        fanout.deliver(&key("a"), SUBSCRIBERS, Bytes::from_static(b"its own "), Some(id(0)));
+        deliver(&mut fanout, "a", "another ");
+        assert_eq!(written(&mut fanout), texts(&[(0, "another "), (1, "its own another ")]));
+        fanout.deliver(&key("a"), SUBSCRIBERS, Bytes::from_static(b"its own"), Some(id(1)));
+        assert_eq!(written(&mut fanout), texts(&[(0, "its own")]));
+    }
+
+    #[test]
+    fn a_place_taken_over_inherits_nothing() {
+        let mut fanout = fanout(1);
+        deliver(&mut fanout, "a", "old");
+        fanout.direct(id(0), Bytes::from_static(b"old"));
+        assert_eq!(fanout.close(id(0)).len(), 1);
+        let next = ConnectionId { index: 0, generation: 1 };
+        fanout.open(next);
+        sit(&mut fanout, next, "a");
+        fanout.direct(id(0), Bytes::from_static(b"to the old"));
+        fanout.direct(next, Bytes::from_static(b"new"));
+        assert_eq!(fanout.seat(id(0), &key("a"), SUBSCRIBERS), None);
+        assert_eq!(fanout.leave(id(0), &key("a"), SUBSCRIBERS), None);
+        assert_eq!(written(&mut fanout), texts(&[(0, "new")]));
+    }
+
+    #[test]
+    fn a_pending_seat_hears_nothing_and_is_given_up_without_a_word_to_the_home() {
+        let mut fanout = fanout(1);
+        fanout.open(id(1));
+        fanout.reserve(id(1), key("b"), SUBSCRIBERS, 1);
+        deliver(&mut fanout, "b", "b");
+        assert_eq!((written(&mut fanout), fanout.gathered_bytes()), (vec![], 0));
+        assert_eq!((fanout.subscriptions(id(1)), fanout.channel_count()), (1, 2));
+        assert_eq!(fanout.leave(id(1), &key("b"), SUBSCRIBERS), None);
+        assert_eq!((fanout.subscriptions(id(1)), fanout.channel_count()), (0, 1));
+    }
+
+    #[test]
+    fn what_counts_as_a_subscription_is_what_the_client_asked_for() {
+        let mut fanout = fanout(1);
+        sit(&mut fanout, id(0), "#server-to-user-1");
+        fanout.reserve(id(0), key("#server-to-user-2"), Audience::Watchers, 1);
+        assert_eq!((fanout.subscriptions(id(0)), fanout.seat_count()), (1, 3));
+    }
+
+    #[test]
+    fn after_any_order_of_leaving_those_who_stay_are_reached() {
+        for leaver in 0..4 {
+            let mut fanout = fanout(4);
+            fanout.leave(id(leaver), &key("a"), SUBSCRIBERS);
+            fanout.leave(id((leaver + 1) % 4), &key("a"), SUBSCRIBERS);
+            deliver(&mut fanout, "a", "x");
+            let reached: Vec<u32> = written(&mut fanout).into_iter().map(|(index, _)| index).collect();
+            let mut stay = [(leaver + 2) % 4, (leaver + 3) % 4];
+            stay.sort_unstable();
+            assert_eq!(reached, stay);
+        }
+    }
 }

@@ -17,12 +17,14 @@ use campanile_protocol::{Access, ChannelName, ClientFrame, CloseCode, EventName,
 use serde_json::value::RawValue;
 
 use crate::app::{App, Apps};
+use crate::census::Census;
 use crate::channel::{Channel, Outbound};
 use crate::effect::Effect;
 use crate::fanout::{ConnectionId, Fanout, Left};
 use crate::letter::{
     Answer, Ask, Audience, ChannelKey, Departure, Homes, Letter, Publication, Purpose, Subscriber, WorkerId,
 };
+use crate::memory::Memory;
 use crate::notice::{Notice, NoticeKind};
 use crate::rebirth::Waiting;
 use crate::session::{Passed, Session, Unsubscribable, authenticate};
@@ -39,23 +41,25 @@ pub struct Settings {
     pub presence_grace_secs: u64,
     /// How long a ping may stay unanswered, in seconds.
     pub pong_timeout_secs: u64,
-    /// What remembered events may take in this mind, in bytes of data.
+    /// What remembered events may take in this mind, in bytes: frames, data, names, and
+    /// [`crate::memory::REMEMBERED_OVERHEAD_BYTES`] for each.
     pub remembered_bytes_max: usize,
 }
 
-/// One worker's mind.
-#[derive(Debug)]
+/// One worker's mind. It is a value: a copy goes on from the same point, which is how every order of events is tried.
+#[derive(Debug, Clone)]
 pub struct Hub {
     pub(crate) settings: Settings,
     apps: Arc<Apps>,
     sessions: Vec<Option<Session>>,
     pub(crate) fanout: Fanout,
     pub(crate) channels: HashMap<ChannelKey, Channel>,
-    remembered: VecDeque<(ChannelKey, usize)>,
-    remembered_bytes: usize,
+    memory: Memory,
     timers: Timers<ChannelKey>,
     pub(crate) effects: Vec<Effect>,
     own: VecDeque<Letter>,
+    /// Letters about apps that only the reload on its way will bring.
+    pub(crate) early: Vec<Letter>,
     pub(crate) next_token: u64,
     /// Tokens up to this were given by earlier lives of this mind.
     pub(crate) token_floor: u64,
@@ -74,11 +78,11 @@ impl Hub {
             sessions: Vec::new(),
             fanout: Fanout::default(),
             channels: HashMap::new(),
-            remembered: VecDeque::new(),
-            remembered_bytes: 0,
+            memory: Memory::default(),
             timers: Timers::default(),
             effects: Vec::new(),
             own: VecDeque::new(),
+            early: Vec::new(),
             next_token: 0,
             token_floor: 0,
             edges,
@@ -102,6 +106,25 @@ impl Hub {
             let generation = session.as_ref()?.generation;
             Some(ConnectionId { index: u32::try_from(index).ok()?, generation })
         })
+    }
+
+    /// How much this mind holds.
+    pub fn census(&self) -> Census {
+        Census {
+            sessions: self.sessions.iter().flatten().count(),
+            seats: self.fanout.seat_count(),
+            local_channels: self.fanout.channel_count(),
+            channels: self.channels.len(),
+            timers: self.timers.len(),
+            remembered: self.memory.len(),
+            remembered_bytes: self.memory.bytes(),
+            waiting_letters: self.early.len() + self.waiting.len(),
+        }
+    }
+
+    /// The apps that this mind knows: whoever is admitted by them is understood.
+    pub fn apps(&self) -> &Arc<Apps> {
+        &self.apps
     }
 
     fn session(&mut self, id: ConnectionId) -> Option<&mut Session> {
@@ -144,7 +167,7 @@ impl Hub {
     /// Anything at all has come from the client.
     pub fn heard(&mut self, id: ConnectionId, now: Moment) {
         if let Some(session) = self.session(id) {
-            (session.heard, session.pinged) = (now, false);
+            (session.heard, session.pinged_at) = (now, None);
         }
     }
 
@@ -209,9 +232,7 @@ impl Hub {
                     self.send(Letter::Resubscribe { key, subscriber });
                 }
             }
-            Some(_) => {
-                self.direct(id, &ServerFrame::SubscriptionSucceeded { channel: key.name.as_str(), snapshot: None })
-            }
+            Some(_) => self.acknowledge(id, &key),
             None if self.fanout.subscriptions(id) >= app.limits.channels_per_connection_max => {
                 let most = app.limits.channels_per_connection_max;
                 let message = format!("this connection has as many channels as it may have ({most})");
@@ -226,10 +247,16 @@ impl Hub {
         let Some(session) = self.session(id) else { return };
         let key = ChannelKey { app: session.app, name };
         if self.fanout.seat(id, &key, Audience::Subscribers).is_some_and(|seat| seat.joined) {
-            self.direct(id, &ServerFrame::SubscriptionSucceeded { channel: key.name.as_str(), snapshot: None });
+            self.acknowledge(id, &key);
         } else if let Some(user) = self.session(id).and_then(|session| session.user.as_mut()) {
             user.wants_channel = true;
         }
+    }
+
+    /// Says again that the client is in a channel that has no members.
+    fn acknowledge(&mut self, id: ConnectionId, key: &ChannelKey) {
+        let succeeded = ServerFrame::SubscriptionSucceeded { channel: key.name.as_str(), snapshot: None };
+        self.fanout.direct_about(id, key, succeeded.encode());
     }
 
     fn request(
@@ -297,7 +324,12 @@ impl Hub {
         match &session.user {
             Some(known) if known.id == user.id => {
                 let user_data = known.user_data.clone();
-                return self.direct(id, &ServerFrame::SigninSuccess { user_data: &user_data });
+                let key = ChannelKey { app: app.index, name: ChannelName::of_user(&user.id) };
+                // The answer that is on its way acknowledges both.
+                if self.fanout.seat(id, &key, Audience::Subscribers).is_some_and(|seat| seat.joined) {
+                    self.direct(id, &ServerFrame::SigninSuccess { user_data: &user_data });
+                }
+                return;
             }
             Some(known) => {
                 let message = format!("the connection is signed in as {:?} already", known.id);
@@ -321,13 +353,13 @@ impl Hub {
         let app = session.app;
         let Some(user) = session.user.as_mut() else { return };
         let user_data = user.user_data.clone();
-        let own = ChannelName::of_user(&user.id);
+        let own = ChannelKey { app, name: ChannelName::of_user(&user.id) };
         let wants_channel = user.wants_channel;
         let watchlist = std::mem::take(&mut user.watchlist);
         user.unanswered = watchlist.len();
         self.direct(id, &ServerFrame::SigninSuccess { user_data: &user_data });
         if wants_channel {
-            self.direct(id, &ServerFrame::SubscriptionSucceeded { channel: own.as_str(), snapshot: None });
+            self.acknowledge(id, &own);
         }
         for watched in watchlist {
             let key = ChannelKey { app, name: ChannelName::of_user(&watched) };
@@ -432,8 +464,10 @@ impl Hub {
 
     /// Ends a connection with an error frame and a close.
     fn end(&mut self, id: ConnectionId, code: CloseCode, message: &str) {
-        self.error(id, Some(code), message, None);
-        self.close(id, code, message);
+        if self.session(id).is_some_and(|session| !session.closing) {
+            self.error(id, Some(code), message, None);
+            self.close(id, code, message);
+        }
     }
 
     pub(crate) fn close(&mut self, connection: ConnectionId, code: CloseCode, reason: &str) {
@@ -452,13 +486,7 @@ impl Hub {
 
     /// Sends a letter to its channel's home.
     fn send(&mut self, letter: Letter) {
-        let home = match &letter {
-            Letter::Subscribe { key, .. }
-            | Letter::Resubscribe { key, .. }
-            | Letter::Unsubscribe { key, .. }
-            | Letter::Publish { key, .. } => self.settings.homes.of(key),
-            _ => self.settings.worker,
-        };
+        let home = letter.to_home_of().map_or(self.settings.worker, |key| self.settings.homes.of(key));
         if home == self.settings.worker {
             self.own.push_back(letter);
         } else {
@@ -480,6 +508,10 @@ impl Hub {
     }
 
     pub(crate) fn handle(&mut self, letter: Letter, now: Moment) {
+        // A reload reaches the workers one after the other, and the first may already send on behalf of a new app.
+        if letter.to_home_of().is_some_and(|key| self.apps.known(key.app).is_none()) {
+            return self.early.push(letter);
+        }
         match letter {
             Letter::Subscribe { key, subscriber, purpose: Purpose::Restore, .. } => {
                 self.at_home(&key, now, |channel, out| channel.restore(&key, subscriber.worker, out));
@@ -496,11 +528,8 @@ impl Hub {
                 })
             }
             Letter::Publish { key, publication, ask } => {
-                let remember = publication.remember.as_ref().map(|data| data.as_str().len());
                 self.at_home(&key, now, |channel, out| channel.publish(&key, publication, out));
-                if let Some(bytes) = remember {
-                    self.bound_remembered(key.clone(), bytes);
-                }
+                self.bound_memory();
                 if let Some(id) = ask {
                     let info = self.channels.get(&key).map(|channel| channel.info(now)).unwrap_or_default();
                     self.answer(id, Answer::Channel(info));
@@ -517,7 +546,7 @@ impl Hub {
             Letter::Restated { key, subscriber, frame } => {
                 let seat = self.fanout.seat(subscriber.connection, &key, Audience::Subscribers);
                 if seat.is_some_and(|seat| seat.joined && seat.token == subscriber.token) {
-                    self.fanout.direct(subscriber.connection, frame);
+                    self.fanout.direct_about(subscriber.connection, &key, frame);
                 }
             }
             Letter::Refused { key, subscriber, reason } => {
@@ -548,7 +577,7 @@ impl Hub {
         now: Moment,
         work: impl FnOnce(&mut Channel, &mut Outbound<'_>),
     ) {
-        let Some(app) = self.apps.get(key.app).cloned() else { return };
+        let Some(app) = self.apps.known(key.app).cloned() else { return };
         let mut effects = Vec::new();
         let mut out = Outbound {
             app: &app,
@@ -556,19 +585,17 @@ impl Hub {
             presence_grace_secs: self.settings.presence_grace_secs,
             effects: &mut effects,
             edges: &mut self.edges,
-            look_at: Vec::new(),
+            memory: &mut self.memory,
         };
         let channel = match self.channels.get_mut(key) {
             Some(channel) => channel,
             None => self.channels.entry(key.clone()).or_default(),
         };
         work(channel, &mut out);
-        for at in out.look_at {
-            self.timers.at(at, key.clone());
+        if let Some(at) = channel.next_due() {
+            self.timers.no_later_than(at, &mut channel.alarm, || key.clone());
         }
-        if channel.is_idle() {
-            self.channels.remove(key);
-        }
+        self.forget_idle(key);
         for effect in effects {
             match effect {
                 Effect::Send { to, letter } if to == self.settings.worker => self.own.push_back(letter),
@@ -577,22 +604,19 @@ impl Hub {
         }
     }
 
+    fn forget_idle(&mut self, key: &ChannelKey) {
+        if let Some(channel) = self.channels.get_mut(key).filter(|channel| channel.is_idle()) {
+            self.timers.cancel(&mut channel.alarm);
+            self.channels.remove(key);
+        }
+    }
+
     /// Forgets the oldest remembered events past the bound: their channels answer `cache_miss`.
-    fn bound_remembered(&mut self, key: ChannelKey, bytes: usize) {
-        self.remembered.push_back((key, bytes));
-        self.remembered_bytes += bytes;
-        while self.remembered_bytes > self.settings.remembered_bytes_max {
-            let Some((oldest, bytes)) = self.remembered.pop_front() else { return };
-            self.remembered_bytes -= bytes;
-            // A later publication to the same channel has an entry of its own and keeps the memory.
-            if !self.remembered.iter().any(|(later, _)| *later == oldest)
-                && let Some(channel) = self.channels.get_mut(&oldest)
-            {
-                channel.forget();
-                if channel.is_idle() {
-                    self.channels.remove(&oldest);
-                }
-            }
+    fn bound_memory(&mut self) {
+        while let Some(oldest) = self.memory.oldest_past(self.settings.remembered_bytes_max).cloned() {
+            let channel = self.channels.get_mut(&oldest).expect("a channel that remembers is not forgotten");
+            channel.forget(&mut self.memory);
+            self.forget_idle(&oldest);
         }
     }
 
@@ -643,7 +667,7 @@ impl Hub {
         match purpose {
             Purpose::Subscribe => {
                 for frame in frames {
-                    self.fanout.direct(id, frame);
+                    self.fanout.direct_about(id, key, frame);
                 }
             }
             Purpose::Signin => self.signed_in(id),
@@ -674,6 +698,7 @@ impl Hub {
 
     fn reload(&mut self, apps: Arc<Apps>) {
         self.apps = apps;
+        self.own.extend(self.early.drain(..));
         let ids: Vec<ConnectionId> = self.connections().collect();
         for id in ids {
             let Some(app) = self.session(id).map(|session| session.app) else { continue };
@@ -693,9 +718,10 @@ impl Hub {
     /// Does what has become due at the channels that live here.
     pub fn due(&mut self, now: Moment) {
         while let Some(key) = self.timers.pop(now) {
-            if self.channels.contains_key(&key) {
-                self.at_home(&key, now, |channel, out| channel.look(&key, out));
-            }
+            self.at_home(&key, now, |channel, out| {
+                channel.alarm = None;
+                channel.look(&key, out);
+            });
         }
         self.run(now);
     }
@@ -713,16 +739,17 @@ impl Hub {
             self.end(id, CloseCode::Unauthorized, "the connection was not authorized in time");
             return None;
         }
-        let silent_at = session.heard.after_secs(app.activity_timeout_secs.into());
-        let gone_at = silent_at.after_secs(pong_timeout);
-        let next = if session.pinged { gone_at } else { silent_at };
+        let next = match session.pinged_at {
+            Some(pinged_at) => pinged_at.after_secs(pong_timeout),
+            None => session.heard.after_secs(app.activity_timeout_secs.into()),
+        };
         let next = if next > now {
             next
-        } else if session.pinged {
+        } else if session.pinged_at.is_some() {
             self.end(id, CloseCode::PongTimeout, "no pong was received in time");
             return None;
         } else {
-            session.pinged = true;
+            session.pinged_at = Some(now);
             // Version 4 knows no `pusher:ping`; the WebSocket's own is answered by every client.
             let frame =
                 if session.protocol < 5 { websocket::encode(Opcode::Ping, b"") } else { ServerFrame::Ping.encode() };
@@ -751,6 +778,9 @@ pub const PLACE_INDEX_BITS: u32 = 26;
 fn place_index(socket_id: SocketId) -> u32 {
     u32::try_from(socket_id.place & ((1 << PLACE_INDEX_BITS) - 1)).expect("26 bits fit")
 }
+
+#[cfg(test)]
+mod bounds;
 
 #[cfg(test)]
 mod tests {

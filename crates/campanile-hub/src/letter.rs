@@ -259,6 +259,29 @@ pub enum Letter {
     },
 }
 
+impl Letter {
+    /// The channel, if the letter is to that channel's home.
+    pub fn to_home_of(&self) -> Option<&ChannelKey> {
+        match self {
+            Self::Subscribe { key, .. }
+            | Self::Resubscribe { key, .. }
+            | Self::Unsubscribe { key, .. }
+            | Self::Publish { key, .. }
+            | Self::Terminate { key } => Some(key),
+            Self::Ask { .. }
+            | Self::Granted { .. }
+            | Self::Restated { .. }
+            | Self::Refused { .. }
+            | Self::Deliver { .. }
+            | Self::Disconnect { .. }
+            | Self::Answer { .. }
+            | Self::MindLost { .. }
+            | Self::Announced { .. }
+            | Self::Reload { .. } => None,
+        }
+    }
+}
+
 /// Which of a channel's local listeners a delivery is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Audience {

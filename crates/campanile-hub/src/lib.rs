@@ -7,6 +7,7 @@
 //! [`notice`], [`effect`], and [`rebirth`] for the day on which something went wrong.
 
 pub mod app;
+pub mod census;
 pub mod channel;
 pub mod effect;
 pub mod fanout;
@@ -14,6 +15,7 @@ pub mod handshake;
 pub mod hub;
 pub mod letter;
 pub mod members;
+pub mod memory;
 pub mod notice;
 pub mod rebirth;
 pub mod session;
@@ -21,6 +23,7 @@ mod tally;
 pub mod timers;
 
 pub use app::{App, AppIndex, Apps, Credential, Features, NoticeSet};
+pub use census::Census;
 pub use effect::Effect;
 pub use fanout::{ConnectionId, Fanout, Write};
 pub use hub::{Hub, Settings};

@@ -28,7 +28,7 @@ pub struct Legacy {
 }
 
 /// Letters that came before all other workers had said what they have.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Waiting {
     unheard: BTreeSet<WorkerId>,
     letters: Vec<Letter>,
@@ -45,6 +45,11 @@ fn subscriber_of(letter: &Letter) -> Option<WorkerId> {
 }
 
 impl Waiting {
+    /// How many letters wait.
+    pub(crate) fn len(&self) -> usize {
+        self.letters.len()
+    }
+
     /// Keeps a letter for later, hands it back if nothing is waited for, or drops what an announcement will say again.
     fn keep(&mut self, letter: Letter) -> Option<Letter> {
         if self.unheard.is_empty() || matches!(letter, Letter::MindLost { .. } | Letter::Announced { .. }) {
@@ -104,7 +109,9 @@ impl Hub {
 
     /// Another worker has lost its mind: forget its connections, say what we have at its channels.
     pub(crate) fn mind_lost(&mut self, lost: WorkerId, now: Moment) {
-        self.waiting.letters.retain(|letter| subscriber_of(letter) != Some(lost));
+        for letters in [&mut self.waiting.letters, &mut self.early] {
+            letters.retain(|letter| subscriber_of(letter) != Some(lost));
+        }
         let keys: Vec<ChannelKey> = self.channels.keys().cloned().collect();
         for key in keys {
             self.at_home(&key, now, |channel, out| channel.forget_worker(&key, lost, out));

@@ -39,7 +39,7 @@ impl Unsubscribable {
 }
 
 /// A user whose sign-in was accepted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct SignedIn {
     pub(crate) id: UserId,
     pub(crate) info: Box<str>,
@@ -54,14 +54,15 @@ pub(crate) struct SignedIn {
 }
 
 /// Our state for one connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) app: AppIndex,
     pub(crate) socket_id: SocketId,
     pub(crate) generation: u32,
     pub(crate) protocol: u8,
     pub(crate) closing: bool,
-    pub(crate) pinged: bool,
+    /// When it was asked whether it is still there, unless it has answered.
+    pub(crate) pinged_at: Option<Moment>,
     pub(crate) authorized: bool,
     pub(crate) established: Moment,
     pub(crate) heard: Moment,
@@ -81,7 +82,7 @@ impl Session {
             generation,
             protocol,
             closing: false,
-            pinged: false,
+            pinged_at: None,
             authorized: false,
             established: now,
             heard: now,
@@ -149,7 +150,7 @@ impl Session {
         }
         match (channel_data, &self.user) {
             (Some(data), _) => member(app, data).map(Some),
-            (None, Some(user)) => Ok(Some(Arc::new(Member { id: user.id.clone(), info: user.info.clone() }))),
+            (None, Some(user)) => signed_in_member(app, user).map(Some),
             (None, None) => Err(Unsubscribable::auth(format!(
                 "{channel} needs channel_data with a user_id, or a connection that is signed in"
             ))),
@@ -201,6 +202,17 @@ fn member(app: &App, data: &str) -> Result<Arc<Member>, Unsubscribable> {
     Ok(Arc::new(Member { id, info: parsed.user_info.map_or("{}", RawValue::get).into() }))
 }
 
+/// A member's data comes from the sign-in, and is bounded as if it were `channel_data`.
+fn signed_in_member(app: &App, user: &SignedIn) -> Result<Arc<Member>, Unsubscribable> {
+    let (bytes, max) = (user.id.as_str().len() + user.info.len(), app.limits.presence_member_bytes_max);
+    if bytes > max {
+        return Err(Unsubscribable::limit(format!(
+            "the signed-in user's id and user_info are {bytes} bytes long, at most {max} are allowed for a member"
+        )));
+    }
+    Ok(Arc::new(Member { id: user.id.clone(), info: user.info.clone() }))
+}
+
 #[derive(Deserialize)]
 struct UserData<'a> {
     id: String,
@@ -243,4 +255,65 @@ pub(crate) fn authenticate(app: &App, socket_id: SocketId, auth: &str, user_data
         offline: Vec::new(),
     };
     Ok(Passed { user, cut })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        Session::new(AppIndex(0), SocketId { place: 1, secret: 1 }, 0, 7, Moment(0))
+    }
+
+    #[test]
+    fn a_second_takes_as_many_client_events_as_the_limit_says_and_not_one_more() {
+        for per_sec in [1, 3, 10, 1000] {
+            let mut session = session();
+            let admitted = (0..2 * per_sec).filter(|_| session.admit_event(per_sec, Moment(5000))).count();
+            assert_eq!(admitted, per_sec as usize);
+        }
+    }
+
+    #[test]
+    fn room_for_client_events_comes_back_evenly() {
+        let mut session = session();
+        while session.admit_event(10, Moment(0)) {}
+        assert!(!session.admit_event(10, Moment(99)));
+        assert!(session.admit_event(10, Moment(100)));
+        assert!(!session.admit_event(10, Moment(100)));
+        let over_a_minute = (1..=60_000).filter(|millis| session.admit_event(10, Moment(100 + millis))).count();
+        assert_eq!(over_a_minute, 600);
+    }
+
+    #[test]
+    fn silence_is_not_saved_up_for_more_client_events_than_the_limit() {
+        let mut session = session();
+        assert!(session.admit_event(10, Moment(0)));
+        let later = (0..100).filter(|_| session.admit_event(10, Moment(3_600_000))).count();
+        assert_eq!(later, 10);
+    }
+
+    #[test]
+    fn the_twentieth_malformed_message_of_ten_seconds_is_one_too_many() {
+        let mut session = session();
+        let garbage = u64::from(GARBAGE_MAX);
+        assert!((1..garbage).all(|at| !session.count_garbage(Moment(at))));
+        assert!(session.count_garbage(Moment(GARBAGE_WINDOW_SECS * 1000 - 1)));
+    }
+
+    #[test]
+    fn malformed_messages_of_the_last_window_do_not_count() {
+        let mut session = session();
+        let garbage = u64::from(GARBAGE_MAX);
+        assert!((1..garbage).all(|at| !session.count_garbage(Moment(at))));
+        assert!((1..garbage).all(|at| !session.count_garbage(Moment(GARBAGE_WINDOW_SECS * 1000 + at))));
+        assert!(session.count_garbage(Moment(GARBAGE_WINDOW_SECS * 1000 + garbage)));
+    }
+
+    #[test]
+    fn one_rejection_a_second_is_told() {
+        let mut session = session();
+        let told: Vec<u64> = (0..3000).filter(|millis| session.may_tell_rejection(Moment(*millis))).collect();
+        assert_eq!(told, [0, 1000, 2000]);
+    }
 }

@@ -6,7 +6,7 @@
 use crate::letter::WorkerId;
 
 /// Connections by worker. Few workers: a list is smaller and faster than a map.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tally(Vec<(WorkerId, u32)>);
 
 impl Tally {

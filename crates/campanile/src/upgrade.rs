@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use campanile_hub::{App, handshake};
+use campanile_hub::{App, Apps, handshake};
 use campanile_protocol::CloseCode;
 use campanile_protocol::signature::SignedQuery;
 use campanile_protocol::websocket;
@@ -145,12 +145,12 @@ impl Request {
         forwarded::client(peer, self.forwarded.iter().map(Vec::as_slice), &node.config().listen)
     }
 
-    /// Every check before a session exists.
-    pub(crate) fn admit(&self, node: &Node) -> Result<Admitted, handshake::Refusal> {
+    /// Every check before a session exists. `apps` are those of the mind that will have the session, so that it knows
+    /// whom it has admitted even while a reload is on its way.
+    pub(crate) fn admit(&self, node: &Node, apps: &Apps) -> Result<Admitted, handshake::Refusal> {
         let query = SignedQuery::parse(&self.query);
         let protocol = handshake::protocol(query.get("protocol"), query.get("version"))?;
-        let apps = node.apps();
-        let app = handshake::app(&apps, &self.key)?;
+        let app = handshake::app(apps, &self.key)?;
         if node.is_draining() {
             return Err(handshake::Refusal::new(CloseCode::Reconnect, "the server is going away"));
         }

@@ -476,7 +476,7 @@ impl Worker {
 
     fn open(&mut self, index: u32, request: &upgrade::Request, response: Bytes, mut rest: Vec<u8>) {
         let now = self.now();
-        let admitted = request.admit(&self.node);
+        let admitted = request.admit(&self.node, self.hub.apps());
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
         let id = socket.id;
         if tracing::enabled!(tracing::Level::DEBUG) {

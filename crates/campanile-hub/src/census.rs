@@ -1,0 +1,25 @@
+//! How much a mind holds.
+//!
+//! Owns nothing: each number is read off the map that it counts, so it cannot drift. The invariant: when every
+//! connection has gone and every deadline has passed, all are 0. Read on in [`crate::hub`].
+
+/// What one mind holds at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// Connections with a session.
+    pub sessions: usize,
+    /// Places of connections in channels, pending ones and those of watchers included.
+    pub seats: usize,
+    /// Channels in which this worker's connections have a place.
+    pub local_channels: usize,
+    /// Channels whose home this mind is.
+    pub channels: usize,
+    /// Channels with a deadline.
+    pub timers: usize,
+    /// Cache channels that remember an event.
+    pub remembered: usize,
+    /// What they remember, as it counts against the bound.
+    pub remembered_bytes: usize,
+    /// Letters that wait for a reload, or for what other workers say to a mind that was lost.
+    pub waiting_letters: usize,
+}

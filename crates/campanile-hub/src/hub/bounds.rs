@@ -1,0 +1,198 @@
+//! What a mind holds stays within its bounds, and nothing is held for those who have gone.
+
+use campanile_protocol::{Limits, Secret};
+
+use super::*;
+use crate::app::{AppIndex, Credential, Features};
+use crate::memory::REMEMBERED_OVERHEAD_BYTES;
+
+const ID: ConnectionId = ConnectionId { index: 0, generation: 0 };
+const SOCKET: SocketId = SocketId { place: 0, secret: 1 };
+
+fn app(id: &str) -> App {
+    App {
+        id: id.into(),
+        index: AppIndex(0),
+        enabled: true,
+        credentials: vec![Credential { key: "key".into(), secret: Secret::new("secret") }],
+        features: Features { user_authentication: true, watchlists: true, ..Features::default() },
+        limits: Limits::default(),
+        activity_timeout_secs: 120,
+        authorized_connections_timeout_secs: None,
+        notices: crate::app::NoticeSet::default(),
+    }
+}
+
+fn hub(workers: u16, remembered_bytes_max: usize) -> Hub {
+    let settings = Settings {
+        worker: WorkerId(0),
+        homes: Homes { seed: 0, workers },
+        presence_grace_secs: 5,
+        pong_timeout_secs: 30,
+        remembered_bytes_max,
+    };
+    Hub::new(settings, Arc::new(Apps::new(vec![app("1")], None)))
+}
+
+fn connected() -> Hub {
+    let mut hub = hub(1, 1 << 20);
+    let app = Arc::clone(hub.apps().get(AppIndex(0)).unwrap());
+    hub.connect(ID, &app, SOCKET, 7, Moment(0));
+    hub
+}
+
+fn key(name: &str) -> ChannelKey {
+    ChannelKey { app: AppIndex(0), name: ChannelName::parse(name, 164).unwrap() }
+}
+
+fn publish(hub: &mut Hub, name: &str, data: &str, now: Moment) {
+    let publication = Publication { frame: Bytes::new(), except: None, remember: Some(DataLiteral::from_text(data)) };
+    hub.letter(Letter::Publish { key: key(name), publication, ask: None }, now);
+}
+
+fn remembers(hub: &mut Hub, name: &str) -> bool {
+    matches!(hub.look_up(&Ask::Channel(key(name)), Moment(0)), Answer::Channel(info) if info.remembered.is_some())
+}
+
+fn subscribe(hub: &mut Hub, name: &str, now: Moment) {
+    hub.receive(ID, &format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{name}"}}}}"#), now);
+}
+
+fn unsubscribe(hub: &mut Hub, name: &str, now: Moment) {
+    hub.receive(ID, &format!(r#"{{"event":"pusher:unsubscribe","data":{{"channel":"{name}"}}}}"#), now);
+}
+
+#[test]
+fn what_is_remembered_stays_within_its_bytes_even_if_every_event_is_empty() {
+    // The literal of no data is two quotes.
+    let each = "cache-00000".len() + 2 + REMEMBERED_OVERHEAD_BYTES;
+    let mut hub = hub(1, 100 * each);
+    for number in 0..100 {
+        publish(&mut hub, &format!("cache-{number:05}"), "", Moment(0));
+    }
+    assert_eq!((hub.census().remembered, hub.census().remembered_bytes), (100, 100 * each));
+    assert!(remembers(&mut hub, "cache-00000"));
+    for number in 100..10_000 {
+        publish(&mut hub, &format!("cache-{number:05}"), "", Moment(0));
+    }
+    assert!(!remembers(&mut hub, "cache-09899") && remembers(&mut hub, "cache-09900"));
+    let Census { channels, timers, remembered, remembered_bytes, .. } = hub.census();
+    assert_eq!((channels, timers, remembered, remembered_bytes), (100, 100, 100, 100 * each));
+}
+
+#[test]
+fn a_channel_that_is_published_to_again_and_again_counts_once() {
+    let mut hub = hub(1, 1 << 20);
+    for now in 0..10_000 {
+        publish(&mut hub, "cache-a", "x", Moment(now));
+    }
+    let Census { channels, timers, remembered, .. } = hub.census();
+    assert_eq!((channels, timers, remembered), (1, 1, 1));
+    let ttl = Limits::default().cache_ttl_secs * 1000;
+    hub.due(Moment(ttl));
+    assert_eq!(hub.census().remembered, 1, "the first event's time is not the last's");
+    assert_eq!(hub.next_due(), Some(Moment(9999 + ttl)));
+    hub.due(Moment(9999 + ttl));
+    assert_eq!(hub.census(), Census::default());
+}
+
+#[test]
+fn an_event_that_is_larger_than_all_may_be_is_not_remembered() {
+    let mut hub = hub(1, REMEMBERED_OVERHEAD_BYTES);
+    publish(&mut hub, "cache-a", "x", Moment(0));
+    assert_eq!(hub.census(), Census::default());
+}
+
+#[test]
+fn a_channel_that_is_left_and_taken_again_without_end_has_one_timer() {
+    let mut hub = connected();
+    for now in 0..10_000 {
+        subscribe(&mut hub, "public", Moment(now / 10));
+        unsubscribe(&mut hub, "public", Moment(now / 10));
+        hub.fanout().gather();
+        while hub.fanout().next_write().is_some() {}
+    }
+    let Census { channels, timers, seats, local_channels, .. } = hub.census();
+    assert_eq!((channels, timers, seats, local_channels), (1, 1, 0, 0));
+    hub.due(Moment(60_000));
+    assert_eq!(hub.census(), Census { sessions: 1, ..Census::default() });
+}
+
+#[test]
+fn a_connection_has_as_many_channels_as_it_may_and_pending_ones_count() {
+    // With two workers about half of the channels live elsewhere, and nobody there answers.
+    let mut hub = hub(2, 1 << 20);
+    let app = Arc::clone(hub.apps().get(AppIndex(0)).unwrap());
+    hub.connect(ID, &app, SOCKET, 7, Moment(0));
+    let most = app.limits.channels_per_connection_max;
+    for number in 0..most {
+        subscribe(&mut hub, &format!("channel-{number}"), Moment(0));
+    }
+    let mut effects = Vec::new();
+    hub.take_effects(&mut effects);
+    assert!(effects.len() > most / 4 && effects.len() < most);
+    assert_eq!(hub.census().seats, most);
+    subscribe(&mut hub, "one-more", Moment(0));
+    assert_eq!(hub.census().seats, most);
+    unsubscribe(&mut hub, "channel-0", Moment(0));
+    subscribe(&mut hub, "one-more", Moment(0));
+    assert_eq!(hub.census().seats, most);
+    assert!(hub.fanout.seat(ID, &key("one-more"), Audience::Subscribers).is_some());
+}
+
+#[test]
+fn a_ping_that_went_out_late_leaves_the_whole_time_for_its_pong() {
+    let mut hub = connected();
+    assert_eq!(hub.check(ID, Moment(151_000)), Some(Moment(181_000)));
+    assert_eq!(hub.check(ID, Moment(180_999)), Some(Moment(181_000)));
+    assert_eq!(hub.check(ID, Moment(181_000)), None);
+}
+
+#[test]
+fn a_second_end_of_a_connection_says_nothing_more() {
+    let mut hub = connected();
+    for _ in 0..2 {
+        hub.letter(Letter::Reload { apps: Arc::new(Apps::new(vec![], Some(&hub.apps.clone()))) }, Moment(0));
+    }
+    let mut effects = Vec::new();
+    hub.take_effects(&mut effects);
+    assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Close { .. })).count(), 1);
+    hub.fanout().gather();
+    let write = hub.fanout().next_write().unwrap();
+    let text = String::from_utf8_lossy(&write.slices.concat()).into_owned();
+    assert_eq!(text.matches("pusher:error").count(), 1);
+}
+
+#[test]
+fn a_letter_about_an_app_that_a_reload_is_bringing_waits_for_it() {
+    let mut hub = hub(2, 1 << 20);
+    let apps = Arc::new(Apps::new(vec![app("1"), app("2")], Some(&hub.apps.clone())));
+    let mut at_home = (0..).map(|number| ChannelKey { app: AppIndex(1), ..key(&format!("c{number}")) });
+    let key = at_home.find(|key| hub.settings.homes.of(key) == WorkerId(0)).unwrap();
+    let subscriber = Subscriber { worker: WorkerId(1), connection: ID, token: 1, socket_id: SOCKET };
+    let purpose = Purpose::Subscribe;
+    hub.letter(Letter::Subscribe { key, subscriber, member: None, purpose }, Moment(0));
+    assert_eq!((hub.census().waiting_letters, hub.census().channels), (1, 0));
+    hub.letter(Letter::Reload { apps }, Moment(0));
+    assert_eq!((hub.census().waiting_letters, hub.census().channels), (0, 1));
+    let mut effects = Vec::new();
+    hub.take_effects(&mut effects);
+    assert!(matches!(&effects[..], [Effect::Send { to: WorkerId(1), letter: Letter::Granted { .. } }]));
+}
+
+#[test]
+fn a_removed_apps_channels_end_with_their_connections_and_it_keeps_no_secret() {
+    let mut hub = connected();
+    subscribe(&mut hub, "public", Moment(0));
+    let apps = Arc::new(Apps::new(vec![], Some(&hub.apps.clone())));
+    assert!(apps.get(AppIndex(0)).is_none() && apps.by_key("key").is_none() && apps.by_id("1").is_none());
+    assert!(apps.known(AppIndex(0)).unwrap().credentials.is_empty());
+    assert_eq!(apps.iter().count(), 0);
+    hub.letter(Letter::Reload { apps: Arc::clone(&apps) }, Moment(0));
+    assert_eq!(hub.census().channels, 1);
+    hub.disconnect(ID, Departure::Vanished, Moment(0));
+    hub.due(Moment(5000));
+    assert_eq!(hub.census(), Census::default());
+    let again = Apps::new(vec![app("1")], Some(&apps));
+    assert_eq!(again.by_id("1").map(|app| app.index), Some(AppIndex(0)));
+}
