@@ -430,6 +430,12 @@ impl Fanout {
         }
     }
 
+    /// The writes of this tick that have not been taken, in order.
+    pub fn upcoming(&self) -> impl Iterator<Item = Write<'_>> {
+        let writes = self.writes.get(self.cursor..).unwrap_or_default();
+        writes.iter().map(|(connection, range)| Write { connection: *connection, slices: &self.slices[range.clone()] })
+    }
+
     /// The next write of this tick.
     pub fn next_write(&mut self) -> Option<Write<'_>> {
         let (connection, range) = self.writes.get(self.cursor)?;

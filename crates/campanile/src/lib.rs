@@ -18,6 +18,7 @@ pub mod target;
 mod tls;
 mod unix_socket;
 mod upgrade;
+mod uring;
 pub mod webhooks;
 mod wire;
 mod worker;

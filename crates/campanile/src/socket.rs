@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 
 use bytes::Bytes;
 use campanile_hub::{ConnectionId, Moment};
@@ -13,6 +14,7 @@ use campanile_protocol::CloseCode;
 use campanile_protocol::websocket::{self, Incoming};
 
 use crate::node::{Descriptor, Place};
+use crate::uring::Sent;
 use crate::wire::Wire;
 
 /// How many slices one `writev` takes.
@@ -60,10 +62,37 @@ impl Socket {
 
     /// Writes what it can and keeps the rest, up to the bound.
     pub(crate) fn write(&mut self, slices: &[Bytes], queue_bytes_max: usize) -> io::Result<Result<(), TooSlow>> {
-        let mut written = 0;
-        if self.queue.is_empty() {
-            written = self.write_now(slices)?;
-        }
+        let written = if self.queue.is_empty() { self.write_now(slices)? } else { 0 };
+        self.keep(slices, written, queue_bytes_max)
+    }
+
+    /// Where the bytes of a write can go at once, without passing through here.
+    pub(crate) fn direct(&self) -> Option<BorrowedFd<'_>> {
+        self.wire.unencrypted().filter(|_| self.queue.is_empty())
+    }
+
+    /// As [`Socket::write`], for what has been written to [`Socket::direct`].
+    pub(crate) fn sent(
+        &mut self,
+        slices: &[Bytes],
+        sent: Sent,
+        queue_bytes_max: usize,
+    ) -> io::Result<Result<(), TooSlow>> {
+        let written = match sent {
+            Ok(written) => written,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+            Err(error) => return Err(error),
+        };
+        self.keep(slices, written, queue_bytes_max)
+    }
+
+    /// Keeps what has not been written.
+    fn keep(
+        &mut self,
+        slices: &[Bytes],
+        mut written: usize,
+        queue_bytes_max: usize,
+    ) -> io::Result<Result<(), TooSlow>> {
         for slice in slices {
             if written >= slice.len() {
                 written -= slice.len();

@@ -30,6 +30,7 @@ use crate::mailbox::{Arrival, Envelope, Permit, Permits, Post};
 use crate::node::{Descriptor, Node};
 use crate::socket::{Socket, Stage};
 use crate::upgrade::{self, First, Version};
+use crate::uring::{self, Ring, Sent};
 use crate::webhooks::Webhooks;
 use crate::wire::{Inbound, Wire};
 
@@ -41,7 +42,7 @@ const EVENTS_MAX: usize = 512;
 /// The buffer that all sockets of a worker are read into.
 const READ_BYTES: usize = 64 * 1024;
 /// After so many writes other work of the worker gets its turn.
-const WRITES_BEFORE_YIELD: usize = 1024;
+const WRITES_BEFORE_YIELD: usize = uring::BATCH_MAX;
 /// How often connections are looked after.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// A listener accepts at most so many connections in a tick.
@@ -68,6 +69,12 @@ fn settings(worker: WorkerId, node: &Node) -> Settings {
         pong_timeout_secs: limits.pong_timeout.as_secs(),
         remembered_bytes_max: limits.remembered_bytes_max / config.workers.max(1),
     }
+}
+
+/// The worker's ring, where it is wanted and the kernel gives one.
+fn ring(config: &Config) -> Option<Ring> {
+    let ring = config.io_uring.then(Ring::new)?;
+    ring.inspect_err(|error| tracing::debug!(%error, "no io_uring here: each socket is written to by itself")).ok()
 }
 
 /// One core's loop.
@@ -97,6 +104,7 @@ pub(crate) struct Worker {
     next_sweep: Instant,
     draining: Option<Instant>,
     webhooks: Arc<Webhooks>,
+    ring: Option<Ring>,
     /// The listeners are not looked at until the next sweep, because there is no room for another socket.
     pauses: bool,
     /// The connection whose bytes are being read, while that concerns nothing that others share.
@@ -153,6 +161,7 @@ impl Worker {
             draining: None,
             webhooks,
             pauses: false,
+            ring: ring(&config),
             reading: None,
             config,
             id,
@@ -568,16 +577,52 @@ impl Worker {
         }
     }
 
+    /// Tries the next writes in one system call, and tells of each what became of it; nothing of those that must go
+    /// through their socket one by one.
+    fn send_together(&mut self) -> impl Iterator<Item = Option<Sent>> + use<> {
+        let mut direct = [false; WRITES_BEFORE_YIELD];
+        let mut sent = Vec::new();
+        if let Some(mut ring) = self.ring.take() {
+            let fanout = &*self.hub.fanout();
+            let mut sends: Vec<uring::Send<'_>> = Vec::new();
+            for (write, is_direct) in fanout.upcoming().zip(&mut direct) {
+                let socket = self.sockets[write.connection.index as usize].as_ref();
+                let socket = socket.filter(|socket| socket.id == write.connection);
+                if let (Some(descriptor), [only]) = (socket.and_then(Socket::direct), write.slices) {
+                    sends.push((descriptor, only));
+                    *is_direct = true;
+                }
+            }
+            if sends.len() < uring::BATCH_MIN {
+                direct = [false; WRITES_BEFORE_YIELD];
+                self.ring = Some(ring);
+            } else {
+                match ring.send(&sends, &mut sent) {
+                    Ok(()) => self.ring = Some(ring),
+                    Err(error) => tracing::warn!(%error, "io_uring has failed: from now on this worker does without"),
+                }
+            }
+        }
+        let mut sent = sent.into_iter();
+        direct.into_iter().map(move |is_direct| if is_direct { sent.next() } else { None })
+    }
+
     /// Writes some of what the tick has gathered, each connection once. True: there may be more.
     fn write(&mut self) -> bool {
         let queue_bytes_max = self.config.limits.send_queue_bytes_max;
+        let mut sent = self.send_together();
         for _ in 0..WRITES_BEFORE_YIELD {
+            let sent = sent.next().flatten();
             let Some(write) = self.hub.fanout().next_write() else { return false };
             let id = write.connection;
             let Some(socket) = self.sockets[id.index as usize].as_mut().filter(|socket| socket.id == id) else {
                 continue;
             };
-            match socket.write(write.slices, queue_bytes_max) {
+            let written = match sent {
+                Some(sent) => socket.sent(write.slices, sent, queue_bytes_max),
+                None => socket.write(write.slices, queue_bytes_max),
+            };
+            match written {
                 Ok(Ok(())) if socket.has_queued() => self.watch_writable(id.index, true),
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => {

@@ -113,6 +113,8 @@ tables! {
         state_dir: Option<String>,
         /// Threads that own sockets; the default is what CPU affinity and cgroup quota give.
         workers: Option<u64>,
+        /// Submit a tick's writes through io_uring where the kernel allows it.
+        io_uring: Option<bool>,
         /// Where to accept connections.
         listen: ListenTable,
         /// Certificate and key; without them connections are plain.

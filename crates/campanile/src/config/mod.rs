@@ -62,6 +62,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Threads that own sockets.
     pub workers: usize,
+    /// Whether a tick's writes go through io_uring where the kernel allows it.
+    pub io_uring: bool,
     /// Where to accept connections.
     pub listen: Listen,
     /// Certificate and key; without them connections are plain.
@@ -153,6 +155,7 @@ impl Config {
         }
         let workers = Numbers { path: "", problems }.read_derived(&WORKERS, &mut file.workers, machine.cores as u64);
         let workers = count(workers);
+        let io_uring = *file.io_uring.get_or_insert(true);
         let listen = Listen::read(&mut file.listen, problems);
         if file.apps.is_empty() {
             file.apps.push(apps::development());
@@ -163,6 +166,7 @@ impl Config {
         Self {
             state_dir: PathBuf::from(state_dir),
             workers,
+            io_uring,
             listen,
             tls: Tls::read(file.tls.as_ref(), problems),
             limits: NodeLimits::read(&mut file.limits, workers, machine.descriptors, &sizes, problems),

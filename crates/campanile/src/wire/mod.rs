@@ -112,6 +112,11 @@ impl Wire {
         }
     }
 
+    /// The descriptor, if bytes may be written to it as they are.
+    pub(crate) fn unencrypted(&self) -> Option<BorrowedFd<'_>> {
+        self.session.is_none().then(|| self.as_fd())
+    }
+
     /// Whether another write may take more although the last one did not take everything.
     pub(crate) fn takes_more(&self) -> bool {
         self.session.as_ref().is_some_and(|session| !session.has_unsent())
