@@ -91,6 +91,7 @@ fn step(world: &mut World, dice: &mut Dice, names: &[&str]) {
         (83..85, Some(client)) => world.ping(client),
         (85, _) => world.terminate(&format!("0/#server-to-user-{}", dice.pick(&USERS))),
         (86..88, _) => world.reload(dice.pick(&[Guest::Welcome, Guest::Welcome, Guest::Disabled, Guest::Removed])),
+        (88, _) if dice.percent(20) => world.lose_mind(worker),
         (88..95, _) => {
             let millis = dice.pick(&[1, 300, 999, 1000, 2000, 2999, 3000, 5000, 6000, 21_000]);
             world.pass(if dice.percent(4) { 125_000 } else { millis });
