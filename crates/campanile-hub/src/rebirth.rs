@@ -68,9 +68,11 @@ impl Waiting {
 
     /// Keeps a letter for later, hands it back if nothing is waited for, or drops what was meant for an earlier life.
     fn keep(&mut self, letter: Letter) -> Option<Letter> {
-        let about_minds =
-            matches!(letter, Letter::MindLost { .. } | Letter::Announcing { .. } | Letter::Announced { .. });
-        if self.others.is_empty() || about_minds {
+        let about_channels = !matches!(
+            letter,
+            Letter::MindLost { .. } | Letter::Announcing { .. } | Letter::Announced { .. } | Letter::Reload { .. }
+        );
+        if self.others.is_empty() || !about_channels {
             return Some(letter);
         }
         let sender = subscriber_of(&letter).and_then(|worker| self.others.get(&worker));

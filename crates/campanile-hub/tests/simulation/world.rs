@@ -70,6 +70,14 @@ enum Waiting {
     Request(SeatId),
 }
 
+/// What a mind says to itself while it does what has waited.
+#[derive(Debug, Clone, Copy)]
+enum Own {
+    Request(SeatId),
+    Answer(SeatId),
+    Undo(SeatId),
+}
+
 /// How a guest app can be found by a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guest {
@@ -123,6 +131,8 @@ pub(crate) struct World {
     guests: Vec<Guest>,
     generations_known: Vec<u64>,
     has_met_guest: Vec<bool>,
+    /// The first set of apps that had the guest.
+    guest_since: Option<u64>,
     early: Vec<Vec<Letter>>,
     undoing: bool,
     /// A mind does what has waited for it.
@@ -131,6 +141,7 @@ pub(crate) struct World {
     unheard: Vec<BTreeSet<usize>>,
     lives: Vec<u64>,
     waiting: Vec<Vec<Waiting>>,
+    own: VecDeque<Own>,
     places: Vec<Vec<u32>>,
     generations: Vec<Vec<u32>>,
     tokens: BTreeMap<(usize, u64), SeatId>,
@@ -224,12 +235,14 @@ impl World {
             guests: vec![Guest::Removed; workers],
             generations_known: vec![0; workers],
             has_met_guest: vec![false; workers],
+            guest_since: None,
             early: vec![Vec::new(); workers],
             undoing: false,
             catching_up: false,
             unheard: vec![BTreeSet::new(); workers],
             lives: vec![0; workers],
             waiting: vec![Vec::new(); workers],
+            own: VecDeque::new(),
             places: vec![Vec::new(); workers],
             generations: vec![Vec::new(); workers],
             tokens: BTreeMap::new(),
@@ -381,7 +394,9 @@ impl World {
         let (client, key) = (self.model.seats[seat].client, self.model.seats[seat].key.clone());
         if self.is_local(client, &key) {
             let worker = self.clients[client].worker;
-            if self.unheard[worker].is_empty() {
+            if self.catching_up {
+                self.own.push_back(Own::Request(seat));
+            } else if self.unheard[worker].is_empty() {
                 self.home_subscribe(seat);
                 self.answered(seat);
             } else {
@@ -569,6 +584,9 @@ impl World {
             all.push(app(GUEST, guest == Guest::Welcome));
         }
         self.apps = Arc::new(Apps::new(all, Some(&self.apps)));
+        if guest != Guest::Removed {
+            self.guest_since.get_or_insert(self.apps.generation());
+        }
         for worker in 0..self.hubs.len() {
             self.post(self.hubs.len(), worker, Letter::Reload { apps: Arc::clone(&self.apps) });
         }
@@ -733,6 +751,7 @@ impl World {
                 return self.heard_all_of(to, usize::from(worker.0));
             }
             Letter::Announcing { .. } | Letter::Announced { .. } => return,
+            Letter::Reload { .. } => {}
             _ if !self.unheard[to].is_empty() => return self.waiting[to].push(Waiting::Letter(letter.clone())),
             _ => {}
         }
@@ -771,7 +790,7 @@ impl World {
             Letter::Reload { apps } => {
                 self.generations_known[to] = apps.generation();
                 self.guests[to] = guest_in(apps);
-                self.has_met_guest[to] |= self.guests[to] != Guest::Removed;
+                self.has_met_guest[to] |= self.guest_since.is_some_and(|since| apps.generation() >= since);
                 if self.has_met_guest[to] {
                     for letter in std::mem::take(&mut self.early[to]) {
                         self.arrived(to, &letter);
@@ -934,7 +953,7 @@ impl World {
         self.early[worker].clear();
         self.guests[worker] = guest_in(&self.apps);
         self.generations_known[worker] = self.apps.generation();
-        self.has_met_guest[worker] |= self.guests[worker] != Guest::Removed;
+        self.has_met_guest[worker] = self.guest_since.is_some();
         let legacy = self.hubs[worker].legacy();
         self.hubs[worker] = Hub::reborn(settings(worker, self.homes), Arc::clone(&self.apps), legacy);
         self.settle(worker);
@@ -993,7 +1012,6 @@ impl World {
             return;
         }
         self.catching_up = true;
-        let mut granted = Vec::new();
         // Those who are in already come first.
         let waiting = std::mem::take(&mut self.waiting[here]);
         let (restoring, others): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(|waiting| {
@@ -1004,14 +1022,26 @@ impl World {
                 Waiting::Letter(letter) => self.arrived(here, &letter),
                 Waiting::Request(seat) => {
                     self.home_subscribe(seat);
-                    granted.push(seat);
+                    self.own.push_back(Own::Answer(seat));
                 }
             }
         }
-        for seat in granted {
-            self.answered(seat);
-            if self.model.seats[seat].stage == Stage::Gone && self.model.seats[seat].at_home {
-                self.model.home_unsubscribe(seat, false, self.now);
+        // What the mind says to itself meanwhile comes after all that has waited.
+        while let Some(own) = self.own.pop_front() {
+            match own {
+                Own::Request(seat) => {
+                    self.home_subscribe(seat);
+                    self.own.push_back(Own::Answer(seat));
+                }
+                Own::Answer(seat) if self.model.seats[seat].stage == Stage::Gone => {
+                    if self.model.seats[seat].at_home {
+                        self.own.push_back(Own::Undo(seat));
+                    }
+                }
+                Own::Answer(seat) => self.answered(seat),
+                Own::Undo(seat) => {
+                    self.model.home_unsubscribe(seat, false, self.now);
+                }
             }
         }
     }
