@@ -292,6 +292,28 @@ impl Letter {
             | Self::Reload { .. } => None,
         }
     }
+
+    /// The channel, if the letter is from that channel's home to a worker with subscribers.
+    pub fn from_home_of(&self) -> Option<&ChannelKey> {
+        match self {
+            Self::Granted { key, .. }
+            | Self::Restated { key, .. }
+            | Self::Refused { key, .. }
+            | Self::Deliver { key, .. }
+            | Self::Disconnect { key } => Some(key),
+            Self::Subscribe { .. }
+            | Self::Resubscribe { .. }
+            | Self::Unsubscribe { .. }
+            | Self::Publish { .. }
+            | Self::Ask { .. }
+            | Self::Terminate { .. }
+            | Self::Answer { .. }
+            | Self::MindLost { .. }
+            | Self::Announcing { .. }
+            | Self::Announced { .. }
+            | Self::Reload { .. } => None,
+        }
+    }
 }
 
 /// Which of a channel's local listeners a delivery is for.

@@ -136,14 +136,18 @@ impl Hub {
 
     /// Another worker has lost its mind: forget its connections, say what we have at its channels.
     pub(crate) fn mind_lost(&mut self, lost: WorkerId, life: u64, now: Moment) {
+        let homes = self.settings.homes;
         for letters in [&mut self.waiting.letters, &mut self.early] {
-            letters.retain(|letter| subscriber_of(letter) != Some(lost));
+            // Nor does what it granted before, and this mind has not yet heard, hold any more.
+            letters.retain(|letter| {
+                let answered = letter.from_home_of().is_some_and(|key| homes.of(key) == lost);
+                !answered && subscriber_of(letter) != Some(lost)
+            });
         }
         let keys: Vec<ChannelKey> = self.channels.keys().cloned().collect();
         for key in keys {
             self.at_home(&key, now, |channel, out| channel.forget_worker(&key, lost, out));
         }
-        let homes = self.settings.homes;
         let there: Vec<(ConnectionId, ChannelKey, Audience, SeatView)> = self
             .fanout
             .seats()

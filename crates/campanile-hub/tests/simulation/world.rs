@@ -977,13 +977,25 @@ impl World {
                 seat.at_home &= self.clients[seat.client].open;
             }
         }
-        let of_lost =
-            |waiting: &Waiting| matches!(waiting, Waiting::Letter(letter) if subscriber_of(letter) == Some(lost));
-        self.waiting[here].retain(|waiting| !of_lost(waiting));
+        let homes = self.homes;
+        self.waiting[here].retain(|waiting| match waiting {
+            Waiting::Letter(letter) => {
+                let answered = letter.from_home_of().is_some_and(|key| usize::from(homes.of(key).0) == lost);
+                !answered && subscriber_of(letter) != Some(lost)
+            }
+            Waiting::Request(_) => true,
+        });
         self.early[here].retain(|letter| subscriber_of(letter) != Some(lost));
         for seat in 0..self.model.seats.len() {
             let Seat { client, key, stage, purpose, .. } = &self.model.seats[seat];
             let (client, presence, watch) = (*client, model::is_presence(key), *purpose == Purpose::Watch);
+            if self.clients[client].worker == here && *stage == Stage::Pending && self.home(key) == lost {
+                // Whatever it was granted has not come, and will be granted anew.
+                self.model.seats[seat].expected.clear();
+                self.model.seats[seat].states.clear();
+                self.model.seats[seat].refused = false;
+            }
+            let Seat { key, stage, .. } = &self.model.seats[seat];
             let mine = self.clients[client].worker == here && self.clients[client].open && *stage != Stage::Gone;
             if mine && self.home(key) == lost && (presence || watch) {
                 self.sent_away.insert(client);
