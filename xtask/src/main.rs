@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "what a chore prints is its purpose")]
 
 mod dependencies;
+mod fuzz;
 mod licence;
 mod steps;
 

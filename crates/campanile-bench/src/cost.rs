@@ -27,13 +27,13 @@ pub(crate) struct Cost {
 impl Meter {
     pub(crate) fn start(server: Option<Process>) -> io::Result<Self> {
         let server = server.map(|process| Ok::<_, io::Error>((process, process.cpu()?))).transpose()?;
-        Ok(Self { server, own: Process::own().cpu()?, start: Instant::now() })
+        Ok(Self { server, own: Process::own().cpu_alone(), start: Instant::now() })
     }
 
     pub(crate) fn stop(self) -> io::Result<Cost> {
         let elapsed = self.start.elapsed();
         let server = self.server.map(|(process, before)| Ok::<_, io::Error>(process.cpu()?.saturating_sub(before)));
-        Ok(Cost { server: server.transpose()?, own: Process::own().cpu()?.saturating_sub(self.own), elapsed })
+        Ok(Cost { server: server.transpose()?, own: Process::own().cpu_alone().saturating_sub(self.own), elapsed })
     }
 }
 

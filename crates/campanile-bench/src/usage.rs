@@ -66,15 +66,12 @@ impl Process {
 
     /// CPU time of all threads that are alive, in this process and its descendants.
     pub(crate) fn cpu(self) -> io::Result<Duration> {
-        let mut nanos = 0;
-        for pid in self.family()? {
-            let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
-            for thread in threads.flatten() {
-                let Ok(stat) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
-                nanos += stat.split(' ').next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-            }
-        }
-        Ok(Duration::from_nanos(nanos))
+        Ok(self.family()?.into_iter().map(cpu_of_one).sum())
+    }
+
+    /// The same without descendants: a server that this tool has started is no cost of the tool.
+    pub(crate) fn cpu_alone(self) -> Duration {
+        cpu_of_one(self.0)
     }
 
     pub(crate) fn memory(self) -> io::Result<Memory> {
@@ -86,6 +83,14 @@ impl Process {
         }
         Ok(memory)
     }
+}
+
+/// A process that ends meanwhile costs nothing more.
+fn cpu_of_one(pid: u32) -> Duration {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
+    let stats = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+    let nanos = stats.filter_map(|stat| stat.split(' ').next()?.parse::<u64>().ok());
+    Duration::from_nanos(nanos.sum())
 }
 
 fn listener_inode(line: &str, port: u16) -> Option<u64> {
