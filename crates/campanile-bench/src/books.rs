@@ -1,6 +1,6 @@
 //! What arrived, and what did not.
 //!
-//! Owns the judgement of every delivery: each lane (a subscriber, or a user) expects its numbers in order, each once.
+//! Owns the judgement of every delivery: each client expects the numbers of each publisher in order, each once.
 //! Never sends anything. The invariant: a run whose books are not clean has failed, whatever its speed.
 
 use hdrhistogram::Histogram;
@@ -10,7 +10,9 @@ use crate::stamp::Stamp;
 /// Deliveries by lane, and how long each took.
 #[derive(Debug)]
 pub(crate) struct Books {
+    /// One for each client and publisher.
     lanes: Vec<Lane>,
+    publishers: usize,
     latency_ns: Histogram<u64>,
     pub(crate) delivered: u64,
     pub(crate) duplicated: u64,
@@ -27,13 +29,14 @@ struct Lane {
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
 
 impl Books {
-    pub(crate) fn new(lanes: usize) -> Self {
+    pub(crate) fn new(clients: usize, publishers: usize) -> Self {
         let latency_ns = Histogram::new_with_bounds(1_000, LATENCY_MAX_NS, 3).expect("constant bounds that are valid");
-        Self { lanes: vec![Lane::default(); lanes], latency_ns, delivered: 0, duplicated: 0, reordered: 0 }
+        let lanes = vec![Lane::default(); clients * publishers];
+        Self { lanes, publishers, latency_ns, delivered: 0, duplicated: 0, reordered: 0 }
     }
 
-    pub(crate) fn arrive(&mut self, lane: usize, stamp: Stamp, now_ns: u64) {
-        let lane = &mut self.lanes[lane];
+    pub(crate) fn arrive(&mut self, client: usize, stamp: Stamp, now_ns: u64) {
+        let lane = &mut self.lanes[client * self.publishers + usize::from(stamp.stream)];
         self.latency_ns.saturating_record(now_ns.saturating_sub(stamp.sent_ns));
         if stamp.number >= lane.next {
             lane.missing += stamp.number - lane.next;
@@ -68,9 +71,9 @@ mod tests {
     use super::*;
 
     fn books(numbers: &[u64]) -> Books {
-        let mut books = Books::new(1);
+        let mut books = Books::new(1, 1);
         for number in numbers {
-            books.arrive(0, Stamp { number: *number, sent_ns: 0 }, 1_000);
+            books.arrive(0, Stamp { stream: 0, number: *number, sent_ns: 0 }, 1_000);
         }
         books
     }
@@ -96,5 +99,14 @@ mod tests {
     fn what_comes_twice_is_a_duplicate_and_what_comes_late_is_out_of_order() {
         assert_eq!(figures(&[0, 0, 1], 2), (0, 1, 0));
         assert_eq!(figures(&[1, 0, 2], 3), (0, 0, 1));
+    }
+
+    #[test]
+    fn publishers_have_no_order_among_them() {
+        let mut books = Books::new(1, 2);
+        for (stream, number) in [(1, 0), (0, 0), (1, 1), (0, 1)] {
+            books.arrive(0, Stamp { stream, number, sent_ns: 0 }, 1_000);
+        }
+        assert_eq!((books.delivered, books.lost(4), books.reordered), (4, 0, 0));
     }
 }

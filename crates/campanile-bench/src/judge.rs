@@ -9,6 +9,7 @@ use memchr::memmem;
 
 use crate::books::Books;
 use crate::fleet::Met;
+use crate::load::Load;
 use crate::stamp::Reader;
 
 #[derive(Debug)]
@@ -24,10 +25,10 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    /// With as many lanes as there are clients; `now_ns` is the clock that stamps are made with.
-    pub(crate) fn new(lanes: usize, now_ns: u64) -> Self {
-        let start = Instant::now() - std::time::Duration::from_nanos(now_ns);
-        let books = Books::new(lanes);
+    /// For so many clients of this load, whose clock it shares.
+    pub(crate) fn new(clients: usize, load: &Load) -> Self {
+        let start = load.start();
+        let books = Books::new(clients, load.publishers.count().max(1));
         Self { books, closed: Vec::new(), members_added: 0, members_removed: 0, reader: Reader::new(), start }
     }
 

@@ -43,6 +43,11 @@ impl Load {
         Ok(Self { target, fleet: Fleet::new(), publishers, poller, ready, buffer, start: Instant::now() })
     }
 
+    /// When the clock of all stamps was at zero.
+    pub(crate) fn start(&self) -> Instant {
+        self.start
+    }
+
     /// Nanoseconds since the start.
     pub(crate) fn now_ns(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)

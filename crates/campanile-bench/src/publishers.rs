@@ -42,13 +42,19 @@ impl Publishers {
         self.idle.len()
     }
 
+    /// Whose connection the next request will take.
+    pub(crate) fn next(&self) -> io::Result<usize> {
+        self.idle.last().copied().ok_or_else(|| io::Error::other("every publisher waits for an answer"))
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.all.len()
     }
 
     /// Posts to `/apps/<id>/<endpoint>` on a connection that is idle.
     pub(crate) fn post(&mut self, poller: &Poller, target: &Target, endpoint: &str, body: &str) -> io::Result<()> {
-        let number = self.idle.pop().ok_or_else(|| io::Error::other("every publisher waits for an answer"))?;
+        let number = self.next()?;
+        self.idle.pop();
         let path = format!("/apps/{}/{endpoint}", target.app_id);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?.as_secs();
         let query = sign_request(&target.key, &target.secret, "POST", &path, &[], body.as_bytes(), now);

@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_lost_delivery_fails_the_run() {
         let mut report = Report::default();
-        report.add_books(&Books::new(1), 1);
+        report.add_books(&Books::new(1, 1), 1);
         assert_eq!(report.failures, ["1 of 1 deliveries were lost"]);
     }
 }

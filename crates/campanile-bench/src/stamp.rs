@@ -7,11 +7,14 @@ use memchr::memmem;
 
 const MARK: &str = "\\\"stamp\\\":\\\"";
 const DIGITS: usize = 16;
+const STREAM_DIGITS: usize = 4;
 
-/// The number and the moment of sending of one publication.
+/// Where one publication stands, and when it was sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stamp {
-    /// Which publication of its stream, from 0.
+    /// Which publisher's; requests on different connections have no order among them.
+    pub(crate) stream: u16,
+    /// Which publication of that stream to its receiver, from 0.
     pub(crate) number: u64,
     /// When it was sent, in nanoseconds since the tool's start.
     pub(crate) sent_ns: u64,
@@ -29,8 +32,11 @@ impl Reader {
     /// The stamp in a frame; `None` for a frame that is no publication of ours.
     pub(crate) fn find(&self, frame: &[u8]) -> Option<Stamp> {
         let at = self.0.find(frame)? + MARK.len();
-        let digits = frame.get(at..at + 2 * DIGITS)?;
-        Some(Stamp { number: number(&digits[..DIGITS])?, sent_ns: number(&digits[DIGITS..])? })
+        let digits = frame.get(at..at + STREAM_DIGITS + 2 * DIGITS)?;
+        let (stream, digits) = digits.split_at(STREAM_DIGITS);
+        let (order, sent_ns) = digits.split_at(DIGITS);
+        let stream = u16::try_from(number(stream)?).ok()?;
+        Some(Stamp { stream, number: number(order)?, sent_ns: number(sent_ns)? })
     }
 }
 
@@ -41,7 +47,9 @@ fn number(digits: &[u8]) -> Option<u64> {
 /// Event data of about `bytes` bytes: JSON as an application would send it, in a JSON string as every SDK does.
 pub(crate) fn data(stamp: Stamp, bytes: usize) -> String {
     const LINE: &str = "{\\\"sku\\\":\\\"A-1047\\\",\\\"name\\\":\\\"Desk lamp, brushed steel\\\",\\\"qty\\\":2},";
-    let mut data = format!("\"{{{MARK}{:0DIGITS$x}{:0DIGITS$x}\\\",\\\"lines\\\":[", stamp.number, stamp.sent_ns);
+    let Stamp { stream, number, sent_ns } = stamp;
+    let mut data =
+        format!("\"{{{MARK}{stream:0STREAM_DIGITS$x}{number:0DIGITS$x}{sent_ns:0DIGITS$x}\\\",\\\"lines\\\":[");
     while data.len() + LINE.len() + 16 < bytes {
         data.push_str(LINE);
     }
@@ -58,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_stamp_is_found_in_the_frame_that_carries_it() {
-        let stamp = Stamp { number: 77, sent_ns: 1_234_567_890 };
+        let stamp = Stamp { stream: 3, number: 77, sent_ns: 1_234_567_890 };
         let frame = format!("{{\"event\":\"e\",\"channel\":\"c\",\"data\":{}}}", data(stamp, 1200));
         assert_eq!(Reader::new().find(frame.as_bytes()), Some(stamp));
         let value: serde_json::Value = serde_json::from_str(&frame).unwrap();
@@ -69,7 +77,7 @@ mod tests {
     #[test]
     fn data_has_about_the_size_that_was_asked_for() {
         for bytes in [200, 1200, 8192] {
-            let length = data(Stamp { number: 0, sent_ns: 0 }, bytes).len();
+            let length = data(Stamp { stream: 0, number: 0, sent_ns: 0 }, bytes).len();
             assert!(length.abs_diff(bytes) <= 16, "{length} of {bytes}");
         }
     }
@@ -79,6 +87,6 @@ mod tests {
         let reader = Reader::new();
         assert_eq!(reader.find(b"{\"event\":\"pusher:pong\"}"), None);
         assert_eq!(reader.find(MARK.as_bytes()), None);
-        assert_eq!(reader.find(format!("{MARK}{}", "z".repeat(32)).as_bytes()), None);
+        assert_eq!(reader.find(format!("{MARK}{}", "z".repeat(36)).as_bytes()), None);
     }
 }

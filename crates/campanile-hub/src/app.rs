@@ -115,6 +115,8 @@ impl Place {
 /// Every app of this process.
 #[derive(Debug, Clone, Default)]
 pub struct Apps {
+    /// Later sets have greater numbers.
+    generation: u64,
     list: Vec<Place>,
     by_key: HashMap<Arc<str>, AppIndex>,
     by_id: HashMap<Arc<str>, AppIndex>,
@@ -124,6 +126,7 @@ impl Apps {
     /// Builds the set, keeping the index of every id that `previous` knew. `App::index` is set here.
     pub fn new(apps: Vec<App>, previous: Option<&Apps>) -> Self {
         let mut set = previous.map_or_else(Self::default, |previous| Self {
+            generation: previous.generation + 1,
             list: previous.list.iter().map(Place::removed).collect(),
             by_key: HashMap::new(),
             by_id: previous.by_id.clone(),
@@ -143,6 +146,11 @@ impl Apps {
             }
         }
         set
+    }
+
+    /// How many sets this process had before.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The app at an index, unless it has been removed since.

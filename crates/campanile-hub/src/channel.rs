@@ -293,9 +293,9 @@ impl Channel {
     }
 
     /// A subscription that an earlier life of this home had granted: its client knows, and so do webhooks.
-    pub(crate) fn restore(&mut self, key: &ChannelKey, worker: WorkerId, out: &mut Outbound<'_>) {
+    /// Their number is told with the next change.
+    pub(crate) fn restore(&mut self, worker: WorkerId) {
         self.subscribers.add(worker);
-        self.count_changed(key, out);
     }
 
     /// A worker has lost its connections: all that it had here have vanished.

@@ -247,6 +247,15 @@ impl Fanout {
         self.give_up(&seat)
     }
 
+    /// A granted seat on a presence channel is no member's any more.
+    pub(crate) fn forget_member(&mut self, id: ConnectionId, key: &ChannelKey) {
+        let channel = self.lookup(key, Audience::Subscribers);
+        let Some(outgoing) = self.outgoing(id) else { return };
+        if let Some(seat) = outgoing.seats.iter_mut().find(|seat| Some(seat.channel) == channel) {
+            seat.user = None;
+        }
+    }
+
     fn give_up(&mut self, seat: &Seat) -> Option<Left> {
         let channel = self.channel(seat.channel);
         channel.seats -= 1;

@@ -514,7 +514,7 @@ impl Hub {
         }
         match letter {
             Letter::Subscribe { key, subscriber, purpose: Purpose::Restore, .. } => {
-                self.at_home(&key, now, |channel, out| channel.restore(&key, subscriber.worker, out));
+                self.at_home(&key, now, |channel, _| channel.restore(subscriber.worker));
             }
             Letter::Subscribe { key, subscriber, member, purpose } => {
                 self.at_home(&key, now, |channel, out| channel.subscribe(&key, subscriber, member, purpose, out));
@@ -565,8 +565,9 @@ impl Hub {
             }
             Letter::Answer { id, answer } => self.effects.push(Effect::Answer { id, answer }),
             Letter::Reload { apps } => self.reload(apps),
-            Letter::MindLost { worker } => self.mind_lost(worker, now),
-            Letter::Announced { worker } => self.announced(worker, now),
+            Letter::MindLost { worker, life } => self.mind_lost(worker, life, now),
+            Letter::Announcing { worker, life } => self.announcing(worker, life),
+            Letter::Announced { worker, life } => self.announced(worker, life, now),
         }
     }
 
@@ -697,6 +698,10 @@ impl Hub {
     }
 
     fn reload(&mut self, apps: Arc<Apps>) {
+        // A mind in place of a lost one may have begun with what letters of before do not know yet.
+        if apps.generation() < self.apps.generation() {
+            return;
+        }
         self.apps = apps;
         self.own.extend(self.early.drain(..));
         let ids: Vec<ConnectionId> = self.connections().collect();

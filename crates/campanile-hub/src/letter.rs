@@ -246,11 +246,22 @@ pub enum Letter {
     MindLost {
         /// Which.
         worker: WorkerId,
+        /// The number of the mind that is there now.
+        life: u64,
+    },
+    /// To a worker that had lost its mind: what this one has at channels whose home it is follows.
+    Announcing {
+        /// Who has.
+        worker: WorkerId,
+        /// To which of its minds this is said.
+        life: u64,
     },
     /// To a worker that had lost its mind: what this one has at channels whose home it is has been said.
     Announced {
-        /// Which.
+        /// Who has.
         worker: WorkerId,
+        /// To which of its minds this was said.
+        life: u64,
     },
     /// To every worker: apps and limits have changed.
     Reload {
@@ -276,6 +287,29 @@ impl Letter {
             | Self::Disconnect { .. }
             | Self::Answer { .. }
             | Self::MindLost { .. }
+            | Self::Announcing { .. }
+            | Self::Announced { .. }
+            | Self::Reload { .. } => None,
+        }
+    }
+
+    /// The channel, if the letter is from that channel's home to a worker with subscribers.
+    pub fn from_home_of(&self) -> Option<&ChannelKey> {
+        match self {
+            Self::Granted { key, .. }
+            | Self::Restated { key, .. }
+            | Self::Refused { key, .. }
+            | Self::Deliver { key, .. }
+            | Self::Disconnect { key } => Some(key),
+            Self::Subscribe { .. }
+            | Self::Resubscribe { .. }
+            | Self::Unsubscribe { .. }
+            | Self::Publish { .. }
+            | Self::Ask { .. }
+            | Self::Terminate { .. }
+            | Self::Answer { .. }
+            | Self::MindLost { .. }
+            | Self::Announcing { .. }
             | Self::Announced { .. }
             | Self::Reload { .. } => None,
         }

@@ -18,7 +18,7 @@ fn channel(pair: usize) -> String {
 pub(super) fn run(args: &ClientEventsArgs, target: Target) -> io::Result<Report> {
     let mut load = Load::new(target, 0)?;
     let clients = 2 * args.pairs;
-    let mut judge = Judge::new(clients, load.now_ns());
+    let mut judge = Judge::new(clients, &load);
     let plan = |client: usize| Plan { channels: [channel(client / 2)].into(), member: None };
     load.connect_all(0..clients, plan, &mut |_, client, what| judge.met(client, what))?;
     let warm_up = (args.events as f64 * WARM_UP).ceil() as u64;
@@ -30,7 +30,7 @@ pub(super) fn run(args: &ClientEventsArgs, target: Target) -> io::Result<Report>
             meter = Some(Meter::start(load.target.process)?);
         }
         for pair in 0..args.pairs {
-            let data = data(Stamp { number, sent_ns: load.now_ns() }, args.bytes);
+            let data = data(Stamp { stream: 0, number, sent_ns: load.now_ns() }, args.bytes);
             let channel = channel(pair);
             let event = format!("{{\"event\":\"client-said\",\"channel\":\"{channel}\",\"data\":{data}}}");
             load.fleet.send(2 * pair, &event)?;

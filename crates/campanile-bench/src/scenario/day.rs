@@ -2,13 +2,14 @@
 
 use std::io;
 
-use super::unicast::{next, publish};
-use super::{own_channel, progress, until};
+use super::unicast::publish;
+use super::{Numbers, own_channel, progress, until};
 use crate::cli::DayArgs;
 use crate::cost::Meter;
 use crate::judge::Judge;
 use crate::load::Load;
 use crate::report::Report;
+use crate::stamp::Stamp;
 use crate::target::Target;
 
 /// How busy each hour is, from midnight, in percent of the busiest.
@@ -16,8 +17,8 @@ const CURVE: [u32; 24] = [8, 6, 5, 5, 6, 10, 22, 45, 78, 96, 100, 97, 80, 84, 95
 
 pub(super) fn run(args: &DayArgs, target: Target) -> io::Result<Report> {
     let mut load = Load::new(target, args.publishers)?;
-    let mut judge = Judge::new(args.users, load.now_ns());
-    let mut numbers = vec![0_u64; args.users];
+    let mut judge = Judge::new(args.users, &load);
+    let mut numbers = Numbers::new(args.users, &load);
     let mut is_here = vec![false; args.users];
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let (mut published, mut expected) = (0, 0);
@@ -32,10 +33,10 @@ pub(super) fn run(args: &DayArgs, target: Target) -> io::Result<Report> {
             let mut events = Vec::new();
             for _ in 0..args.batch.min(due - published) {
                 let user = dice.below(args.users);
-                // What goes to a user who is away is accepted and delivered to nobody, so it has no number.
-                let number = if is_here[user] { next(&mut numbers[user]) } else { 0 };
+                // What goes to a user who is away is accepted and delivered to nobody, so it takes no number.
+                let nobodys = Stamp { stream: 0, number: 0, sent_ns: 0 };
+                events.push((user, if is_here[user] { numbers.stamp(user, &load)? } else { nobodys }));
                 expected += u64::from(is_here[user]);
-                events.push((user, number));
             }
             publish(&mut load, &events, args.bytes)?;
             published += events.len() as u64;

@@ -2,13 +2,13 @@
 
 use std::io;
 
-use super::{Pace, WARM_UP, all_in, progress, until};
+use super::{Numbers, Pace, WARM_UP, all_in, progress, until};
 use crate::cli::FanoutArgs;
 use crate::cost::Meter;
 use crate::judge::Judge;
 use crate::load::Load;
 use crate::report::Report;
-use crate::stamp::{Stamp, data};
+use crate::stamp::data;
 use crate::target::Target;
 
 const CHANNEL: &str = "news";
@@ -16,11 +16,12 @@ const CHANNEL: &str = "news";
 pub(super) fn run(args: &FanoutArgs, target: Target) -> io::Result<Report> {
     let in_flight = if args.per_second.is_some() { 64 } else { args.in_flight };
     let mut load = Load::new(target, in_flight)?;
-    let mut judge = Judge::new(args.subscribers, load.now_ns());
+    let mut judge = Judge::new(args.subscribers, &load);
     load.connect_all(0..args.subscribers, all_in(CHANNEL), &mut |_, client, what| judge.met(client, what))?;
     let subscribers = args.subscribers as u64;
     let warm_up = (args.publications as f64 * WARM_UP).ceil() as u64;
     let all = args.publications + warm_up;
+    let mut numbers = Numbers::new(1, &load);
     let mut meter = None;
     let mut pace = args.per_second.map(Pace::per_second);
     let mut published = 0;
@@ -33,13 +34,13 @@ pub(super) fn run(args: &FanoutArgs, target: Target) -> io::Result<Report> {
         match &mut pace {
             Some(pace) => {
                 pace.wait(&mut load, &mut judge)?;
-                publish(&mut load, published, args.bytes)?;
+                publish(&mut load, &mut numbers, args.bytes)?;
                 published += 1;
             }
             None => {
                 let burst = (all - published).min(in_flight as u64);
-                for number in published..published + burst {
-                    publish(&mut load, number, args.bytes)?;
+                for _ in 0..burst {
+                    publish(&mut load, &mut numbers, args.bytes)?;
                 }
                 published += burst;
                 until(&mut load, &mut judge, |load, judge| {
@@ -60,7 +61,7 @@ pub(super) fn run(args: &FanoutArgs, target: Target) -> io::Result<Report> {
     Ok(report)
 }
 
-fn publish(load: &mut Load, number: u64, bytes: usize) -> io::Result<()> {
-    let data = data(Stamp { number, sent_ns: load.now_ns() }, bytes);
+fn publish(load: &mut Load, numbers: &mut Numbers, bytes: usize) -> io::Result<()> {
+    let data = data(numbers.stamp(0, load)?, bytes);
     load.post("events", &format!("{{\"name\":\"told\",\"channel\":\"{CHANNEL}\",\"data\":{data}}}"))
 }

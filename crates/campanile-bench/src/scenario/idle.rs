@@ -16,7 +16,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 pub(super) fn run(args: &IdleArgs, target: Target) -> io::Result<Report> {
     let mut load = Load::new(target, 0)?;
-    let mut judge = Judge::new(args.connections + WARM, load.now_ns());
+    let mut judge = Judge::new(args.connections + WARM, &load);
     // A first few, so that what a server sets up once is not counted as theirs.
     load.connect_all(0..WARM, own_channel, &mut |_, client, what| judge.met(client, what))?;
     rest(&mut load, &mut judge, SETTLE)?;

@@ -20,6 +20,7 @@ use crate::cli::Scenario;
 use crate::judge::Judge;
 use crate::load::{Load, Plan, STUCK_AFTER};
 use crate::report::Report;
+use crate::stamp::Stamp;
 use crate::target::Target;
 
 /// Runs a scenario.
@@ -73,6 +74,29 @@ fn until(load: &mut Load, judge: &mut Judge, done: impl Fn(&Load, &Judge) -> boo
         }
     }
     Ok(())
+}
+
+/// How many publications each publisher has sent to each receiver.
+#[derive(Debug)]
+struct Numbers {
+    next: Vec<u64>,
+    publishers: usize,
+}
+
+impl Numbers {
+    fn new(receivers: usize, load: &Load) -> Self {
+        let publishers = load.publishers.count().max(1);
+        Self { next: vec![0; receivers * publishers], publishers }
+    }
+
+    /// The stamp of the next publication to this receiver, on the connection that the next request will take.
+    fn stamp(&mut self, receiver: usize, load: &Load) -> io::Result<Stamp> {
+        let publisher = load.publishers.next()?;
+        let next = &mut self.next[receiver * self.publishers + publisher];
+        *next += 1;
+        let stream = u16::try_from(publisher).map_err(io::Error::other)?;
+        Ok(Stamp { stream, number: *next - 1, sent_ns: load.now_ns() })
+    }
 }
 
 /// Publications at a steady rate.

@@ -14,7 +14,7 @@ use crate::target::Target;
 pub(super) fn run(args: &PresenceArgs, target: Target) -> io::Result<Report> {
     let mut load = Load::new(target, 0)?;
     let clients = args.observers + args.visitors;
-    let mut judge = Judge::new(clients, load.now_ns());
+    let mut judge = Judge::new(clients, &load);
     let channels: Rc<[String]> = ["presence-room".to_owned()].into();
     let plan = |client: usize| Plan { channels: Rc::clone(&channels), member: Some(client as u64) };
     load.connect_all(0..args.observers, plan, &mut |_, client, what| judge.met(client, what))?;

@@ -3,13 +3,13 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Pace, all_in, progress, until};
+use super::{Numbers, Pace, all_in, progress, until};
 use crate::cli::SlowArgs;
 use crate::cost::memory;
 use crate::judge::Judge;
 use crate::load::Load;
 use crate::report::Report;
-use crate::stamp::{Stamp, data};
+use crate::stamp::data;
 use crate::target::Target;
 
 /// The code with which a server closes whoever reads too slowly.
@@ -22,7 +22,7 @@ pub(super) fn run(args: &SlowArgs, target: Target) -> io::Result<Report> {
     let mut load = Load::new(target, 64)?;
     let mut report = Report::default();
 
-    let mut all_read = Judge::new(args.subscribers, load.now_ns());
+    let mut all_read = Judge::new(args.subscribers, &load);
     load.connect_all(0..args.subscribers, all_in("first"), &mut |_, client, what| all_read.met(client, what))?;
     publish(&mut load, &mut all_read, "first", publications, args)?;
     let expected = publications * args.subscribers as u64;
@@ -31,7 +31,7 @@ pub(super) fn run(args: &SlowArgs, target: Target) -> io::Result<Report> {
     report.add("all_read_p99", "us", all_read.books.latency_us(0.99));
     let before = memory(load.target.process)?;
 
-    let mut some_stall = Judge::new(2 * args.subscribers, load.now_ns());
+    let mut some_stall = Judge::new(2 * args.subscribers, &load);
     // Others, so that the first half's numbers are not expected of them; those who stall come first.
     for client in 0..args.subscribers {
         load.fleet.end(client, true);
@@ -71,9 +71,10 @@ pub(super) fn run(args: &SlowArgs, target: Target) -> io::Result<Report> {
 
 fn publish(load: &mut Load, judge: &mut Judge, channel: &str, count: u64, args: &SlowArgs) -> io::Result<()> {
     let mut pace = Pace::per_second(args.per_second);
+    let mut numbers = Numbers::new(1, load);
     for number in 0..count {
         pace.wait(load, judge)?;
-        let data = data(Stamp { number, sent_ns: load.now_ns() }, args.bytes);
+        let data = data(numbers.stamp(0, load)?, args.bytes);
         load.post("events", &format!("{{\"name\":\"told\",\"channel\":\"{channel}\",\"data\":{data}}}"))?;
         progress(channel, number + 1, count);
     }

@@ -3,13 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::{own_channel, progress, until};
+use super::{Numbers, own_channel, progress, until};
 use crate::cli::StormArgs;
 use crate::cost::Meter;
 use crate::judge::Judge;
 use crate::load::{Load, Plan};
 use crate::report::Report;
-use crate::stamp::{Stamp, data};
+use crate::stamp::data;
 use crate::target::Target;
 
 const CHANNEL: &str = "alerts";
@@ -25,7 +25,7 @@ pub(super) fn run(args: &StormArgs, target: Target) -> io::Result<Report> {
         }
     };
     let mut load = Load::new(target, 16)?;
-    let mut judge = Judge::new(all, load.now_ns());
+    let mut judge = Judge::new(all, &load);
     load.connect_all(0..all, plan, &mut |so_far, client, what| {
         progress("subscribed", so_far.subscribed as u64, so_far.wanted as u64);
         judge.met(client, what);
@@ -35,6 +35,7 @@ pub(super) fn run(args: &StormArgs, target: Target) -> io::Result<Report> {
     for client in established..all {
         load.fleet.end(client, false);
     }
+    let mut numbers = Numbers::new(1, &load);
     let every = Duration::from_secs(1) / args.per_second.max(1);
     let (start, mut published, mut next) = (Instant::now(), 0_u64, established);
     let stuck = start + Duration::from_secs(60);
@@ -45,7 +46,7 @@ pub(super) fn run(args: &StormArgs, target: Target) -> io::Result<Report> {
         }
         let due = start + every * u32::try_from(published).unwrap_or(u32::MAX);
         if Instant::now() >= due && load.publishers.idle() > 0 {
-            let data = data(Stamp { number: published, sent_ns: load.now_ns() }, 1200);
+            let data = data(numbers.stamp(0, &load)?, 1200);
             load.post("events", &format!("{{\"name\":\"told\",\"channel\":\"{CHANNEL}\",\"data\":{data}}}"))?;
             published += 1;
         }

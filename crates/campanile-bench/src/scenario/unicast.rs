@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Pace, WARM_UP, own_channel, progress, until, user_channel};
+use super::{Numbers, Pace, WARM_UP, own_channel, progress, until, user_channel};
 use crate::cli::UnicastArgs;
 use crate::cost::Meter;
 use crate::judge::Judge;
@@ -13,11 +13,11 @@ use crate::target::Target;
 
 pub(super) fn run(args: &UnicastArgs, target: Target) -> io::Result<Report> {
     let mut load = Load::new(target, args.publishers)?;
-    let mut judge = Judge::new(args.users, load.now_ns());
+    let mut judge = Judge::new(args.users, &load);
     load.connect_all(0..args.users, own_channel, &mut |_, client, what| judge.met(client, what))?;
     let warm_up = (args.notifications as f64 * WARM_UP).ceil() as u64;
     let all = args.notifications + warm_up;
-    let mut numbers = vec![0_u64; args.users];
+    let mut numbers = Numbers::new(args.users, &load);
     let mut meter = None;
     let mut pace = args.per_second.map(Pace::per_second);
     let mut published = 0;
@@ -33,7 +33,8 @@ pub(super) fn run(args: &UnicastArgs, target: Target) -> io::Result<Report> {
         }
         // Not neighbours: consecutive notifications concern users that have nothing in common.
         let users = (published..published + args.batch).map(|at| usize::try_from(at * 7919).unwrap_or(0) % args.users);
-        let events: Vec<(usize, u64)> = users.map(|user| (user, next(&mut numbers[user]))).collect();
+        let events: Vec<(usize, Stamp)> =
+            users.map(|user| Ok((user, numbers.stamp(user, &load)?))).collect::<io::Result<_>>()?;
         publish(&mut load, &events, args.bytes)?;
         published += args.batch;
         progress("published", published, all);
@@ -48,17 +49,10 @@ pub(super) fn run(args: &UnicastArgs, target: Target) -> io::Result<Report> {
     Ok(report)
 }
 
-/// The number of a user's next notification.
-pub(super) fn next(number: &mut u64) -> u64 {
-    *number += 1;
-    *number - 1
-}
-
-/// Publishes to each of these users, in one request; with each goes its number.
-pub(super) fn publish(load: &mut Load, events: &[(usize, u64)], bytes: usize) -> io::Result<()> {
-    let sent_ns = load.now_ns();
-    let event = |(user, number): (usize, u64)| {
-        let data = data(Stamp { number, sent_ns }, bytes);
+/// Publishes to each of these users, in one request.
+pub(super) fn publish(load: &mut Load, events: &[(usize, Stamp)], bytes: usize) -> io::Result<()> {
+    let event = |(user, stamp): (usize, Stamp)| {
+        let data = data(stamp, bytes);
         format!("{{\"name\":\"told\",\"channel\":\"{}\",\"data\":{data}}}", user_channel(user))
     };
     match events {

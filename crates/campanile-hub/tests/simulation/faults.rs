@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use campanile_hub::letter::{Audience, Departure};
+use campanile_hub::letter::{Audience, Departure, Purpose};
 use campanile_hub::{Letter, Notice, NoticeKind};
 
 use crate::world::Envelope;
@@ -46,10 +46,16 @@ pub(crate) enum Fault {
     LoseRemovedNotice,
     /// A reload does not reach a worker.
     LoseReload,
+    /// A home that has lost its mind does not hear of a subscription.
+    LoseRestore,
+    /// A home that has lost its mind hears of a subscription twice.
+    RestoreTwice,
+    /// A home that has lost its mind never hears that a worker has said all.
+    LoseAnnounced,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::SkipUndo,
         Self::SkipUnsubscribe,
         Self::SubscribeTwice,
@@ -67,6 +73,9 @@ impl Fault {
         Self::OccupiedTwice,
         Self::LoseRemovedNotice,
         Self::LoseReload,
+        Self::LoseRestore,
+        Self::RestoreTwice,
+        Self::LoseAnnounced,
     ];
 }
 
@@ -103,11 +112,16 @@ impl Faults {
     pub(crate) fn tamper(&mut self, queue: &mut VecDeque<Envelope>, undoing: bool) {
         let (Some(fault), Some(last)) = (self.planted, queue.back()) else { return };
         let letter = last.sent.clone();
+        let subscribe = matches!(letter, Letter::Subscribe { .. });
+        let restore = matches!(letter, Letter::Subscribe { purpose: Purpose::Restore, .. });
         let unsubscribe = matches!(letter, Letter::Unsubscribe { .. });
         let (fits, arrives) = match fault {
             Fault::SkipUndo => (unsubscribe && undoing, vec![]),
             Fault::SkipUnsubscribe => (unsubscribe && !undoing, vec![]),
-            Fault::SubscribeTwice => (matches!(letter, Letter::Subscribe { .. }), vec![letter.clone(), letter]),
+            Fault::SubscribeTwice => (subscribe && !restore, vec![letter.clone(), letter]),
+            Fault::LoseRestore => (restore, vec![]),
+            Fault::RestoreTwice => (restore, vec![letter.clone(), letter]),
+            Fault::LoseAnnounced => (matches!(letter, Letter::Announced { .. }), vec![]),
             Fault::LoseGrant => (matches!(letter, Letter::Granted { .. }), vec![]),
             Fault::LoseEvent => (says(&letter, r#""note""#), vec![]),
             Fault::EventTwice => (says(&letter, r#""note""#), vec![letter.clone(), letter]),

@@ -70,12 +70,16 @@ pub(crate) struct ChannelRecord {
     told_occupied: bool,
     told_members: BTreeSet<String>,
     told_miss: Option<u64>,
+    /// Its home was lost: what webhooks were told before may be told again or never be taken back.
+    unknown: bool,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
     pub(crate) seats: Vec<Seat>,
     pub(crate) channels: BTreeMap<Key, ChannelRecord>,
+    /// The numbers that webhooks must still be told of each channel, in order.
+    pub(crate) counts: BTreeMap<Key, VecDeque<usize>>,
 }
 
 /// The name without the app.
@@ -247,7 +251,11 @@ impl Model {
 
     fn count_changed(&mut self, key: &str) {
         if !is_presence(key) && user_of(key).is_none() {
-            let data = format!(r#"{{"subscription_count":{}}}"#, self.channels[key].subscribers.len());
+            let count = self.channels[key].subscribers.len();
+            if key.starts_with("0/") {
+                self.counts.entry(key.to_owned()).or_default().push_back(count);
+            }
+            let data = format!(r#"{{"subscription_count":{count}}}"#);
             self.tell(key, &event("pusher_internal:subscription_count", key, &data), None);
         }
     }
@@ -303,6 +311,50 @@ impl Model {
         self.tell(key, &event("pusher_internal:member_removed", key, &data), None);
     }
 
+    /// A worker has lost its mind: the homes that `is_there` names know nothing any more.
+    pub(crate) fn home_lost(&mut self, is_there: impl Fn(&str) -> bool) {
+        for (key, channel) in self.channels.iter_mut().filter(|(key, _)| is_there(key)) {
+            *channel = ChannelRecord { unknown: true, ..ChannelRecord::default() };
+            for seat in self.seats.iter_mut().filter(|seat| seat.key == *key) {
+                seat.at_home = false;
+            }
+        }
+    }
+
+    /// A home hears that all these connections have vanished at once.
+    pub(crate) fn home_forget(&mut self, gone: &BTreeSet<SeatId>, key: &str, now: u64) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        channel.watchers.retain(|seat| !gone.contains(seat));
+        let before = channel.subscribers.len();
+        channel.subscribers.retain(|seat| !gone.contains(seat));
+        if channel.subscribers.len() == before {
+            return;
+        }
+        let empty = channel.subscribers.is_empty();
+        if empty {
+            channel.empty_since = now;
+        }
+        for (user, member) in &mut channel.members {
+            let had = member.seats.len();
+            member.seats.retain(|seat| !gone.contains(seat));
+            if member.seats.len() < had && member.seats.is_empty() {
+                member.held_until = Some(now + GRACE_MILLIS);
+                channel.absent_since.insert(user.clone(), now);
+            }
+        }
+        if user_of(key).is_some() && empty {
+            channel.offline_at = Some(now + GRACE_MILLIS);
+        }
+        self.count_changed(key);
+    }
+
+    /// A home that has lost its mind hears of a subscription that it had granted.
+    pub(crate) fn home_restore(&mut self, seat: SeatId) {
+        let key = self.seats[seat].key.clone();
+        self.seats[seat].at_home = true;
+        self.channels.entry(key).or_default().subscribers.insert(seat);
+    }
+
     /// The home takes an event.
     pub(crate) fn home_publish(&mut self, key: &str, frame: &str, data: Option<&str>, except: Option<usize>, now: u64) {
         self.channels.entry(key.to_owned()).or_default();
@@ -346,9 +398,17 @@ impl Model {
         self.channels.get(key).map_or(Vec::new(), |channel| channel.members.keys().cloned().collect())
     }
 
+    /// Webhooks cannot be expected to know this channel's state.
+    pub(crate) fn forget_told(&mut self, key: &str) {
+        self.channels.entry(key.to_owned()).or_default().unknown = true;
+    }
+
     /// A webhook would hear this. An error says which rule it breaks.
     pub(crate) fn notice(&mut self, kind: &str, key: &str, user: Option<&str>, now: u64) -> Result<(), String> {
         let channel = self.channels.entry(key.to_owned()).or_default();
+        if channel.unknown {
+            return Ok(());
+        }
         let user = user.unwrap_or_default().to_owned();
         let rule = match kind {
             "channel_occupied" if std::mem::replace(&mut channel.told_occupied, true) => "occupied twice",
@@ -375,7 +435,7 @@ impl Model {
 
     /// What webhooks believe after everything has come to rest must be what is.
     pub(crate) fn told(&self) -> Result<(), String> {
-        for (key, channel) in &self.channels {
+        for (key, channel) in self.channels.iter().filter(|(_, channel)| !channel.unknown) {
             if user_of(key).is_none()
                 && key.starts_with("0/")
                 && channel.told_occupied == channel.subscribers.is_empty()

@@ -29,11 +29,11 @@ pub(crate) fn run(seed: u64, fault: Option<(Fault, usize)>) -> Outcome {
     }
     let steps = 40 + dice.below(100);
     let mut left = steps;
-    // Few channels see more happen to each.
-    let names: Vec<&str> = (0..1 + dice.below(6)).map(|_| dice.pick(&NAMES)).collect();
+    let life =
+        Life { names: (0..1 + dice.below(6)).map(|_| dice.pick(&NAMES)).collect(), minds_are_lost: dice.percent(30) };
     while left > 0 && world.violation.is_none() {
         left -= 1;
-        step(&mut world, &mut dice, &names);
+        step(&mut world, &mut dice, &life);
     }
     if world.violation.is_none() {
         rest(&mut world, &mut dice);
@@ -43,12 +43,20 @@ pub(crate) fn run(seed: u64, fault: Option<(Fault, usize)>) -> Outcome {
     Outcome { transcript, violation, struck: faults.happened, frames }
 }
 
+/// What one run is about.
+struct Life {
+    /// Few channels see more happen to each.
+    names: Vec<&'static str>,
+    minds_are_lost: bool,
+}
+
 fn any_key(dice: &mut Dice, names: &[&str]) -> String {
     let app = u32::from(dice.percent(10)) * GUEST;
     format!("{app}/{}", dice.pick(names))
 }
 
-fn step(world: &mut World, dice: &mut Dice, names: &[&str]) {
+fn step(world: &mut World, dice: &mut Dice, life: &Life) {
+    let names = &life.names;
     let worker = dice.below(world.hubs.len());
     let open = world.open();
     let client = if open.is_empty() { None } else { Some(dice.pick(&open)) };
@@ -91,6 +99,7 @@ fn step(world: &mut World, dice: &mut Dice, names: &[&str]) {
         (83..85, Some(client)) => world.ping(client),
         (85, _) => world.terminate(&format!("0/#server-to-user-{}", dice.pick(&USERS))),
         (86..88, _) => world.reload(dice.pick(&[Guest::Welcome, Guest::Welcome, Guest::Disabled, Guest::Removed])),
+        (88..90, _) if life.minds_are_lost => world.lose_mind(worker),
         (88..95, _) => {
             let millis = dice.pick(&[1, 300, 999, 1000, 2000, 2999, 3000, 5000, 6000, 21_000]);
             world.pass(if dice.percent(4) { 125_000 } else { millis });

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use campanile_hub::hub::PLACE_INDEX_BITS;
-use campanile_hub::letter::{ChannelKey, Departure, Homes};
+use campanile_hub::letter::{self, ChannelKey, Departure, Homes};
 use campanile_hub::{
     Answer, App, AppIndex, Apps, Ask, AskId, Census, ConnectionId, Credential, Effect, Features, Hub, Letter, Moment,
     Notice, NoticeKind, NoticeSet, Publication, Settings, WorkerId,
@@ -58,6 +58,24 @@ fn app(index: u32, enabled: bool) -> App {
 pub(crate) struct Envelope {
     pub(crate) sent: Letter,
     pub(crate) arrives: Vec<Letter>,
+    /// Meant for a mind that was lost before it came, and said again.
+    void: bool,
+}
+
+/// What a mind will do when it has heard all others.
+#[derive(Debug, Clone)]
+enum Waiting {
+    Letter(Letter),
+    /// A request of its own connection to a channel of its own.
+    Request(SeatId),
+}
+
+/// What a mind says to itself while it does what has waited.
+#[derive(Debug, Clone, Copy)]
+enum Own {
+    Request(SeatId),
+    Answer(SeatId),
+    Undo(SeatId),
 }
 
 /// How a guest app can be found by a worker.
@@ -111,9 +129,19 @@ pub(crate) struct World {
     posts: BTreeMap<(usize, usize), VecDeque<Envelope>>,
     /// What each worker knows of the guest.
     guests: Vec<Guest>,
+    generations_known: Vec<u64>,
     has_met_guest: Vec<bool>,
+    /// The first set of apps that had the guest.
+    guest_since: Option<u64>,
     early: Vec<Vec<Letter>>,
     undoing: bool,
+    /// A mind does what has waited for it.
+    catching_up: bool,
+    /// Whom a mind in place of a lost one still has to hear, what waits until then, and what is due to itself.
+    unheard: Vec<BTreeSet<usize>>,
+    lives: Vec<u64>,
+    waiting: Vec<Vec<Waiting>>,
+    own: VecDeque<Own>,
     places: Vec<Vec<u32>>,
     generations: Vec<Vec<u32>>,
     tokens: BTreeMap<(usize, u64), SeatId>,
@@ -121,9 +149,39 @@ pub(crate) struct World {
     client_events: VecDeque<String>,
     closes: Vec<Vec<usize>>,
     terminated: BTreeSet<usize>,
+    /// Who knows what a lost home has known, and must begin anew.
+    sent_away: BTreeSet<usize>,
     connections_told: BTreeSet<String>,
     published: u64,
     asked: u64,
+}
+
+/// The worker whose subscription a letter is about.
+fn subscriber_of(letter: &Letter) -> Option<usize> {
+    match letter {
+        Letter::Subscribe { subscriber, .. }
+        | Letter::Resubscribe { subscriber, .. }
+        | Letter::Unsubscribe { subscriber, .. } => Some(usize::from(subscriber.worker.0)),
+        _ => None,
+    }
+}
+
+fn guest_in(apps: &Apps) -> Guest {
+    match apps.get(AppIndex(GUEST)) {
+        Some(app) if app.enabled => Guest::Welcome,
+        Some(_) => Guest::Disabled,
+        None => Guest::Removed,
+    }
+}
+
+fn settings(worker: usize, homes: Homes) -> Settings {
+    Settings {
+        worker: WorkerId(worker as u16),
+        homes,
+        presence_grace_secs: GRACE_MILLIS / 1000,
+        pong_timeout_secs: PONG_MILLIS / 1000,
+        remembered_bytes_max: 1 << 30,
+    }
 }
 
 fn text(frame: &[u8]) -> &[u8] {
@@ -161,16 +219,7 @@ impl World {
     pub(crate) fn new(workers: usize, seed: u64) -> Self {
         let homes = Homes { seed, workers: workers as u16 };
         let apps = Arc::new(Apps::new(vec![app(0, true)], None));
-        let hub = |worker: usize| {
-            let settings = Settings {
-                worker: WorkerId(worker as u16),
-                homes,
-                presence_grace_secs: GRACE_MILLIS / 1000,
-                pong_timeout_secs: PONG_MILLIS / 1000,
-                remembered_bytes_max: 1 << 30,
-            };
-            Hub::new(settings, Arc::clone(&apps))
-        };
+        let hub = |worker: usize| Hub::new(settings(worker, homes), Arc::clone(&apps));
         Self {
             hubs: (0..workers).map(hub).collect(),
             clients: Vec::new(),
@@ -184,9 +233,16 @@ impl World {
             apps,
             posts: BTreeMap::new(),
             guests: vec![Guest::Removed; workers],
+            generations_known: vec![0; workers],
             has_met_guest: vec![false; workers],
+            guest_since: None,
             early: vec![Vec::new(); workers],
             undoing: false,
+            catching_up: false,
+            unheard: vec![BTreeSet::new(); workers],
+            lives: vec![0; workers],
+            waiting: vec![Vec::new(); workers],
+            own: VecDeque::new(),
             places: vec![Vec::new(); workers],
             generations: vec![Vec::new(); workers],
             tokens: BTreeMap::new(),
@@ -194,6 +250,7 @@ impl World {
             client_events: VecDeque::new(),
             closes: vec![Vec::new(); workers],
             terminated: BTreeSet::new(),
+            sent_away: BTreeSet::new(),
             connections_told: BTreeSet::new(),
             published: 0,
             asked: 0,
@@ -336,8 +393,15 @@ impl World {
     fn request(&mut self, seat: SeatId) {
         let (client, key) = (self.model.seats[seat].client, self.model.seats[seat].key.clone());
         if self.is_local(client, &key) {
-            self.home_subscribe(seat);
-            self.answered(seat);
+            let worker = self.clients[client].worker;
+            if self.catching_up {
+                self.own.push_back(Own::Request(seat));
+            } else if self.unheard[worker].is_empty() {
+                self.home_subscribe(seat);
+                self.answered(seat);
+            } else {
+                self.waiting[worker].push(Waiting::Request(seat));
+            }
         } else {
             self.unsent.push_back(seat);
         }
@@ -485,7 +549,7 @@ impl World {
 
     fn post(&mut self, from: usize, to: usize, letter: Letter) {
         let queue = self.posts.entry((from, to)).or_default();
-        queue.push_back(Envelope { arrives: vec![letter.clone()], sent: letter });
+        queue.push_back(Envelope { arrives: vec![letter.clone()], sent: letter, void: false });
         self.faults.tamper(queue, self.undoing);
     }
 
@@ -520,6 +584,9 @@ impl World {
             all.push(app(GUEST, guest == Guest::Welcome));
         }
         self.apps = Arc::new(Apps::new(all, Some(&self.apps)));
+        if guest != Guest::Removed {
+            self.guest_since.get_or_insert(self.apps.generation());
+        }
         for worker in 0..self.hubs.len() {
             self.post(self.hubs.len(), worker, Letter::Reload { apps: Arc::clone(&self.apps) });
         }
@@ -528,6 +595,9 @@ impl World {
     /// Compares what a home says of a channel with the model.
     pub(crate) fn ask(&mut self, key: &str) {
         let (home, channel) = (self.home(key), self.key_of(key));
+        if !self.unheard[home].is_empty() {
+            return;
+        }
         let state = self.answer(home, Ask::Channel(channel.clone()));
         let members = self.answer(home, Ask::Members(channel));
         let (Answer::Channel(info), Answer::Members(members)) = (state, members) else {
@@ -549,6 +619,9 @@ impl World {
 
     /// Compares which channels a worker says are occupied with the model.
     pub(crate) fn ask_channels(&mut self, worker: usize) {
+        if !self.unheard[worker].is_empty() {
+            return;
+        }
         let ask = Ask::Channels { app: AppIndex(0), prefix: "p".into() };
         let Answer::Channels(mut found) = self.answer(worker, ask) else {
             return self.fail("a question about channels got another's answer");
@@ -627,26 +700,42 @@ impl World {
 
     /// Delivers the oldest letter from one sender to one worker.
     pub(crate) fn deliver(&mut self, (from, to): (usize, usize)) {
-        let Some(Envelope { sent, arrives }) = self.posts.get_mut(&(from, to)).and_then(VecDeque::pop_front) else {
+        let Some(Envelope { sent, arrives, void }) = self.posts.get_mut(&(from, to)).and_then(VecDeque::pop_front)
+        else {
             return;
         };
-        self.arrived(to, &sent);
+        if !void {
+            self.arrived(to, &sent);
+        }
         if let Letter::Granted { subscriber, .. } = &sent {
-            self.undoing = self.model.seats[self.seat_of(subscriber)].stage == Stage::Gone;
+            let seat = self.tokens.get(&(usize::from(subscriber.worker.0), subscriber.token));
+            self.undoing = seat.is_some_and(|seat| self.model.seats[*seat].stage == Stage::Gone);
         }
         for letter in arrives {
             let now = self.moment();
             self.hubs[to].letter(letter, now);
             self.settle(to);
         }
-        self.undoing = false;
+        (self.undoing, self.catching_up) = (false, false);
+        let left: Vec<usize> = self
+            .sent_away
+            .iter()
+            .copied()
+            .filter(|client| {
+                let client = &self.clients[*client];
+                client.open && !client.closing
+            })
+            .collect();
+        if !left.is_empty() {
+            self.fail(format!("{left:?} were not sent away"));
+        }
         let read_on = |client: &Client| client.open && !client.closing && client.worker == to && client.app == GUEST;
         if self.guests[to] != Guest::Welcome && self.clients.iter().any(read_on) {
             self.fail(format!("w{to} still reads clients of an app that is {:?}", self.guests[to]));
         }
     }
 
-    fn seat_of(&self, subscriber: &campanile_hub::letter::Subscriber) -> SeatId {
+    fn seat_of(&self, subscriber: &letter::Subscriber) -> SeatId {
         self.tokens[&(usize::from(subscriber.worker.0), subscriber.token)]
     }
 
@@ -656,11 +745,24 @@ impl World {
 
     /// Tells the model what has arrived where.
     fn arrived(&mut self, to: usize, letter: &Letter) {
+        match letter {
+            Letter::MindLost { worker, .. } => return self.mind_lost(to, usize::from(worker.0)),
+            Letter::Announced { worker, life } if *life == self.lives[to] => {
+                return self.heard_all_of(to, usize::from(worker.0));
+            }
+            Letter::Announcing { .. } | Letter::Announced { .. } => return,
+            Letter::Reload { .. } => {}
+            _ if !self.unheard[to].is_empty() => return self.waiting[to].push(Waiting::Letter(letter.clone())),
+            _ => {}
+        }
         if !self.has_met_guest[to] && letter.to_home_of().is_some_and(|key| key.app == AppIndex(GUEST)) {
             // The mind keeps it until the reload has come; so does the model.
             return self.early[to].push(letter.clone());
         }
         match letter {
+            Letter::Subscribe { subscriber, purpose: letter::Purpose::Restore, .. } => {
+                self.model.home_restore(self.seat_of(subscriber));
+            }
             Letter::Subscribe { subscriber, .. } => self.home_subscribe(self.seat_of(subscriber)),
             Letter::Resubscribe { subscriber, .. } => self.model.home_resubscribe(self.seat_of(subscriber)),
             Letter::Unsubscribe { subscriber, departure, .. } => {
@@ -684,13 +786,11 @@ impl World {
             Letter::Granted { subscriber, .. } | Letter::Refused { subscriber, .. } => {
                 self.answered(self.seat_of(subscriber));
             }
+            Letter::Reload { apps } if apps.generation() < self.generations_known[to] => {}
             Letter::Reload { apps } => {
-                self.guests[to] = match apps.get(AppIndex(GUEST)) {
-                    Some(app) if app.enabled => Guest::Welcome,
-                    Some(_) => Guest::Disabled,
-                    None => Guest::Removed,
-                };
-                self.has_met_guest[to] |= self.guests[to] != Guest::Removed;
+                self.generations_known[to] = apps.generation();
+                self.guests[to] = guest_in(apps);
+                self.has_met_guest[to] |= self.guest_since.is_some_and(|since| apps.generation() >= since);
                 if self.has_met_guest[to] {
                     for letter in std::mem::take(&mut self.early[to]) {
                         self.arrived(to, &letter);
@@ -703,6 +803,7 @@ impl World {
             | Letter::Answer { .. }
             | Letter::Ask { .. }
             | Letter::MindLost { .. }
+            | Letter::Announcing { .. }
             | Letter::Announced { .. } => {}
         }
     }
@@ -732,10 +833,25 @@ impl World {
         if !self.client_events.is_empty() {
             self.fail("notices: a client event was not told");
         }
+        let counts = std::mem::take(&mut self.model.counts);
+        if counts.values().any(|counts| !counts.is_empty()) {
+            self.fail(format!("notices: these counts were not told: {counts:?}"));
+        }
     }
 
     fn sent(&mut self, worker: usize, letter: &Letter) {
-        if let Letter::Subscribe { key, subscriber, .. } = letter {
+        if let Letter::Subscribe { key, subscriber, purpose, .. } = letter {
+            if let Some(seat) = self.tokens.get(&(worker, subscriber.token)) {
+                let again = match self.model.seats[*seat].stage {
+                    Stage::Pending => *purpose != letter::Purpose::Restore,
+                    Stage::Joined => *purpose == letter::Purpose::Restore,
+                    Stage::Gone => false,
+                };
+                if !again {
+                    self.fail(format!("{purpose:?} is said again of a seat that is not as it says"));
+                }
+                return;
+            }
             let Some(seat) = self.unsent.pop_front() else {
                 return self.fail("a subscription that no client has asked for");
             };
@@ -759,6 +875,7 @@ impl World {
             4001 => app == GUEST && guest == Guest::Removed,
             4003 => app == GUEST && guest == Guest::Disabled,
             4009 => self.terminated.contains(&client),
+            4200 => self.sent_away.contains(&client),
             4201 => pinged_at.is_some_and(|at| self.now >= at + PONG_MILLIS),
             _ => false,
         };
@@ -766,7 +883,9 @@ impl World {
             self.fail(format!("c{client} is closed with {code} without a reason"));
         }
         self.clients[client].closing = true;
-        self.clients[client].loose.push(model::error(Some(code), reason, None));
+        if code != 4200 {
+            self.clients[client].loose.push(model::error(Some(code), reason, None));
+        }
         self.closes[worker].push(client);
     }
 
@@ -774,6 +893,10 @@ impl World {
         let (kind, key) = (notice.kind.name(), notice.kind.channel().map(|name| format!("{}/{name}", notice.app)));
         self.note(format_args!("notice {} {kind} {key:?}", notice.edge));
         let (key, now) = (key.unwrap_or_default(), self.now);
+        if self.catching_up && !key.is_empty() {
+            // Much happens at once; the model has seen the end of it before the mind tells of the beginning.
+            self.model.forget_told(&key);
+        }
         let told = match &notice.kind {
             NoticeKind::ConnectionOpened { socket_id } => {
                 let opened = self.connections_told.insert(socket_id.to_string());
@@ -789,8 +912,10 @@ impl World {
                 same.then_some(()).ok_or_else(|| "notices: a client event out of order".to_owned())
             }
             NoticeKind::SubscriptionCount { count, .. } => {
-                let same = *count == self.model.subscribers(&key);
-                same.then_some(()).ok_or_else(|| format!("notices: {key} has not {count} subscribers"))
+                let next = self.model.counts.get_mut(&key).and_then(VecDeque::pop_front);
+                (next == Some(*count))
+                    .then_some(())
+                    .ok_or_else(|| format!("notices: {key} has {count} subscribers, expected {next:?}"))
             }
             NoticeKind::MemberAdded { user_id, .. } | NoticeKind::MemberRemoved { user_id, .. } => {
                 self.model.notice(kind, &key, Some(user_id.as_str()), now)
@@ -799,6 +924,137 @@ impl World {
         };
         if let Err(rule) = told {
             self.fail(rule);
+        }
+    }
+
+    // What a worker that loses its mind costs.
+
+    /// A worker throws its mind away: its connections are closed, and what it knew as a home is gone.
+    pub(crate) fn lose_mind(&mut self, worker: usize) {
+        self.note(format_args!("w{worker} loses its mind"));
+        for client in 0..self.clients.len() {
+            if self.clients[client].worker == worker && std::mem::replace(&mut self.clients[client].open, false) {
+                let Client { id, socket_id, .. } = self.clients[client];
+                self.connections_told.remove(&socket_id.to_string());
+                self.generations[worker][id.index as usize] += 1;
+                self.places[worker].push(id.index);
+                for seat in self.model.seats.iter_mut().filter(|seat| seat.client == client) {
+                    seat.stage = Stage::Gone;
+                }
+            }
+        }
+        self.closes[worker].clear();
+        let here: BTreeSet<String> =
+            self.model.channels.keys().filter(|key| self.home(key) == worker).cloned().collect();
+        self.model.home_lost(|key| here.contains(key));
+        self.lives[worker] += 1;
+        self.unheard[worker] = (0..self.hubs.len()).filter(|other| *other != worker).collect();
+        self.waiting[worker].clear();
+        self.early[worker].clear();
+        self.guests[worker] = guest_in(&self.apps);
+        self.generations_known[worker] = self.apps.generation();
+        self.has_met_guest[worker] = self.guest_since.is_some();
+        let legacy = self.hubs[worker].legacy();
+        self.hubs[worker] = Hub::reborn(settings(worker, self.homes), Arc::clone(&self.apps), legacy);
+        self.settle(worker);
+    }
+
+    /// A worker hears that another has lost its mind.
+    fn mind_lost(&mut self, here: usize, lost: usize) {
+        let api = self.hubs.len();
+        let gone: BTreeSet<SeatId> = (0..self.model.seats.len())
+            .filter(|seat| {
+                let client = &self.clients[self.model.seats[*seat].client];
+                client.worker == lost && !client.open
+            })
+            .collect();
+        let keys: Vec<String> = self.model.channels.keys().filter(|key| self.home(key) == here).cloned().collect();
+        for key in keys {
+            self.model.home_forget(&gone, &key, self.now);
+            for seat in
+                self.model.seats.iter_mut().filter(|seat| seat.key == key && self.clients[seat.client].worker == lost)
+            {
+                seat.at_home &= self.clients[seat.client].open;
+            }
+        }
+        let homes = self.homes;
+        self.waiting[here].retain(|waiting| match waiting {
+            Waiting::Letter(letter) => {
+                let answered = letter.from_home_of().is_some_and(|key| usize::from(homes.of(key).0) == lost);
+                !answered && subscriber_of(letter) != Some(lost)
+            }
+            Waiting::Request(_) => true,
+        });
+        self.early[here].retain(|letter| subscriber_of(letter) != Some(lost));
+        for seat in 0..self.model.seats.len() {
+            let Seat { client, key, stage, purpose, .. } = &self.model.seats[seat];
+            let (client, presence, watch) = (*client, model::is_presence(key), *purpose == Purpose::Watch);
+            if self.clients[client].worker == here && *stage == Stage::Pending && self.home(key) == lost {
+                // Whatever it was granted has not come, and will be granted anew.
+                self.model.seats[seat].expected.clear();
+                self.model.seats[seat].states.clear();
+                self.model.seats[seat].refused = false;
+            }
+            let Seat { key, stage, .. } = &self.model.seats[seat];
+            let mine = self.clients[client].worker == here && self.clients[client].open && *stage != Stage::Gone;
+            if mine && self.home(key) == lost && (presence || watch) {
+                self.sent_away.insert(client);
+                if watch || *stage == Stage::Pending {
+                    self.model.seats[seat].stage = Stage::Gone;
+                }
+                self.model.seats[seat].user = None;
+            }
+        }
+        // What was said before is void: it will be said again.
+        debug_assert!(lost != api);
+        if let Some(queue) = self.posts.get_mut(&(here, lost)) {
+            for envelope in queue.iter_mut().filter(|envelope| subscriber_of(&envelope.sent).is_some()) {
+                envelope.void = true;
+            }
+        }
+        let void =
+            |waiting: &Waiting| matches!(waiting, Waiting::Letter(letter) if subscriber_of(letter) == Some(here));
+        self.waiting[lost].retain(|waiting| !void(waiting));
+    }
+
+    /// A mind in place of a lost one has heard all that one other worker has.
+    fn heard_all_of(&mut self, here: usize, other: usize) {
+        self.unheard[here].remove(&other);
+        if !self.unheard[here].is_empty() {
+            return;
+        }
+        self.catching_up = true;
+        // Those who are in already come first.
+        let waiting = std::mem::take(&mut self.waiting[here]);
+        let (restoring, others): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(|waiting| {
+            matches!(waiting, Waiting::Letter(Letter::Subscribe { purpose: letter::Purpose::Restore, .. }))
+        });
+        for waiting in restoring.into_iter().chain(others) {
+            match waiting {
+                Waiting::Letter(letter) => self.arrived(here, &letter),
+                Waiting::Request(seat) => {
+                    self.home_subscribe(seat);
+                    self.own.push_back(Own::Answer(seat));
+                }
+            }
+        }
+        // What the mind says to itself meanwhile comes after all that has waited.
+        while let Some(own) = self.own.pop_front() {
+            match own {
+                Own::Request(seat) => {
+                    self.home_subscribe(seat);
+                    self.own.push_back(Own::Answer(seat));
+                }
+                Own::Answer(seat) if self.model.seats[seat].stage == Stage::Gone => {
+                    if self.model.seats[seat].at_home {
+                        self.own.push_back(Own::Undo(seat));
+                    }
+                }
+                Own::Answer(seat) => self.answered(seat),
+                Own::Undo(seat) => {
+                    self.model.home_unsubscribe(seat, false, self.now);
+                }
+            }
         }
     }
 
@@ -927,6 +1183,10 @@ impl World {
     fn hears_of_watched(&mut self, client: usize, frame: &str) {
         if !self.clients[client].signed_in {
             return self.fail(format!("c{client} hears of watched users before signin_success"));
+        }
+        if self.sent_away.contains(&client) {
+            // It may still hear what it had collected of users whose home is lost.
+            return;
         }
         let frame: Value = serde_json::from_str(frame).expect("a frame is JSON");
         let data = frame["data"].as_str().expect("data is a string");

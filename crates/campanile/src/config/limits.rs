@@ -133,7 +133,7 @@ limits! {
         "publishers are few and keep their connections";
         "answered 503 and closed";
     REMEMBERED_BYTES_MAX: "limits" "remembered_bytes_max", Default(64 * MIB), 4 * MIB..=64 * GIB, "bytes";
-        "cache channels keep their last event in memory, and names cost nothing to invent";
+        "cache channels keep their last event in memory, and names cost nothing to invent: each counts its frame, its data, its name and 768 bytes";
         "the event remembered longest is forgotten: its next subscriber gets cache_miss";
     PRESENCE_GRACE_SECS: "limits" "presence_grace_secs", Default(3), 0..=60, "seconds";
         "a connection that broke and came back must not look like leaving and joining";

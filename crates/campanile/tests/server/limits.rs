@@ -355,7 +355,7 @@ fn what_is_remembered_has_a_bound_and_the_oldest_is_forgotten() {
         ("apps.0.event_data_bytes_max", "1048576"),
     ]);
     let (first, last) = ("cache-0", "cache-4");
-    // Each counts as a frame and as data.
+    // An event counts twice: the frame for clients, and the data for the API.
     let data = "x".repeat(500_000);
     let remembers = |channel| {
         server.get(&format!("/apps/app/channels/{channel}"), &[("info", "cache")]).json()["cache"].is_object()
