@@ -9,3 +9,4 @@ mod stage;
 mod state_dir;
 mod tls;
 mod unix_socket;
+mod upgrade;
