@@ -131,7 +131,7 @@ impl Worker {
         let permits = Permits::new(limits.permits_per_worker);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         watch(&epoll, &listeners)?;
-        let door = Door::new(id, Arc::clone(&node), post.clone(), permits.clone(), limits.http_request_timeout);
+        let door = Door::new(id, Arc::clone(&node), post.clone(), permits.clone());
         Ok(Self {
             hub: Hub::new(settings(id, &node), node.apps()),
             http: Http::new(Rc::clone(&door)),

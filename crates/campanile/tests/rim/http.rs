@@ -1,14 +1,13 @@
 //! HTTP at the rim: versions, bounds, idleness, and who is told to be the client.
 
-use std::io::{self, Write};
-use std::sync::{Mutex, Once};
+use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tracing_subscriber::fmt::MakeWriter;
 
-use crate::client::{Browser, answer, ask, rest, within};
+use crate::client::{Browser, answer, ask, rest, upgrade, within};
+use crate::log;
 use crate::stage::{KEY, Stage, event, http, publish, signed};
 
 const LIVE: &str = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -300,15 +299,10 @@ async fn whoever_asks_and_never_listens_is_given_up() {
 
 #[tokio::test]
 async fn the_log_names_the_client_that_a_trusted_proxy_names() {
-    static LOG: Log = Log(Mutex::new(Vec::new()));
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        let log = tracing_subscriber::fmt().with_env_filter("campanile=debug").with_ansi(false).with_writer(&LOG);
-        log.init();
-    });
+    log::watch();
     let stage = Stage::open("[listen]\ntrusted_proxies = ['127.0.0.0/8']\n");
     let forwarded = "X-Forwarded-For: 192.0.2.66, 198.51.100.77\r\n";
-    let (mut browser, _) = Browser::upgrade(stage.tcp().await, forwarded).await;
+    let (mut browser, _) = Browser::upgrade(KEY, stage.tcp().await, forwarded).await;
     assert!(browser.text().await.contains("connection_established"));
     let body = event("news", "x");
     let path = signed("POST", "/apps/rim/events", &body);
@@ -318,14 +312,10 @@ async fn the_log_names_the_client_that_a_trusted_proxy_names() {
     );
     let answer = ask(stage.tcp().await, &request).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let unknown = ask(
-        stage.tcp().await,
-        "GET /app/nobody?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         X-Forwarded-For: 198.51.100.78\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
-    assert!(unknown.await.contains("4001"));
+    let unknown = ask(stage.tcp().await, &upgrade("nobody", "X-Forwarded-For: 198.51.100.78\r\n")).await;
+    assert!(unknown.contains("4001"));
     stage.close().await;
-    let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
+    let log = log::so_far();
     for line in [
         "connected client=198.51.100.77 app=rim",
         "answered client=198.51.100.77 method=POST path=\"/apps/rim/events\" status=200",
@@ -334,25 +324,4 @@ async fn the_log_names_the_client_that_a_trusted_proxy_names() {
         assert!(log.contains(line), "{line}\n{log}");
     }
     assert!(!log.contains("auth_signature") && !log.contains("192.0.2.66"), "{log}");
-}
-
-struct Log(Mutex<Vec<u8>>);
-
-impl Write for &Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for &'static Log {
-    type Writer = &'static Log;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        self
-    }
 }

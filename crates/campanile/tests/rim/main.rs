@@ -5,6 +5,8 @@
 mod client;
 mod drain;
 mod http;
+mod log;
+mod reload;
 mod stage;
 mod state_dir;
 mod tls;

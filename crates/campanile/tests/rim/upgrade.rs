@@ -1,21 +1,13 @@
 //! A WebSocket on a connection that has carried requests before: proxies keep connections and use them for either.
 
 use rustls::ALL_VERSIONS;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::client::{Browser, Frame, answer, ask, encrypt, masked, trusting, within};
+use crate::client::{Browser, Frame, answer, ask, encrypt, head, masked, trusting, upgrade, within};
 use crate::stage::{KEY, Place, Stage, event, signed};
 
 const LIVE: &str = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
-const ONE_WORKER: &str = "workers = 1\n";
-
-fn upgrade(key: &str, headers: &str) -> String {
-    format!(
-        "GET /app/{key}?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
-    )
-}
 
 /// Asks something of the API and keeps the connection.
 async fn used<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> S {
@@ -23,15 +15,6 @@ async fn used<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> S {
     let live = answer(&mut stream).await;
     assert!(live.starts_with("HTTP/1.1 200 ") && live.ends_with("live\n"), "{live}");
     stream
-}
-
-/// Reads up to the end of one answer's head.
-async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(within(stream.read_u8()).await.unwrap());
-    }
-    String::from_utf8(head).unwrap()
 }
 
 async fn connections(stage: &Stage) -> String {
@@ -193,7 +176,7 @@ async fn what_is_no_websocket_gets_the_same_answer_on_a_new_and_on_a_kept_connec
 
 #[tokio::test]
 async fn its_place_and_its_http_slot_are_counted_as_long_as_they_are_used_and_no_longer() {
-    let stage = Stage::open(&format!("{ONE_WORKER}[limits]\nconnections_max = 1\nhttp_connections_max = 1\n"));
+    let stage = Stage::open("workers = 1\n[limits]\nconnections_max = 1\nhttp_connections_max = 1\n");
     for _ in 0..3 {
         let mut browser = Browser::open(used(stage.tcp().await).await).await;
         // The one HTTP slot is free again, the one place is not.
