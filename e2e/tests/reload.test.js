@@ -17,7 +17,7 @@ describe('reload', () => {
   before(async () => (stage = await Stage.open(() => ({ keys: [OLDER_KEY] }))));
   after(() => stage?.close());
 
-  // The server says nothing to the outside when it has read the file; its answers change.
+  // Whatever the log says, what counts is that the answers change.
   const untilAnswered = (pair, wanted) => {
     const asking = async () => {
       for (;;) {

@@ -553,7 +553,7 @@ impl Hub {
                 let seat = self.fanout.seat(subscriber.connection, &key, Audience::Subscribers);
                 if seat.is_some_and(|seat| !seat.joined && seat.token == subscriber.token) {
                     self.fanout.leave(subscriber.connection, &key, Audience::Subscribers);
-                    let refused = Unsubscribable { kind: "LimitReached", status: 403, message: reason.into() };
+                    let refused = Unsubscribable::limit(reason.into());
                     self.refuse(subscriber.connection, key.name.as_str(), &refused);
                 }
             }

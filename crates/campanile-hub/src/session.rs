@@ -34,7 +34,7 @@ impl Unsubscribable {
     }
 
     pub(crate) fn limit(message: String) -> Self {
-        Self { kind: "LimitReached", status: 413, message }
+        Self { kind: "LimitReached", status: 403, message }
     }
 }
 

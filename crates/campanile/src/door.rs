@@ -30,14 +30,13 @@ pub(crate) struct Door {
     node: Arc<Node>,
     post: Post,
     permits: Permits,
-    deadline: Duration,
     next_ask: Cell<u64>,
     waiting: RefCell<HashMap<u64, oneshot::Sender<Answer>>>,
 }
 
 impl Door {
-    pub(crate) fn new(worker: WorkerId, node: Arc<Node>, post: Post, permits: Permits, deadline: Duration) -> Rc<Self> {
-        Rc::new(Self { worker, node, post, permits, deadline, next_ask: Cell::default(), waiting: RefCell::default() })
+    pub(crate) fn new(worker: WorkerId, node: Arc<Node>, post: Post, permits: Permits) -> Rc<Self> {
+        Rc::new(Self { worker, node, post, permits, next_ask: Cell::default(), waiting: RefCell::default() })
     }
 
     /// The apps as configured now.
@@ -50,6 +49,11 @@ impl Door {
         &self.node
     }
 
+    /// How long room and answers are waited for, as of the last reload.
+    fn deadline(&self) -> Duration {
+        self.node.config().limits.http_request_timeout
+    }
+
     /// Waits for room, up to the deadline.
     pub(crate) async fn enter(&self) -> Result<Permit, Busy> {
         let wait = async {
@@ -60,7 +64,7 @@ impl Door {
                 }
             }
         };
-        tokio::time::timeout(self.deadline, wait).await.map_err(|_| Busy)
+        tokio::time::timeout(self.deadline(), wait).await.map_err(|_| Busy)
     }
 
     /// Hands an event to the channel's home.
@@ -149,7 +153,7 @@ impl Door {
         self.next_ask.set(number + 1);
         let (sender, answer) = oneshot::channel();
         self.waiting.borrow_mut().insert(number, sender);
-        let until = Instant::now() + self.deadline;
+        let until = Instant::now() + self.deadline();
         Asked { door: self, id: AskId { worker: self.worker, number }, answer, until }
     }
 

@@ -1,28 +1,31 @@
 //! One worker's HTTP connections.
 //!
-//! Owns how many there are, how hyper serves each (HTTP/1.1, or HTTP/2 for whoever opens with its preface), and that
-//! they leave at a drain. Never reads a request's meaning: [`crate::api`] does. The invariant: a connection counts from
-//! its acceptance until its task ends, and every task ends: idle ones by a timeout, the others by their requests'.
+//! Owns how hyper serves each (HTTP/1.1, or HTTP/2 for whoever opens with its preface), that they leave at a drain, and
+//! that one of HTTP/1.1 may become a WebSocket: then it goes back to the worker. Never reads a request's meaning:
+//! [`crate::api`] does, and [`crate::upgrade`]. The invariant: a connection counts from its acceptance until its task
+//! ends, and every task ends: idle ones by a timeout, the others by their requests'. Read on in [`slots`] for the count.
 
-use std::cell::Cell;
+mod slots;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::time::Duration;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::sync::{Notify, watch};
 
 use crate::api;
 use crate::config::NodeLimits;
@@ -30,8 +33,11 @@ use crate::config::limits::HTTP2_STREAMS_MAX;
 use crate::door::Door;
 use crate::forwarded::{self, Peer};
 use crate::node::Descriptor;
-use crate::upgrade::Version;
-use crate::wire::Wire;
+use crate::upgrade::{self, Version};
+use crate::wire::{Polled, Wire};
+use slots::{Busy, Slots};
+
+pub(crate) use slots::Slot;
 
 /// What hyper asks for at least.
 const BUFFER_BYTES_MIN: usize = 8192;
@@ -40,37 +46,43 @@ const BUFFER_BYTES_MIN: usize = 8192;
 #[derive(Debug)]
 pub(crate) struct Http {
     door: Rc<Door>,
-    open: Rc<Cell<usize>>,
+    slots: Rc<Slots>,
+    upgrades: Rc<Upgrades>,
     leave: watch::Sender<bool>,
 }
 
-/// One connection in the count.
+/// A connection that has been answered 101: from here on its bytes are frames.
 #[derive(Debug)]
-pub(crate) struct Slot(Rc<Cell<usize>>);
+pub(crate) struct Upgraded {
+    pub(crate) wire: Wire,
+    pub(crate) request: upgrade::Request,
+    /// What came behind the request.
+    pub(crate) rest: Vec<u8>,
+    pub(crate) descriptor: Descriptor,
+    /// So that it counts until its worker has it, and there are no more of them than slots.
+    pub(crate) slot: Rc<Slot>,
+}
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
+/// Those that wait for their worker.
+#[derive(Debug, Default)]
+struct Upgrades {
+    waiting: RefCell<VecDeque<Upgraded>>,
+    arrived: Notify,
 }
 
 impl Http {
     pub(crate) fn new(door: Rc<Door>) -> Self {
-        Self { door, open: Rc::default(), leave: watch::Sender::new(false) }
+        Self { door, slots: Rc::default(), upgrades: Rc::default(), leave: watch::Sender::new(false) }
     }
 
     /// How many connections there are.
     pub(crate) fn open(&self) -> usize {
-        self.open.get()
+        self.slots.taken()
     }
 
-    /// A place for one more, if there is one.
+    /// A place for one more, if there is one or can be made.
     pub(crate) fn reserve(&self, max: usize) -> Option<Slot> {
-        let open = self.open.get();
-        (open < max).then(|| {
-            self.open.set(open + 1);
-            Slot(Rc::clone(&self.open))
-        })
+        self.slots.take(max)
     }
 
     /// From now on connections finish what they are at and close.
@@ -78,14 +90,39 @@ impl Http {
         self.leave.send_replace(true);
     }
 
+    /// The next connection that has become a WebSocket.
+    pub(crate) fn next_upgraded(&self) -> Option<Upgraded> {
+        self.upgrades.waiting.borrow_mut().pop_front()
+    }
+
+    /// Waits until there may be one.
+    pub(crate) async fn upgraded(&self) {
+        self.upgrades.arrived.notified().await;
+    }
+
     /// Serves a connection whose first bytes have been read.
-    pub(crate) fn serve(&self, wire: Wire, head: Vec<u8>, version: Version, held: (Slot, Descriptor)) {
-        let (door, leave) = (Rc::clone(&self.door), self.leave.subscribe());
+    pub(crate) fn serve(&self, wire: Wire, head: Vec<u8>, version: Version, slot: Slot, descriptor: Descriptor) {
+        let conversation = Rc::new(Conversation {
+            peer: wire.peer(),
+            version,
+            door: Rc::clone(&self.door),
+            slot: Rc::new(slot),
+            farewell: Notify::new(),
+            switch: Cell::default(),
+        });
+        let (leave, upgrades) = (self.leave.subscribe(), Rc::clone(&self.upgrades));
         tokio::task::spawn_local(async move {
-            let _held = held;
-            let peer = wire.peer();
-            if let Err(error) = serve(wire, head, version, peer, door, leave).await {
-                tracing::debug!(%peer, error = &*error, "an API connection ended");
+            match conversation.serve(wire, head, leave).await {
+                Ok(None) => {}
+                Ok(Some((wire, request, rest))) => {
+                    let slot = Rc::clone(&conversation.slot);
+                    upgrades.waiting.borrow_mut().push_back(Upgraded { wire, request, rest, descriptor, slot });
+                    upgrades.arrived.notify_one();
+                }
+                Err(error) => {
+                    let peer = conversation.peer;
+                    tracing::debug!(%peer, error = &*error, "an API connection ended");
+                }
             }
         });
     }
@@ -93,122 +130,146 @@ impl Http {
 
 type Failure = Box<dyn std::error::Error>;
 
-async fn serve(
-    wire: Wire,
-    head: Vec<u8>,
-    version: Version,
+/// One connection's requests.
+struct Conversation {
     peer: Peer,
+    version: Version,
     door: Rc<Door>,
-    leave: watch::Receiver<bool>,
-) -> Result<(), Failure> {
-    let limits = door.node().config().limits.clone();
-    let io = TokioIo::new(wire.into_polled(head, limits.http_request_timeout)?);
-    let activity = Rc::new(Activity::new());
-    let service = service_fn(|request| {
-        let (door, busy) = (Rc::clone(&door), activity.begin());
-        async move {
-            let answer = answer(request, peer, door).await;
-            drop(busy);
-            Ok::<_, Infallible>(answer)
-        }
-    });
-    match version {
-        Version::Http1 => {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.http_idle_timeout)
-                .max_header_size(limits.head_bytes_max)
-                .max_buf_size(limits.head_bytes_max.max(BUFFER_BYTES_MIN))
-                .serve_connection(io, service);
-            // Idle connections are found by the timeout above.
-            drive(connection, leave, std::future::pending(), &limits).await
-        }
-        Version::Http2 => {
-            let connection = http2::Builder::new(ThisThread)
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(HTTP2_STREAMS_MAX)
-                .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
-                .serve_connection(io, service);
-            drive(connection, leave, activity.idle_for(limits.http_idle_timeout), &limits).await
-        }
-    }
+    slot: Rc<Slot>,
+    /// The connection has had its last request.
+    farewell: Notify,
+    switch: Cell<Option<Switch>>,
 }
 
-/// Serves until the connection ends, or it is idle or we leave: then it may finish what it is at.
-async fn drive<C>(
-    connection: C,
-    mut leave: watch::Receiver<bool>,
-    idle: impl Future<Output = ()>,
-    limits: &NodeLimits,
-) -> Result<(), Failure>
-where
-    C: GracefulConnection,
-    Failure: From<C::Error>,
-{
-    let mut connection = pin!(connection);
-    tokio::select! {
-        // The connection first: what has been read already is a request, even if we are leaving.
-        biased;
-        served = connection.as_mut() => return Ok(served?),
-        _ = leave.wait_for(|leave| *leave) => {}
-        () = idle => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    // A request may take its time to arrive, and again to be answered.
-    match tokio::time::timeout(2 * limits.http_request_timeout, connection).await {
-        Ok(served) => Ok(served?),
-        Err(elapsed) => Err(elapsed.into()),
-    }
+/// An upgrade that has been promised. Until it is done, the connection is not idle.
+struct Switch {
+    request: upgrade::Request,
+    done: OnUpgrade,
+    _busy: Busy,
 }
 
-async fn answer(request: Request<Incoming>, peer: Peer, door: Rc<Door>) -> Response<Full<Bytes>> {
-    if !tracing::enabled!(tracing::Level::DEBUG) {
-        return api::answer(request, door).await;
-    }
-    let values = request.headers().get_all(forwarded::HEADER).iter();
-    let client = forwarded::client(peer, values.map(HeaderValue::as_bytes), &door.node().config().listen);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let answer = api::answer(request, door).await;
-    // Never the query: it holds the signature.
-    tracing::debug!(%client, %method, path, status = answer.status().as_u16(), "answered");
-    answer
-}
-
-/// What a connection's requests are at, to find out when it is idle.
-struct Activity {
-    under_way: Cell<usize>,
-    idle_since: Cell<Instant>,
-}
-
-struct Busy(Rc<Activity>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.under_way.set(self.0.under_way.get() - 1);
-        self.0.idle_since.set(Instant::now());
-    }
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self { under_way: Cell::new(0), idle_since: Cell::new(Instant::now()) }
-    }
-
-    fn begin(self: &Rc<Self>) -> Busy {
-        self.under_way.set(self.under_way.get() + 1);
-        Busy(Rc::clone(self))
-    }
-
-    async fn idle_for(&self, timeout: Duration) {
-        loop {
-            let now = Instant::now();
-            let due = if self.under_way.get() > 0 { now } else { self.idle_since.get() } + timeout;
-            if due <= now {
-                return;
+impl Conversation {
+    /// Serves until the connection ends or becomes a WebSocket.
+    async fn serve(
+        self: &Rc<Self>,
+        wire: Wire,
+        head: Vec<u8>,
+        leave: watch::Receiver<bool>,
+    ) -> Result<Option<(Wire, upgrade::Request, Vec<u8>)>, Failure> {
+        let limits = self.door.node().config().limits.clone();
+        let io = TokioIo::new(wire.into_polled(head, limits.http_request_timeout, limits.closing_timeout)?);
+        let service = service_fn(|request| {
+            let (conversation, busy) = (Rc::clone(self), self.slot.begin());
+            async move { Ok::<_, Infallible>(conversation.answer(request, busy).await) }
+        });
+        match self.version {
+            Version::Http1 => {
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(limits.http_idle_timeout)
+                    .max_header_size(limits.head_bytes_max)
+                    .max_buf_size(limits.head_bytes_max.max(BUFFER_BYTES_MIN))
+                    .serve_connection(io, service)
+                    .with_upgrades();
+                // Idle connections are found by the timeout above.
+                let idle = std::future::pending();
+                self.drive(connection, http1::UpgradeableConnection::graceful_shutdown, leave, idle, &limits).await?;
             }
-            tokio::time::sleep_until(due).await;
+            Version::Http2 => {
+                let connection = http2::Builder::new(ThisThread)
+                    .timer(TokioTimer::new())
+                    .max_concurrent_streams(HTTP2_STREAMS_MAX)
+                    .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+                    .serve_connection(io, service);
+                let idle = self.slot.idle_for(limits.http_idle_timeout);
+                self.drive(connection, http2::Connection::graceful_shutdown, leave, idle, &limits).await?;
+            }
+        }
+        let Some(Switch { request, done, .. }) = self.switch.take() else { return Ok(None) };
+        let parts = done.await?.downcast::<TokioIo<Polled>>().map_err(|_| "hyper has given back another stream")?;
+        let (wire, rest) = parts.io.into_inner().into_wire(&parts.read_buf)?;
+        Ok(Some((wire, request, rest)))
+    }
+
+    /// Serves until the connection ends, or it is idle or we leave: then it may finish what it is at.
+    async fn drive<C>(
+        &self,
+        connection: C,
+        finish: impl FnOnce(Pin<&mut C>),
+        mut leave: watch::Receiver<bool>,
+        idle: impl Future<Output = ()>,
+        limits: &NodeLimits,
+    ) -> Result<(), Failure>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut connection = pin!(connection);
+        // What has been read already is a request, even if we are leaving or nobody has more room.
+        let arriving = self.slot.begin();
+        if let Poll::Ready(served) = once(connection.as_mut()).await {
+            return Ok(served?);
+        }
+        drop(arriving);
+        tokio::select! {
+            biased;
+            served = connection.as_mut() => return Ok(served?),
+            _ = leave.wait_for(|leave| *leave) => {}
+            () = self.farewell.notified() => {}
+            () = idle => {}
+            () = self.slot.evicted() => {
+                finish(connection.as_mut());
+                // Somebody else has the slot: what can be said without waiting is said.
+                let _ = once(connection).await;
+                return Ok(());
+            }
+        }
+        finish(connection.as_mut());
+        tokio::select! {
+            // A request may take its time to arrive, and again to be answered.
+            served = tokio::time::timeout(2 * limits.http_request_timeout, connection) => Ok(served??),
+            () = self.slot.evicted() => Ok(()),
         }
     }
+
+    async fn answer(&self, request: Request<Incoming>, busy: Busy) -> Response<Full<Bytes>> {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return self.respond(request, busy).await;
+        }
+        let values = request.headers().get_all(forwarded::HEADER).iter();
+        let listen = &self.door.node().config().listen;
+        let client = forwarded::client(self.peer, values.map(HeaderValue::as_bytes), listen);
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let answer = self.respond(request, busy).await;
+        // Never the query: it holds the signature.
+        tracing::debug!(%client, %method, path, status = answer.status().as_u16(), "answered");
+        answer
+    }
+
+    async fn respond(&self, mut request: Request<Incoming>, busy: Busy) -> Response<Full<Bytes>> {
+        if let Some((answer, accepted)) = upgrade::answer(&request, &self.door.node().config().listen.path_prefix) {
+            if let Some(accepted) = accepted {
+                let done = hyper::upgrade::on(&mut request);
+                self.switch.set(Some(Switch { request: accepted, done, _busy: busy }));
+            }
+            return answer;
+        }
+        let mut answer = api::answer(request, Rc::clone(&self.door)).await;
+        drop(busy);
+        // Whoever has not proved who they are has no claim to a slot.
+        if let StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND = answer.status() {
+            match self.version {
+                Version::Http1 => {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Version::Http2 => self.farewell.notify_one(),
+            }
+        }
+        answer
+    }
+}
+
+async fn once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
 }
 
 /// Runs an HTTP/2 connection's requests where its worker is.

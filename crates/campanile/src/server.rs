@@ -3,6 +3,7 @@
 //! Owns the threads of the workers. Never serves anybody itself. The invariant: what cannot be set up stops the start
 //! (I9). Tests and embedders use this door as the binary does.
 
+use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -155,8 +156,19 @@ impl RunningServer {
             tracing::error!(%error, "webhooks are as before");
         }
         let apps = Arc::new(Apps::new(config.apps.iter().map(app).collect(), Some(&self.node.apps())));
-        self.node.reload(Arc::new(config), Arc::clone(&apps));
+        let config = Arc::new(config);
+        let before = self.node.config();
+        self.node.reload(Arc::clone(&config), Arc::clone(&apps));
+        let changes = Changes::between(&before.apps, &config.apps);
+        let kept = apps_that_stay(&config, &apps).map(|app| self.node.connections_of(app)).sum::<usize>();
         self.post.broadcast(&campanile_hub::Letter::Reload { apps });
+        tracing::info!(
+            apps_added = changes.added,
+            apps_removed = changes.removed,
+            apps_changed = changes.changed,
+            connections_kept = kept,
+            "reloaded"
+        );
     }
 
     /// Waits until the server has failed too often to go on: three workers have lost their minds within a minute. Whoever
@@ -196,6 +208,32 @@ impl RunningServer {
         self.webhooks.flush_and_stop(self.node.config().drain.webhooks_flush).await;
         joined
     }
+}
+
+/// What a reload has done to the apps.
+#[derive(Debug, PartialEq, Eq)]
+struct Changes {
+    added: usize,
+    removed: usize,
+    changed: usize,
+}
+
+impl Changes {
+    fn between(before: &[AppConfig], after: &[AppConfig]) -> Self {
+        let before: HashMap<&str, &AppConfig> = before.iter().map(|app| (app.id.as_str(), app)).collect();
+        let stayed: Vec<bool> =
+            after.iter().filter_map(|app| before.get(app.id.as_str()).map(|known| *known == app)).collect();
+        Self {
+            added: after.len() - stayed.len(),
+            removed: before.len() - stayed.len(),
+            changed: stayed.iter().filter(|is_same| !**is_same).count(),
+        }
+    }
+}
+
+/// The apps whose connections a reload keeps.
+fn apps_that_stay<'a>(config: &'a Config, apps: &'a Apps) -> impl Iterator<Item = &'a App> {
+    config.apps.iter().filter(|app| app.enabled).filter_map(|app| apps.by_id(&app.id)).map(Arc::as_ref)
 }
 
 /// What the mind knows of an app.

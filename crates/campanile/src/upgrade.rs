@@ -1,7 +1,9 @@
-//! What a fresh socket wants: a WebSocket under `<prefix>/app/<key>`, or the HTTP API.
+//! What a client wants: a WebSocket under `<prefix>/app/<key>`, or the HTTP API.
 //!
-//! Owns the first request's head. Never serves the API itself: [`crate::http`] does, with the bytes read so far. The invariant: a
-//! refused client is accepted first and told by error frame and close, so that it does not see 1006 and retry for ever.
+//! Owns the first request's head, and what is answered to a request for a WebSocket, be it a connection's first
+//! ([`read`]) or one that hyper has read ([`answer`]). Never serves the API itself: [`crate::http`] does, with the bytes
+//! read so far. The invariant: a refused client is accepted first and told by error frame and close, so that it does not
+//! see 1006 and retry for ever.
 
 use std::sync::Arc;
 
@@ -9,7 +11,11 @@ use bytes::Bytes;
 use campanile_hub::{App, Apps, handshake};
 use campanile_protocol::CloseCode;
 use campanile_protocol::signature::SignedQuery;
-use campanile_protocol::websocket;
+use campanile_protocol::websocket::{self, UpgradeRefusal};
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::header::HeaderValue;
+use hyper::{Method, Response, StatusCode};
 
 use crate::forwarded::{self, Peer};
 use crate::node::{Node, Place};
@@ -34,6 +40,7 @@ pub(crate) enum Version {
 }
 
 /// Who asks for a WebSocket.
+#[derive(Debug)]
 pub(crate) struct Request {
     key: String,
     query: String,
@@ -65,7 +72,7 @@ pub(crate) fn read(head: &[u8], path_prefix: &str, head_bytes_max: usize) -> Fir
         Ok(httparse::Status::Partial) if head.len() < head_bytes_max => return First::Incomplete,
         Ok(httparse::Status::Complete(length)) if length <= head_bytes_max => Ok(length),
         Ok(_) => {
-            return refused(431, "Request Header Fields Too Large", "the request's head is too long", &[]);
+            return First::Refused(Reply::refusal(431, &[], "the request's head is too long".to_owned()).bytes());
         }
         Err(error) => Err(error),
     };
@@ -74,48 +81,120 @@ pub(crate) fn read(head: &[u8], path_prefix: &str, head_bytes_max: usize) -> Fir
         return First::Http(Version::Http1);
     }
     match length {
-        Err(error) => refused(400, "Bad Request", &format!("malformed request: {error}"), &[]),
+        Err(error) => First::Refused(Reply::refusal(400, &[], format!("malformed request: {error}")).bytes()),
         Ok(length) => {
             let target = request.path.unwrap_or_default();
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
-            let key = path[path_prefix.len() + "/app/".len()..].to_owned();
-            let origin = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("origin"));
-            let origin = origin.map(|header| String::from_utf8_lossy(header.value).into_owned());
-            let forwarded = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(forwarded::HEADER));
-            let forwarded = forwarded.map(|header| header.value.to_vec()).collect();
-            match websocket::upgrade(request.headers.iter().map(|header| (header.name, header.value))) {
-                Err(error) => refused(error.status(), "Refused", &error.to_string(), error.headers()),
-                Ok(accept) => First::WebSocket {
-                    request: Request { key, query: query.to_owned(), origin, forwarded },
-                    response: format!(
-                        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                         Sec-WebSocket-Accept: {accept}\r\n\r\n"
-                    )
-                    .into(),
-                    rest: head[length..].to_vec(),
-                },
+            let headers: Vec<_> = request.headers.iter().map(|header| (header.name, header.value)).collect();
+            match accept(&path[path_prefix.len() + "/app/".len()..], query, &headers) {
+                Err(refusal) => First::Refused(refusal.bytes()),
+                Ok((request, accepted)) => {
+                    First::WebSocket { request, response: accepted.bytes(), rest: head[length..].to_vec() }
+                }
             }
         }
     }
 }
 
-fn refused(status: u16, phrase: &str, message: &str, headers: &[(&str, &str)]) -> First {
-    First::Refused(refusal(status, phrase, message, headers))
+/// The answer to a request that hyper has read, and who may now send frames; `None`: it is one for the API.
+pub(crate) fn answer<B: Body>(
+    request: &hyper::Request<B>,
+    path_prefix: &str,
+) -> Option<(Response<Full<Bytes>>, Option<Request>)> {
+    let key = request.uri().path().strip_prefix(path_prefix)?.strip_prefix("/app/")?;
+    // HTTP/2 has no upgrades.
+    if request.method() != Method::GET || request.version() > hyper::Version::HTTP_11 {
+        return None;
+    }
+    let accepted = if request.version() < hyper::Version::HTTP_11 {
+        Err(UpgradeRefusal::NotAnUpgrade.into())
+    } else if !request.body().is_end_stream() {
+        Err(Reply::refusal(400, &[], "a request for a WebSocket has no body".to_owned()))
+    } else {
+        let headers: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        accept(key, request.uri().query().unwrap_or_default(), &headers)
+    };
+    Some(match accepted {
+        Ok((request, accepted)) => (accepted.response(), Some(request)),
+        Err(refusal) => (refusal.response(), None),
+    })
 }
 
-fn refusal(status: u16, phrase: &str, message: &str, headers: &[(&str, &str)]) -> Bytes {
-    let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let length = message.len();
-    format!(
-        "HTTP/1.1 {status} {phrase}\r\n{extra}Content-Type: text/plain; charset=utf-8\r\n\
-         Content-Length: {length}\r\nConnection: close\r\n\r\n{message}"
-    )
-    .into()
+fn accept(key: &str, query: &str, headers: &[(&str, &[u8])]) -> Result<(Request, Reply), Reply> {
+    let accept = websocket::upgrade(headers.iter().copied())?;
+    let named = |name: &'static str| headers.iter().filter(move |header| header.0.eq_ignore_ascii_case(name));
+    let request = Request {
+        key: key.to_owned(),
+        query: query.to_owned(),
+        origin: named("origin").next().map(|header| String::from_utf8_lossy(header.1).into_owned()),
+        forwarded: named(forwarded::HEADER).map(|header| header.1.to_vec()).collect(),
+    };
+    Ok((request, Reply::switching(accept)))
+}
+
+/// An answer in HTTP/1, whoever writes it.
+struct Reply {
+    status: StatusCode,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
+impl Reply {
+    fn switching(accept: String) -> Self {
+        let headers = vec![
+            ("Upgrade", "websocket".to_owned()),
+            ("Connection", "Upgrade".to_owned()),
+            ("Sec-WebSocket-Accept", accept),
+        ];
+        Self { status: StatusCode::SWITCHING_PROTOCOLS, headers, body: String::new() }
+    }
+
+    /// Says why and closes.
+    fn refusal(status: u16, headers: &[(&'static str, &str)], body: String) -> Self {
+        let mut headers: Vec<_> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        match headers.iter_mut().find(|header| header.0 == "Connection") {
+            Some((_, options)) => options.push_str(", close"),
+            None => headers.push(("Connection", "close".to_owned())),
+        }
+        headers.push(("Content-Type", "text/plain; charset=utf-8".to_owned()));
+        Self { status: StatusCode::from_u16(status).expect("all statuses here have three digits"), headers, body }
+    }
+
+    fn bytes(&self) -> Bytes {
+        let phrase = self.status.canonical_reason().unwrap_or_default();
+        let mut text = format!("HTTP/1.1 {} {phrase}\r\n", self.status.as_str());
+        for (name, value) in &self.headers {
+            text.extend([name, ": ", value, "\r\n"]);
+        }
+        if !self.body.is_empty() {
+            text.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
+        }
+        text.extend(["\r\n", &self.body]);
+        text.into()
+    }
+
+    fn response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body.into()));
+        *response.status_mut() = self.status;
+        for (name, value) in self.headers {
+            // Values are words of ours and base64, so none is left out.
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        response
+    }
+}
+
+impl From<UpgradeRefusal> for Reply {
+    fn from(refusal: UpgradeRefusal) -> Self {
+        Self::refusal(refusal.status(), refusal.headers(), refusal.to_string())
+    }
 }
 
 /// What a client hears that speaks plain HTTP where TLS is expected.
 pub(crate) fn wants_tls() -> Bytes {
-    refusal(400, "Bad Request", "this port speaks TLS: use https or wss", &[])
+    Reply::refusal(400, &[], "this port speaks TLS: use https or wss".to_owned()).bytes()
 }
 
 /// What a client of the API hears when there are as many as there may be.

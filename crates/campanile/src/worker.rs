@@ -25,7 +25,7 @@ use tokio::io::unix::AsyncFd;
 
 use crate::config::Config;
 use crate::door::Door;
-use crate::http::Http;
+use crate::http::{Http, Upgraded};
 use crate::mailbox::{Arrival, Envelope, Permit, Permits, Post};
 use crate::node::{Descriptor, Node};
 use crate::socket::{Socket, Stage};
@@ -139,7 +139,7 @@ impl Worker {
         let permits = Permits::new(limits.permits_per_worker);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         watch(&epoll, &listeners)?;
-        let door = Door::new(id, Arc::clone(&node), post.clone(), permits.clone(), limits.http_request_timeout);
+        let door = Door::new(id, Arc::clone(&node), post.clone(), permits.clone());
         Ok(Self {
             hub: Hub::new(settings(id, &node), node.apps()),
             http: Http::new(Rc::clone(&door)),
@@ -180,6 +180,7 @@ impl Worker {
         let arrived = self.post.arrived(self.id);
         loop {
             self.contain(Self::take_letters);
+            self.contain(Self::take_upgraded);
             let more = self.permits.is_free() && self.contain(Self::take_events).transpose()?.unwrap_or(true);
             self.contain(Self::look_after);
             self.contain(|worker| worker.hub.fanout().gather());
@@ -203,6 +204,7 @@ impl Worker {
                 biased;
                 () = arrived.notified() => {}
                 () = self.permits.returned(), if starved => {}
+                () = self.http.upgraded(), if !starved => {}
                 ready = self.epoll.readable(), if !starved => ready?.clear_ready(),
                 () = tokio::time::sleep(wait) => {}
             }
@@ -373,9 +375,21 @@ impl Worker {
         self.pauses = done.is_ok() && !wanted;
     }
 
+    /// Takes back the connections that have become WebSockets after other requests.
+    fn take_upgraded(&mut self) {
+        while self.permits.is_free()
+            && let Some(Upgraded { wire, request, rest, descriptor, slot }) = self.http.next_upgraded()
+        {
+            drop(slot);
+            if let Some(index) = self.take_in(Ok(wire), descriptor) {
+                self.enter(index, &request, rest);
+            }
+        }
+    }
+
     /// Begins to listen to a connection. One that cannot be set up is closed, which tells its peer.
-    fn take_in(&mut self, wire: io::Result<Wire>, descriptor: Descriptor) {
-        let Ok(wire) = wire else { return };
+    fn take_in(&mut self, wire: io::Result<Wire>, descriptor: Descriptor) -> Option<u32> {
+        let wire = wire.ok()?;
         let index = self.free.pop().unwrap_or_else(|| {
             self.sockets.push(None);
             self.generations.push(0);
@@ -384,11 +398,12 @@ impl Worker {
         let data = epoll::EventData::new_u64(index.into());
         if epoll::add(self.epoll.get_ref(), &wire, data, epoll::EventFlags::IN).is_err() {
             self.free.push(index);
-            return;
+            return None;
         }
         let id = ConnectionId { index, generation: self.generations[index as usize] };
         let timeout = self.config.limits.head_timeout.as_secs();
         self.sockets[index as usize] = Some(Socket::new(id, wire, descriptor, self.now().after_secs(timeout)));
+        Some(index)
     }
 
     fn read(&mut self, index: u32) {
@@ -483,7 +498,16 @@ impl Worker {
         }
     }
 
-    fn open(&mut self, index: u32, request: &upgrade::Request, response: Bytes, mut rest: Vec<u8>) {
+    fn open(&mut self, index: u32, request: &upgrade::Request, response: Bytes, rest: Vec<u8>) {
+        let Some(socket) = self.sockets[index as usize].as_mut() else { return };
+        if socket.write(&[response], usize::MAX).is_err() {
+            return self.drop_socket(index, Departure::Vanished);
+        }
+        self.enter(index, request, rest);
+    }
+
+    /// Lets in a client that has been answered 101, or tells it why not.
+    fn enter(&mut self, index: u32, request: &upgrade::Request, mut rest: Vec<u8>) {
         let now = self.now();
         let admitted = request.admit(&self.node, self.hub.apps());
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
@@ -497,9 +521,6 @@ impl Worker {
                     tracing::debug!(%client, code, reason = %refusal.message, "refused");
                 }
             }
-        }
-        if socket.write(&[response], usize::MAX).is_err() {
-            return self.drop_socket(index, Departure::Vanished);
         }
         match admitted {
             Ok(admitted) => {
@@ -547,7 +568,7 @@ impl Worker {
         let Stage::Head(head) = socket.stage else { return };
         // A descriptor that epoll no longer knows is no loss here.
         let _ = epoll::delete(self.epoll.get_ref(), &socket.wire);
-        self.http.serve(socket.wire, head, version, (slot, socket.descriptor));
+        self.http.serve(socket.wire, head, version, slot, socket.descriptor);
     }
 
     /// Ends a closing socket's stream, now or once all is sent.

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use campanile_hub::letter::Homes;
@@ -31,7 +31,6 @@ path_prefix = "/ws"
 
 [limits]
 http_body_bytes_max = 250000
-http_request_timeout_secs = 1
 
 [cors]
 allowed_origins = ["https://console.example"]
@@ -128,12 +127,12 @@ fn run<F: Future>(is_silent: bool, test: impl FnOnce(Fixture) -> F) -> F::Output
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(CONFIG.as_bytes()).unwrap();
     let machine = Machine { cores: 1, ..Machine::here() };
-    let (config, _) = Config::load_explained(Some(file.path()), std::iter::empty(), &machine).unwrap();
+    let (mut config, _) = Config::load_explained(Some(file.path()), std::iter::empty(), &machine).unwrap();
+    config.limits.http_request_timeout = Duration::from_millis(50);
     let apps = Apps::new(vec![app("a", true), app("b", true), app("off", false)], None);
     let node = Node::new(Arc::new(config), Arc::new(apps), Homes { seed: 1, workers: 1 });
     let (post, permits) = (Post::new(1), Permits::new(1));
-    let deadline = Duration::from_millis(50);
-    let door = Door::new(WorkerId(0), Arc::clone(&node), post.clone(), permits.clone(), deadline);
+    let door = Door::new(WorkerId(0), Arc::clone(&node), post.clone(), permits.clone());
     let seen = Seen::default();
     let worker = {
         let (door, seen) = (Rc::clone(&door), Rc::clone(&seen));
@@ -477,6 +476,19 @@ fn questions_that_no_worker_answers_in_time_are_given_up_and_may_be_repeated() {
             assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("1")), "{path}");
             assert_eq!(api.door.asks_waiting(), 0, "{path}");
         }
+    });
+}
+
+#[test]
+fn a_reload_changes_how_long_room_is_waited_for() {
+    run(false, async |api| {
+        let _taken = api.permits.take();
+        let mut config = Config::clone(&api.node.config());
+        config.limits.http_request_timeout = Duration::from_millis(500);
+        api.node.reload(Arc::new(config), api.node.apps());
+        let before = Instant::now();
+        assert_eq!(api.post("/apps/a/events", EVENT).await.status, 503);
+        assert!(before.elapsed() >= Duration::from_millis(500), "{:?}", before.elapsed());
     });
 }
 

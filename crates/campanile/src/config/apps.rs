@@ -28,7 +28,7 @@ pub const DEVELOPMENT_SECRET: &str = "app-secret";
 pub(super) const EXAMPLE_SECRET_PREFIX: &str = "example-secret";
 
 /// One tenant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AppConfig {
     /// Names the app in `/apps/{id}`.
     pub id: String,
@@ -57,7 +57,7 @@ pub struct AppConfig {
 }
 
 /// What clients and servers of an app identify themselves with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AppKeyPair {
     /// Public.
     pub key: String,
@@ -84,7 +84,7 @@ impl AppKeyPair {
 }
 
 /// The numbers of one app; `docs/limits.md` explains each.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AppLimits {
     /// Silence after which either side pings.
     pub activity_timeout: Duration,

@@ -131,7 +131,7 @@ limits! {
         "a late body is answered 408 and closed, a late answer becomes 503";
     HTTP_CONNECTIONS_MAX: "limits" "http_connections_max", Default(256), 1..=65_536, "connections per worker";
         "publishers are few and keep their connections";
-        "answered 503 and closed";
+        "the one that has been idle for longest is closed; if none is idle, the new one is answered 503 and closed";
     REMEMBERED_BYTES_MAX: "limits" "remembered_bytes_max", Default(64 * MIB), 4 * MIB..=64 * GIB, "bytes";
         "cache channels keep their last event in memory, and names cost nothing to invent: each counts its frame, its data, its name and 768 bytes";
         "the event remembered longest is forgotten: its next subscriber gets cache_miss";
@@ -220,6 +220,10 @@ limits! {
         "what was given up is kept for the operator to see, not for ever";
         "counted and alarmed";
 }
+
+/// Those that a reload does not change, because queues and ports are made of them at the start.
+pub const CHANGED_BY_RESTART: &[&Limit] =
+    &[&WORKERS, &PORT, &BACKLOG, &PERMITS_PER_WORKER, &REMEMBERED_BYTES_MAX, &PRESENCE_GRACE_SECS, &PONG_TIMEOUT_SECS];
 
 /// Reads numbers of one table of the file, filling in what is not set.
 pub(super) struct Numbers<'a> {
@@ -398,7 +402,14 @@ pub fn to_markdown() -> String {
          Each limit is set in the configuration file under the table that heads its section, or by \
          the\nenvironment: `limits.frame_bytes_max` is `CAMPANILE__LIMITS__FRAME_BYTES_MAX`, and\n\
          `apps[0].presence_members_max` is `CAMPANILE__APPS__0__PRESENCE_MEMBERS_MAX`. A value \
-         outside its\nrange stops the start. Defaults per app are Pusher's.\n",
+         outside its\nrange stops the start. Defaults per app are Pusher's.\n\n",
+    );
+    let names = CHANGED_BY_RESTART.iter().map(|limit| format!("`{}`", join(limit.table, limit.name)));
+    let _infallible = writeln!(
+        text,
+        "A [reload](operating.md#reload) changes all but these, which take a restart:\n{}.\nHTTP connections that are open \
+         keep the limits that they began with, except those of a\nrequest's body and answer.",
+        names.collect::<Vec<_>>().join(", ")
     );
     let mut table = None;
     for limit in LIMITS {
@@ -447,6 +458,7 @@ pub fn to_markdown() -> String {
          | requests under way on one HTTP/2 connection | {HTTP2_STREAMS_MAX} | the client waits until one is \
          answered |\n\
          | writing to an HTTP client that takes nothing | `limits.http_request_timeout_secs` | closed |\n\
+         | an HTTP client that has been told the end and stays | `limits.closing_timeout_secs` | closed |\n\
          | encrypted bytes held back for one connection | 64 KiB, counted in `limits.send_queue_bytes_max` | as \
          there |\n\
          | requests under way at the end of a drain's waves | `limits.http_request_timeout_secs` | closed |\n\

@@ -18,7 +18,7 @@ use super::problem::Problems;
 use super::secret::{REDACTED, REDACTED_REFUSAL};
 
 /// One endpoint.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct WebhookConfig {
     /// `http` or `https`, without user or password.
     pub url: Url,

@@ -159,9 +159,14 @@ impl Wire {
     }
 
     /// The same connection for hyper. Bytes that were read already come first; a peer that takes nothing for as long as
-    /// `stall_timeout` while it is written to is given up.
-    pub(crate) fn into_polled(self, read_already: Vec<u8>, stall_timeout: Duration) -> io::Result<Polled> {
-        Polled::new(self.plain, self.session, read_already, stall_timeout)
+    /// `stall_timeout` while it is written to is given up; one that has been told the end has `closing_timeout` to go.
+    pub(crate) fn into_polled(
+        self,
+        read_already: Vec<u8>,
+        stall_timeout: Duration,
+        closing_timeout: Duration,
+    ) -> io::Result<Polled> {
+        Polled::new(self, read_already, stall_timeout, closing_timeout)
     }
 }
 

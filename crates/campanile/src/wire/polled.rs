@@ -2,7 +2,7 @@
 //!
 //! Owns the descriptor's registration with the runtime. Never copies what TLS has not: it calls the same session as a
 //! worker's socket does. The invariant: a peer that takes nothing while it is written to is given up after a timeout,
-//! so nobody holds a connection by not reading. Read on in [`crate::http`], which serves it.
+//! so nobody holds a connection by not reading. Read on in [`crate::http`], which serves it and may give it back.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
@@ -13,8 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
 
-use super::Plain;
 use super::session::Session;
+use super::{Inbound, Plain, Wire};
+
+/// What is thrown away at once of what a peer still sends.
+const DISCARDED_BYTES: usize = 4096;
+/// What TLS is asked for at once: a record's worth.
+const DECRYPTED_BYTES: usize = 16 * 1024;
 
 /// A connection that has left its worker's epoll.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub(crate) struct Polled {
     read_already: io::Cursor<Vec<u8>>,
     stall_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    closing_timeout: Duration,
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
@@ -34,16 +41,47 @@ enum Stream {
 
 impl Polled {
     pub(super) fn new(
-        plain: Plain,
-        session: Option<Box<Session>>,
+        wire: Wire,
         read_already: Vec<u8>,
         stall_timeout: Duration,
+        closing_timeout: Duration,
     ) -> io::Result<Self> {
-        let stream = match plain {
+        let stream = match wire.plain {
             Plain::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
             Plain::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
         };
-        Ok(Self { stream, session, read_already: io::Cursor::new(read_already), stall_timeout, stalled: None })
+        Ok(Self {
+            stream,
+            session: wire.session,
+            read_already: io::Cursor::new(read_already),
+            stall_timeout,
+            stalled: None,
+            closing_timeout,
+            closing: None,
+        })
+    }
+
+    /// Gives the connection back, and what has come of it beyond what hyper was asked for: what hyper has taken and not
+    /// used, what it has not taken, and what TLS has decrypted, which no kernel would tell of.
+    pub(crate) fn into_wire(self, taken: &[u8]) -> io::Result<(Wire, Vec<u8>)> {
+        let plain = match self.stream {
+            Stream::Tcp(stream) => Plain::Tcp(stream.into_std()?),
+            Stream::Unix(stream) => Plain::Unix(stream.into_std()?),
+        };
+        let mut wire = Wire { plain, session: self.session };
+        let mut rest = taken.to_vec();
+        let position = usize::try_from(self.read_already.position()).unwrap_or(usize::MAX);
+        rest.extend_from_slice(self.read_already.get_ref().get(position..).unwrap_or_default());
+        while wire.has_plaintext() {
+            let length = rest.len();
+            rest.resize(length + DECRYPTED_BYTES, 0);
+            let Inbound::Bytes(read) = wire.read(&mut rest[length..])? else {
+                rest.truncate(length);
+                break;
+            };
+            rest.truncate(length + read);
+        }
+        Ok((wire, rest))
     }
 
     /// Waits for room to write, and for no longer than the timeout since there last was some.
@@ -56,6 +94,27 @@ impl Polled {
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Waits for the peer's end, up to the timeout, and throws away what still comes: closing over unread bytes, of a
+    /// body that was refused for instance, would destroy the answer.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let timeout = self.closing_timeout;
+        let closing = self.closing.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        if closing.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read(&mut [0; DISCARDED_BYTES]) {
+                Ok(0) => return Poll::Ready(Ok(())),
+                Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    // A reset is an end, too.
+                    return Poll::Ready(Ok(()));
+                }
+                _ => {}
+            }
+        }
     }
 }
 
@@ -132,10 +191,13 @@ impl AsyncWrite for Polled {
         {
             ready!(this.poll_room(cx))?;
         }
-        match &mut this.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        if this.closing.is_none() {
+            ready!(match &mut this.stream {
+                Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+                Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            })?;
         }
+        this.poll_gone(cx)
     }
 }
 

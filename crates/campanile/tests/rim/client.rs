@@ -45,7 +45,12 @@ pub(crate) struct Browser<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Browser<S> {
     /// Upgrades, and reads `connection_established`.
     pub(crate) async fn open(stream: S) -> Self {
-        let (mut browser, head) = Self::upgrade(stream, "").await;
+        Self::open_with(KEY, stream).await
+    }
+
+    /// The same with another key.
+    pub(crate) async fn open_with(key: &str, stream: S) -> Self {
+        let (mut browser, head) = Self::upgrade(key, stream, "").await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         let first = browser.text().await;
         assert!(first.contains("pusher:connection_established"), "{first}");
@@ -53,17 +58,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Browser<S> {
     }
 
     /// Upgrades, with further headers, and returns the answer's head.
-    pub(crate) async fn upgrade(mut stream: S, headers: &str) -> (Self, String) {
-        let request = format!(
-            "GET /app/{KEY}?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(within(stream.read_u8()).await.unwrap());
+    pub(crate) async fn upgrade(key: &str, mut stream: S, headers: &str) -> (Self, String) {
+        stream.write_all(upgrade(key, headers).as_bytes()).await.unwrap();
+        let head = head(&mut stream).await;
+        (Self { stream }, head)
+    }
+
+    /// The code of the close frame, whatever is said before it.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        loop {
+            if let Frame::Close(code) = self.frame().await {
+                return code;
+            }
         }
-        (Self { stream }, String::from_utf8(head).unwrap())
     }
 
     pub(crate) async fn send(&mut self, opcode: u8, payload: &[u8]) {
@@ -111,6 +118,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Browser<S> {
     }
 }
 
+/// The request for a WebSocket.
+pub(crate) fn upgrade(key: &str, headers: &str) -> String {
+    format!(
+        "GET /app/{key}?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    )
+}
+
 /// A client's frame. A mask of zeros is a mask.
 pub(crate) fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
@@ -140,13 +155,18 @@ pub(crate) async fn rest(mut stream: impl AsyncRead + Unpin) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
+/// Reads up to the end of one answer's head.
+pub(crate) async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within(stream.read_u8()).await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
 /// Reads one answer with a `content-length`, and leaves the connection open.
 pub(crate) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
-    let mut all = Vec::new();
-    while !all.ends_with(b"\r\n\r\n") {
-        all.push(within(stream.read_u8()).await.unwrap());
-    }
-    let head = String::from_utf8(all).unwrap();
+    let head = head(stream).await;
     let length =
         head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
     let mut body = vec![0; length.unwrap().parse().unwrap()];

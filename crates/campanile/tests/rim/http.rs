@@ -1,14 +1,13 @@
 //! HTTP at the rim: versions, bounds, idleness, and who is told to be the client.
 
-use std::io::{self, Write};
-use std::sync::{Mutex, Once};
+use std::io;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
-use tracing_subscriber::fmt::MakeWriter;
+use tokio::net::{TcpSocket, TcpStream};
 
-use crate::client::{Browser, answer, ask, rest, within};
+use crate::client::{Browser, answer, ask, rest, upgrade, within};
+use crate::log;
 use crate::stage::{KEY, Stage, event, http, publish, signed};
 
 const LIVE: &str = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -96,12 +95,17 @@ async fn as_many_requests_share_a_connection_as_may_and_no_more() {
     stage.close().await;
 }
 
+/// A request whose body does not come yet.
+fn waiting() -> String {
+    format!("POST /apps/rim/events?auth_key={KEY} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+}
+
 #[tokio::test]
 async fn as_many_http_connections_as_the_bound_says_and_one_more_is_refused() {
     let stage = Stage::open("workers = 1\n[limits]\nhttp_connections_max = 2\n");
     let (mut first, mut second) = (stage.tcp().await, stage.tcp().await);
     for stream in [&mut first, &mut second] {
-        stream.write_all(LIVE.as_bytes()).await.unwrap();
+        stream.write_all((LIVE.to_owned() + &waiting()).as_bytes()).await.unwrap();
         assert!(answer(stream).await.starts_with("HTTP/1.1 200 "));
     }
     let refused = ask(stage.tcp().await, LIVE).await;
@@ -119,8 +123,8 @@ async fn as_many_http_connections_as_the_bound_says_and_one_more_is_refused() {
     assert!(stage.browser().await.is_alive().await);
 
     // Those who are in are served on, and one who leaves makes room.
-    first.write_all(LIVE.as_bytes()).await.unwrap();
-    assert!(answer(&mut first).await.starts_with("HTTP/1.1 200 "));
+    first.write_all(b"body").await.unwrap();
+    assert!(answer(&mut first).await.starts_with("HTTP/1.1 401 "));
     drop(second);
     within(async {
         while ask(stage.tcp().await, "GET /live HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.1 503 ") {
@@ -128,6 +132,128 @@ async fn as_many_http_connections_as_the_bound_says_and_one_more_is_refused() {
         }
     })
     .await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn whoever_has_been_idle_for_longest_makes_room_at_the_bound() {
+    let stage = Stage::open("workers = 1\n[limits]\nhttp_connections_max = 3\n");
+    let (mut busy, mut used, mut http2) = (stage.tcp().await, stage.tcp().await, stage.tcp().await);
+    busy.write_all((LIVE.to_owned() + &waiting()).as_bytes()).await.unwrap();
+    assert!(answer(&mut busy).await.starts_with("HTTP/1.1 200 "));
+    http2.write_all(&[PREFACE, EMPTY_SETTINGS].concat()).await.unwrap();
+    let mut settings = [0; 9];
+    within(http2.read_exact(&mut settings)).await.unwrap();
+    let live = async |stream: &mut TcpStream| {
+        stream.write_all(LIVE.as_bytes()).await.unwrap();
+        assert!(answer(stream).await.starts_with("HTTP/1.1 200 "));
+    };
+    live(&mut used).await;
+    let mut newcomer = stage.tcp().await;
+    live(&mut newcomer).await;
+    // HTTP/2 hears a GOAWAY without an error, and the end.
+    let mut heard = Vec::new();
+    within(http2.read_to_end(&mut heard)).await.unwrap();
+    assert!(heard.windows(5).any(|frame| frame[3..5] == [7, 0]), "{heard:?}");
+
+    live(&mut used).await;
+    let mut another = stage.tcp().await;
+    live(&mut another).await;
+    assert_eq!(rest(newcomer).await, "");
+    for stream in [&mut used, &mut another] {
+        live(stream).await;
+    }
+    busy.write_all(b"body").await.unwrap();
+    assert!(answer(&mut busy).await.starts_with("HTTP/1.1 401 "));
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn who_has_not_proved_who_they_are_gets_an_answer_and_no_second_request() {
+    let stage = Stage::open("");
+    for (request, status) in [
+        ("GET /apps/rim/channels", 401),
+        ("GET /apps/rim/channels?auth_key=unknown", 401),
+        ("GET /apps/nobody/channels", 404),
+        ("GET /nothing", 404),
+    ] {
+        let refused = ask(stage.tcp().await, &format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n{LIVE}")).await;
+        assert!(refused.starts_with(&format!("HTTP/1.1 {status} ")), "{refused}");
+        assert!(refused.contains("\r\nconnection: close\r\n") && !refused.contains("200 OK"), "{refused}");
+    }
+    // Whoever has, and is wrong otherwise, may go on.
+    let mut stream = stage.tcp().await;
+    let path = signed("POST", "/apps/rim/events", "{}");
+    let wrong = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}{LIVE}");
+    stream.write_all(wrong.as_bytes()).await.unwrap();
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 400 "));
+    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200 "));
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn over_http_2_a_stranger_is_answered_and_told_to_go() {
+    let stage = Stage::open("");
+    let mut stream = stage.tcp().await;
+    // GET http x:/nope, its headers complete and its stream ended.
+    let head = b"\x82\x86\x01\x01x\x04\x05/nope";
+    let length = u8::try_from(head.len()).unwrap();
+    let opening = [PREFACE, EMPTY_SETTINGS, &[0, 0, length, 1, 5, 0, 0, 0, 1], head].concat();
+    stream.write_all(&opening).await.unwrap();
+    let (mut answered, mut last_streams) = (false, Vec::new());
+    // To the end: it comes once the client has answered the ping that tells that it knows.
+    while let Ok(kind) = within(async {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        let mut payload = vec![0; usize::from(head[1]) * 256 + usize::from(head[2])];
+        stream.read_exact(&mut payload).await?;
+        match head[3] {
+            1 => answered = true,
+            6 if head[4] == 0 => {
+                stream.write_all(&[&[0, 0, 8, 6, 1, 0, 0, 0, 0], &payload[..]].concat()).await?;
+            }
+            7 => {
+                assert_eq!(payload[4..8], [0; 4], "no error");
+                last_streams.push(u32::from_be_bytes(payload[..4].try_into().unwrap()));
+            }
+            _ => {}
+        }
+        io::Result::Ok(head[3])
+    })
+    .await
+    {
+        assert!(kind < 10);
+    }
+    assert!(answered);
+    assert_eq!(last_streams, [(1 << 31) - 1, 1]);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_refusal_arrives_although_its_body_was_not_read_and_its_sender_has_bounded_time() {
+    let stage = Stage::open("[limits]\nclosing_timeout_secs = 1\n");
+    let mut stream = stage.tcp().await;
+    let head = "POST /apps/rim/events?auth_key=unknown HTTP/1.1\r\nHost: x\r\nContent-Length: 250000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The answer is there and not yet read; what is sent meanwhile must not destroy it.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for _ in 0..25 {
+        stream.write_all(&[b'x'; 10_000]).await.unwrap();
+    }
+    let refused = answer(&mut stream).await;
+    assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+    let before = Instant::now();
+    let error = within(async {
+        loop {
+            if let Err(error) = stream.write_all(b"x").await {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert!(matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe), "{error}");
+    assert!((Duration::from_millis(500)..Duration::from_secs(5)).contains(&before.elapsed()), "{:?}", before.elapsed());
     stage.close().await;
 }
 
@@ -173,15 +299,10 @@ async fn whoever_asks_and_never_listens_is_given_up() {
 
 #[tokio::test]
 async fn the_log_names_the_client_that_a_trusted_proxy_names() {
-    static LOG: Log = Log(Mutex::new(Vec::new()));
-    static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        let log = tracing_subscriber::fmt().with_env_filter("campanile=debug").with_ansi(false).with_writer(&LOG);
-        log.init();
-    });
+    log::watch();
     let stage = Stage::open("[listen]\ntrusted_proxies = ['127.0.0.0/8']\n");
     let forwarded = "X-Forwarded-For: 192.0.2.66, 198.51.100.77\r\n";
-    let (mut browser, _) = Browser::upgrade(stage.tcp().await, forwarded).await;
+    let (mut browser, _) = Browser::upgrade(KEY, stage.tcp().await, forwarded).await;
     assert!(browser.text().await.contains("connection_established"));
     let body = event("news", "x");
     let path = signed("POST", "/apps/rim/events", &body);
@@ -191,14 +312,10 @@ async fn the_log_names_the_client_that_a_trusted_proxy_names() {
     );
     let answer = ask(stage.tcp().await, &request).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let unknown = ask(
-        stage.tcp().await,
-        "GET /app/nobody?protocol=7 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         X-Forwarded-For: 198.51.100.78\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    );
-    assert!(unknown.await.contains("4001"));
+    let unknown = ask(stage.tcp().await, &upgrade("nobody", "X-Forwarded-For: 198.51.100.78\r\n")).await;
+    assert!(unknown.contains("4001"));
     stage.close().await;
-    let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
+    let log = log::so_far();
     for line in [
         "connected client=198.51.100.77 app=rim",
         "answered client=198.51.100.77 method=POST path=\"/apps/rim/events\" status=200",
@@ -207,25 +324,4 @@ async fn the_log_names_the_client_that_a_trusted_proxy_names() {
         assert!(log.contains(line), "{line}\n{log}");
     }
     assert!(!log.contains("auth_signature") && !log.contains("192.0.2.66"), "{log}");
-}
-
-struct Log(Mutex<Vec<u8>>);
-
-impl Write for &Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for &'static Log {
-    type Writer = &'static Log;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        self
-    }
 }

@@ -5,7 +5,10 @@
 mod client;
 mod drain;
 mod http;
+mod log;
+mod reload;
 mod stage;
 mod state_dir;
 mod tls;
 mod unix_socket;
+mod upgrade;

@@ -22,7 +22,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// A directory with a configuration, a certificate and whatever the server keeps.
 pub(crate) struct Place {
     directory: TempDir,
-    settings: String,
+    pub(crate) settings: String,
 }
 
 impl Place {
@@ -92,6 +92,11 @@ impl Stage {
 
     pub(crate) async fn browser(&self) -> Browser<TcpStream> {
         Browser::open(self.tcp().await).await
+    }
+
+    /// A client of another app than ours.
+    pub(crate) async fn browser_of(&self, key: &str) -> Browser<TcpStream> {
+        Browser::open_with(key, self.tcp().await).await
     }
 
     pub(crate) async fn reload(&self) {

@@ -1,7 +1,6 @@
 //! Each limit at its bound and one past it, on the wire; and where every limit is tested.
 
 use std::io::Write;
-use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -79,6 +78,11 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
     ("the path of a Unix socket", CONFIG, "the_path_of_a_unix_socket_must_fit_the_address"),
     ("requests under way on one HTTP/2 connection", RIM, "as_many_requests_share_a_connection_as_may_and_no_more"),
     ("writing to an HTTP client that takes nothing", RIM, "whoever_asks_and_never_listens_is_given_up"),
+    (
+        "an HTTP client that has been told the end and stays",
+        RIM,
+        "a_refusal_arrives_although_its_body_was_not_read_and_its_sender_has_bounded_time",
+    ),
     (
         "encrypted bytes held back for one connection",
         "campanile/src/wire/mod.rs",
@@ -326,25 +330,33 @@ fn a_body_must_come_in_time() {
 #[test]
 fn as_many_publishers_connect_as_may_and_the_next_is_told() {
     let server = start(&[("workers", "1"), ("limits.http_connections_max", "2")]);
-    let request = signed_request("GET", "/apps/app/connections", &[], "");
+    let ask = signed_request("GET", "/apps/app/connections", &[], "");
+    let publish = signed_request("POST", "/apps/app/events", &[], r#"{"name":"e","channel":"a","data":"{}"}"#);
+    let (most, last) = publish.split_at(publish.len() - 1);
     let mut publishers: Vec<_> = (0..2).map(|_| server.dial()).collect();
     for publisher in &mut publishers {
-        publisher.write_all(&request).unwrap();
+        publisher.write_all(&ask).unwrap();
         assert_eq!(read_answer(publisher).expect("an answer").status, 200);
+        publisher.write_all(most).unwrap();
     }
-    let refused = server.exchange(&request);
-    assert_eq!(refused.status, 503);
+    // A connection of its own for each, until both requests are under way and the next is told.
+    let refused = until(|| {
+        let answer = server.exchange(&ask);
+        if answer.status == 503 { Ok(answer) } else { Err(format!("{answer:?}")) }
+    });
     assert!(refused.head.to_lowercase().contains("connection: close"), "{}", refused.head);
     assert!(refused.json()["error"].is_string());
     // Those who were there first, and clients, do not notice.
-    publishers[0].write_all(&request).unwrap();
-    assert_eq!(read_answer(&mut publishers[0]).expect("an answer").status, 200);
     Client::connect(&server).subscribe("a");
-    publishers[1].shutdown(Shutdown::Both).unwrap();
-    until(|| match server.exchange(&request).status {
-        200 => Ok(()),
-        status => Err(status.to_string()),
-    });
+    for publisher in &mut publishers {
+        publisher.write_all(last).unwrap();
+        assert_eq!(read_answer(publisher).expect("an answer").status, 200);
+    }
+    // Whoever has nothing under way makes room, the longest idle first.
+    assert_eq!(server.exchange(&ask).status, 200);
+    assert!(read_answer(&mut publishers[0]).is_none());
+    publishers[1].write_all(&ask).unwrap();
+    assert_eq!(read_answer(&mut publishers[1]).expect("an answer").status, 200);
 }
 
 #[test]
@@ -556,7 +568,9 @@ fn joins(client: &mut Client, channel: &str, channel_data: &str) -> Result<(), S
         return Ok(());
     }
     assert_eq!(client.event()["event"], "pusher:error");
-    Err(event["data"]["type"].as_str().expect("a kind of error").to_owned())
+    let kind = event["data"]["type"].as_str().expect("a kind of error").to_owned();
+    assert_eq!(kind == "LimitReached", event["data"]["status"] == 403, "{event}");
+    Err(kind)
 }
 
 #[test]
@@ -665,7 +679,8 @@ fn a_connection_has_as_many_channels_as_it_may_and_no_more() {
     client.sign_in("7");
     client.subscribe("a0");
     client.ask_for(json!({ "channel": "a3" }));
-    assert_eq!(client.event()["data"]["type"], "LimitReached");
+    let refused = client.event();
+    assert_eq!((&refused["data"]["type"], &refused["data"]["status"]), (&json!("LimitReached"), &json!(403)));
     client.event();
     client.send(&json!({ "event": "pusher:unsubscribe", "data": { "channel": "a0" } }));
     client.subscribe("a3");

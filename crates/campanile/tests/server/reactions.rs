@@ -180,7 +180,7 @@ fn a_presence_channel_that_is_full_refuses_one_more_user_but_not_one_more_tab() 
     let asked = clients[2].signed("presence-a", Some(r#"{"user_id":"3"}"#));
     clients[2].ask_for(asked.clone());
     let data = refused_subscription(&mut clients[2], "presence-a");
-    assert_eq!(data["type"], "LimitReached");
+    assert_eq!((&data["type"], &data["status"]), (&json!("LimitReached"), &json!(403)));
     assert_eq!(clients[3].join("presence-a", "2")["presence"]["count"], 2);
     clients.remove(0).vanish();
     let mut third = clients.remove(1);
