@@ -121,16 +121,20 @@ impl Polled {
 impl AsyncRead for Polled {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let filled = into.filled().len();
+        ready!(Pin::new(&mut this.read_already).poll_read(cx, into))?;
+        if into.filled().len() > filled {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(session) = &mut this.session else {
+            return match &mut this.stream {
+                Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+                Stream::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+            };
+        };
         loop {
             let space = into.initialize_unfilled();
-            let mut read = this.read_already.read(space);
-            if matches!(read, Ok(0)) {
-                read = match &mut this.session {
-                    None => this.stream.try_read(space),
-                    Some(session) => session.read(&mut &this.stream, space),
-                };
-            }
-            match read {
+            match session.read(&mut &this.stream, space) {
                 Ok(length) => {
                     into.advance(length);
                     return Poll::Ready(Ok(()));
