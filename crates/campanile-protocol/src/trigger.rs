@@ -9,8 +9,10 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::ser::Serializer;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::channel_kind::{Access, ChannelKind};
@@ -292,6 +294,37 @@ struct Written<'a> {
     info: Option<&'a RawValue>,
 }
 
+/// A batch that is as it should be, read in one pass over the body. Anything else is read as [`WrittenBatch`], more
+/// slowly, so that a refusal can say where it is wrong.
+#[derive(Deserialize)]
+struct WellWrittenBatch<'a> {
+    #[serde(borrow)]
+    batch: Vec<WrittenObject<'a>>,
+}
+
+/// [`Written`], from an object alone: serde would take an array of its fields as well.
+struct WrittenObject<'a>(Written<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for WrittenObject<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = WrittenObject<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Written::deserialize(MapAccessDeserializer::new(map)).map(WrittenObject)
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
 #[derive(Deserialize)]
 struct WrittenBatch<'a> {
     #[serde(borrow, default)]
@@ -409,21 +442,27 @@ impl Batch {
     ///
     /// Names the first item and field that is missing or past its limit; nothing of the batch is to be published then.
     pub fn parse(body: &str, limits: &Limits) -> Result<Self, Refusal> {
+        let in_place =
+            |item, event: Result<Trigger, Refusal>| event.map_err(|refusal| Refusal { item: Some(item), ..refusal });
+        if let Ok(WellWrittenBatch { batch }) = object(body) {
+            check_count("batch", batch.len(), limits.batch_events_max)?;
+            let events = batch.iter().enumerate().map(|(item, event)| in_place(item, Self::event(&event.0, limits)));
+            return Ok(Self { events: events.collect::<Result<_, _>>()? });
+        }
         let batch = object::<WrittenBatch<'_>>(body)?.batch.ok_or(Refusal::at("batch", Reason::Missing))?;
         let batch: Vec<&RawValue> = serde_json::from_str(batch.get())
             .map_err(|_| Refusal::at("batch", Reason::Type { expected: "a list of events" }))?;
         check_count("batch", batch.len(), limits.batch_events_max)?;
         let events = batch.into_iter().enumerate().map(|(item, event)| {
-            Self::event(event.get(), limits).map_err(|refusal| Refusal { item: Some(item), ..refusal })
+            in_place(item, object::<Written<'_>>(event.get()).and_then(|written| Self::event(&written, limits)))
         });
         Ok(Self { events: events.collect::<Result<_, _>>()? })
     }
 
-    fn event(json: &str, limits: &Limits) -> Result<Trigger, Refusal> {
-        let written = object::<Written<'_>>(json)?;
+    fn event(written: &Written<'_>, limits: &Limits) -> Result<Trigger, Refusal> {
         let event = event_name(text("name", written.name, None)?, limits)?;
         let channel = text("channel", written.channel, None)?.ok_or(Refusal::at("channel", Reason::Missing))?;
-        Trigger::on_one(event, &channel, &written, None, limits)
+        Trigger::on_one(event, &channel, written, None, limits)
     }
 }
 
