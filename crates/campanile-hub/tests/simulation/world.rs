@@ -367,7 +367,7 @@ impl World {
             Some(seat) => self.model.seats[seat].acknowledgements += 1,
             None if self.model.subscriptions(client) == CHANNELS_MAX => {
                 let message = format!("this connection has as many channels as it may have ({CHANNELS_MAX})");
-                self.clients[client].loose.extend(model::refusal("LimitReached", 413, &message, key));
+                self.clients[client].loose.extend(model::refusal("LimitReached", 403, &message, key));
             }
             None => {
                 let seat = self.model.request(client, key, Purpose::Subscribe, user);
