@@ -144,7 +144,9 @@ impl Hub {
                 !answered && subscriber_of(letter) != Some(lost)
             });
         }
-        let keys: Vec<ChannelKey> = self.channels.keys().cloned().collect();
+        let mut keys: Vec<ChannelKey> = self.channels.keys().cloned().collect();
+        // In an order that is the same in every life, so that a simulation can be repeated.
+        keys.sort_by(|a, b| (a.app.0, a.name.as_str()).cmp(&(b.app.0, b.name.as_str())));
         for key in keys {
             self.at_home(&key, now, |channel, out| channel.forget_worker(&key, lost, out));
         }
