@@ -24,6 +24,15 @@ struct Publisher {
     is_busy: bool,
 }
 
+/// What comes after an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Answer {
+    /// The next request, on the same connection.
+    Kept,
+    /// The server closes.
+    AndClose,
+}
+
 #[derive(Debug)]
 pub(crate) struct Publishers {
     all: Vec<Publisher>,
@@ -98,9 +107,14 @@ impl Publishers {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         }
-        if publisher.is_busy && publisher.is_answered()? {
+        if publisher.is_busy
+            && let Some(answer) = publisher.answered()?
+        {
             publisher.is_busy = false;
             publisher.answer.clear();
+            if answer == Answer::AndClose {
+                *publisher = Publisher::connect(poller, target, number)?;
+            }
             self.answered += 1;
             self.idle.push(number);
         }
@@ -129,12 +143,16 @@ impl Publisher {
         Ok(self.unwritten.is_empty())
     }
 
-    fn is_answered(&self) -> io::Result<bool> {
+    /// The answer, once it is whole.
+    fn answered(&self) -> io::Result<Option<Answer>> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
-        let Ok(httparse::Status::Complete(head)) = response.parse(&self.answer) else { return Ok(false) };
-        let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
-        let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.trim().parse::<usize>().ok());
+        let Ok(httparse::Status::Complete(head)) = response.parse(&self.answer) else { return Ok(None) };
+        let header = |name: &str| {
+            let header = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+            header.and_then(|header| std::str::from_utf8(header.value).ok()).map(str::trim)
+        };
+        let length = header("content-length").and_then(|length| length.parse::<usize>().ok());
         let whole = match length {
             Some(length) => self.answer.len() >= head + length,
             // Some servers answer in chunks; an empty chunk ends them.
@@ -146,6 +164,7 @@ impl Publisher {
                 String::from_utf8_lossy(&self.answer)
             )));
         }
-        Ok(whole)
+        let closes = header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        Ok(whole.then_some(if closes { Answer::AndClose } else { Answer::Kept }))
     }
 }
