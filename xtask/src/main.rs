@@ -8,6 +8,7 @@
 
 mod dependencies;
 mod fuzz;
+mod instructions;
 mod licence;
 mod steps;
 

@@ -2,13 +2,13 @@
 //!
 //! Owns what each step runs and what it needs. Never decides what a failure means: it returns one sentence. The
 //! invariant: every command is given `--locked` where it has it, so that what is tested is what `Cargo.lock` says. Read
-//! on in [`crate::dependencies`] and [`crate::fuzz`], the steps that are more than a command.
+//! on in [`crate::dependencies`], [`crate::fuzz`] and [`crate::instructions`], the steps that are more than a command.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{dependencies, fuzz};
+use crate::{dependencies, fuzz, instructions};
 
 /// One check.
 pub(crate) struct Step {
@@ -18,7 +18,7 @@ pub(crate) struct Step {
     pub(crate) run: fn(root: &Path) -> Result<(), String>,
 }
 
-pub(crate) const STEPS: [Step; 7] = [
+pub(crate) const STEPS: [Step; 8] = [
     Step { name: "fmt", promise: "every file is formatted", run: fmt },
     Step {
         name: "dependencies",
@@ -30,6 +30,11 @@ pub(crate) const STEPS: [Step; 7] = [
     Step { name: "doc", promise: "the documentation builds, and every link in it leads somewhere", run: doc },
     Step { name: "e2e", promise: "real client libraries and a browser agree with the binary", run: e2e },
     Step { name: "fuzz", promise: "each target withstands ten seconds of hostile bytes", run: fuzz::run },
+    Step {
+        name: "instructions",
+        promise: "the pure parts of a delivery take no more instructions than before",
+        run: instructions::run,
+    },
 ];
 
 fn fmt(root: &Path) -> Result<(), String> {
