@@ -7,13 +7,13 @@
 //! A connection that only one channel touched in this tick shares that channel's joined bytes with every subscriber at
 //! the same point; any other gets segments of its own list. Either way it is written once.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use campanile_protocol::UserId;
 
 use crate::letter::{Audience, ChannelKey};
+use crate::seeded::{Map, Seed};
 
 /// How many bytes of a channel's frames are copied together into one slice.
 pub const JOINED_BYTES_MAX: usize = 64 * 1024;
@@ -121,8 +121,8 @@ pub struct Write<'a> {
 pub struct Fanout {
     channels: Vec<Option<LocalChannel>>,
     free: Vec<u32>,
-    subscribers: HashMap<ChannelKey, u32>,
-    watchers: HashMap<ChannelKey, u32>,
+    subscribers: Map<ChannelKey, u32>,
+    watchers: Map<ChannelKey, u32>,
     connections: Vec<Outgoing>,
     sequence: u64,
     gathered_bytes: usize,
@@ -134,6 +134,12 @@ pub struct Fanout {
 }
 
 impl Fanout {
+    /// Without any connection; its maps are hashed with the seed.
+    pub fn new(seed: u64) -> Self {
+        let map = || Map::with_hasher(Seed(seed));
+        Self { subscribers: map(), watchers: map(), ..Self::default() }
+    }
+
     /// Begins a connection.
     pub fn open(&mut self, id: ConnectionId) {
         let index = id.index as usize;
@@ -402,7 +408,7 @@ impl Fanout {
                 }
             }
         }
-        let mut joined: HashMap<u32, Range<usize>> = HashMap::with_capacity(self.touched.len());
+        let mut joined: Map<u32, Range<usize>> = Map::default();
         let mut own: Vec<(u64, Bytes)> = Vec::new();
         for connection in &self.listed {
             let outgoing = &mut self.connections[*connection as usize];

@@ -5,7 +5,7 @@
 //! invariant: a connection hears of a channel only between its home's grant and its own leave. Letters to itself go
 //! through the same code as letters to others. Read on in [`crate::channel`] and [`crate::session`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use crate::letter::{
 use crate::memory::Memory;
 use crate::notice::{Notice, NoticeKind};
 use crate::rebirth::Waiting;
+use crate::seeded::{Map, Seed};
 use crate::session::{Passed, Session, Unsubscribable, authenticate};
 use crate::timers::{Moment, Timers};
 
@@ -53,7 +54,7 @@ pub struct Hub {
     apps: Arc<Apps>,
     sessions: Vec<Option<Session>>,
     pub(crate) fanout: Fanout,
-    pub(crate) channels: HashMap<ChannelKey, Channel>,
+    pub(crate) channels: Map<ChannelKey, Channel>,
     memory: Memory,
     timers: Timers<ChannelKey>,
     pub(crate) effects: Vec<Effect>,
@@ -72,12 +73,13 @@ impl Hub {
     pub fn new(settings: Settings, apps: Arc<Apps>) -> Self {
         // Edge numbers of different workers must differ: the worker is in the upper bits.
         let edges = u64::from(settings.worker.0) << 48;
+        let seed = settings.homes.seed;
         Self {
             settings,
             apps,
             sessions: Vec::new(),
-            fanout: Fanout::default(),
-            channels: HashMap::new(),
+            fanout: Fanout::new(seed),
+            channels: Map::with_hasher(Seed(seed)),
             memory: Memory::default(),
             timers: Timers::default(),
             effects: Vec::new(),

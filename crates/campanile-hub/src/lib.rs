@@ -18,6 +18,7 @@ pub mod members;
 pub mod memory;
 pub mod notice;
 pub mod rebirth;
+mod seeded;
 pub mod session;
 mod tally;
 pub mod timers;
