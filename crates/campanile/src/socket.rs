@@ -20,6 +20,13 @@ use crate::wire::Wire;
 /// How many slices one `writev` takes.
 const SLICES_MAX: usize = 16;
 
+/// What a queued slice takes beside its bytes: its place in the queue, and the allocation that it shares or owns.
+const SLICE_OVERHEAD_BYTES: usize = 96;
+
+fn cost(slice: &Bytes) -> usize {
+    slice.len() + SLICE_OVERHEAD_BYTES
+}
+
 /// What a socket is at.
 #[derive(Debug)]
 pub(crate) enum Stage {
@@ -100,7 +107,7 @@ impl Socket {
             }
             let rest = slice.slice(written..);
             written = 0;
-            self.queued_bytes += rest.len();
+            self.queued_bytes += cost(&rest);
             self.queue.push_back(rest);
         }
         if !self.queue.is_empty() && self.wire.takes_more() {
@@ -135,21 +142,34 @@ impl Socket {
     /// Writes what is queued, as far as the kernel takes it.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.wire.flush()?;
-        while let Some(front) = self.queue.front_mut() {
-            match self.wire.write(&[IoSlice::new(front)]) {
-                Ok(written) => {
-                    self.queued_bytes -= written;
-                    if written < front.len() {
-                        *front = front.slice(written..);
-                    } else {
-                        self.queue.pop_front();
-                    }
-                }
+        while !self.queue.is_empty() {
+            let mut list = [IoSlice::new(&[]); SLICES_MAX];
+            for (entry, slice) in list.iter_mut().zip(&self.queue) {
+                *entry = IoSlice::new(slice);
+            }
+            match self.wire.write(&list[..self.queue.len().min(SLICES_MAX)]) {
+                Ok(written) => self.forget(written),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// So many bytes of the queue have been taken.
+    fn forget(&mut self, mut written: usize) {
+        while let Some(front) = self.queue.front_mut() {
+            if written < front.len() {
+                *front = front.slice(written..);
+                self.queued_bytes -= written;
+                return;
+            }
+            written -= front.len();
+            self.queued_bytes -= cost(front);
+            self.queue.pop_front();
+        }
+        // The room of a long queue is not kept for a short one.
+        self.queue = VecDeque::new();
     }
 
     /// Queues a close frame behind what must still be sent and expects nothing more.
@@ -158,7 +178,7 @@ impl Socket {
         // frames, so the first can be finished and the others dropped.
         if self.queue.len() > 1 && code == CloseCode::OverCapacity.number() {
             self.queue.truncate(1);
-            self.queued_bytes = self.queue[0].len();
+            self.queued_bytes = cost(&self.queue[0]);
         }
         self.stage = Stage::Closing;
         self.look_at = look_at;
@@ -202,10 +222,35 @@ mod tests {
         }
         let waiting = socket.queued_bytes;
         let room = Bytes::from(vec![0; 1000]);
-        assert_eq!(socket.write(&[room], waiting + 1000).unwrap(), Ok(()));
-        assert_eq!(socket.write(&[Bytes::from_static(b"x")], waiting + 1000).unwrap(), Err(TooSlow));
+        assert_eq!(socket.write(&[room], waiting + 1000 + SLICE_OVERHEAD_BYTES).unwrap(), Ok(()));
+        let past = socket.write(&[Bytes::from_static(b"x")], waiting + 1000 + 2 * SLICE_OVERHEAD_BYTES).unwrap();
+        assert_eq!(past, Err(TooSlow));
         // What the peer may already have begun to read is finished, the rest is not sent at all.
         socket.close(CloseCode::OverCapacity.number(), "", Moment::default()).unwrap();
-        assert!(socket.queued_bytes <= waiting + 16, "{} of {waiting}", socket.queued_bytes);
+        assert!(socket.queued_bytes <= waiting + 16 + SLICE_OVERHEAD_BYTES, "{} of {waiting}", socket.queued_bytes);
+    }
+
+    #[test]
+    fn small_slices_count_as_what_they_take_and_a_long_queue_leaves_nothing_behind() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let wire = Wire::tcp(listener.accept().unwrap().0, None).unwrap();
+        let id = ConnectionId { index: 0, generation: 0 };
+        let mut socket = Socket::new(id, wire, Descriptor::default(), Moment::default());
+        let block = Bytes::from(vec![0; 64 * 1024]);
+        while !socket.has_queued() {
+            socket.write(std::slice::from_ref(&block), usize::MAX).unwrap().unwrap();
+        }
+        let before = socket.queue.len();
+        let bound = socket.queued_bytes + 100 * cost(&Bytes::from_static(b"x"));
+        while socket.write(&[Bytes::from_static(b"x")], bound).unwrap() == Ok(()) {}
+        assert_eq!(socket.queue.len() - before, 101);
+        peer.set_read_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
+        while socket.has_queued() {
+            // Whatever has come by then, so that there is room for more.
+            let _ = std::io::Read::read(&mut peer, &mut vec![0; 1 << 20]);
+            socket.flush().unwrap();
+        }
+        assert_eq!((socket.queued_bytes, socket.queue.capacity()), (0, 0));
     }
 }
