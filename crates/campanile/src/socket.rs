@@ -248,7 +248,7 @@ mod tests {
         peer.set_read_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
         while socket.has_queued() {
             // Whatever has come by then, so that there is room for more.
-            let _ = std::io::Read::read(&mut peer, &mut vec![0; 1 << 20]);
+            let _ = io::Read::read(&mut peer, &mut vec![0; 1 << 20]);
             socket.flush().unwrap();
         }
         assert_eq!((socket.queued_bytes, socket.queue.capacity()), (0, 0));
