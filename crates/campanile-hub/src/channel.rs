@@ -362,14 +362,14 @@ impl Channel {
             self.announce_count(key, out);
         }
         if self.remembered.as_ref().is_some_and(|remembered| remembered.until <= now) {
-            self.forget(out.memory);
+            self.forget(key, out.memory);
         }
     }
 
     /// Forgets the remembered event.
-    pub(crate) fn forget(&mut self, memory: &mut Memory) {
+    pub(crate) fn forget(&mut self, key: &ChannelKey, memory: &mut Memory) {
         if let Some(remembered) = self.remembered.take() {
-            memory.forget(remembered.age);
+            memory.forget(key, remembered.age);
         }
     }
 

@@ -618,7 +618,7 @@ impl Hub {
     fn bound_memory(&mut self) {
         while let Some(oldest) = self.memory.oldest_past(self.settings.remembered_bytes_max).cloned() {
             let channel = self.channels.get_mut(&oldest).expect("a channel that remembers is not forgotten");
-            channel.forget(&mut self.memory);
+            channel.forget(&oldest, &mut self.memory);
             self.forget_idle(&oldest);
         }
     }

@@ -1,11 +1,13 @@
 //! What the cache channels of one mind remember together.
 //!
-//! Owns their order by age and the bytes that they take. Never holds an event: each channel keeps its own. The
+//! Owns their order by age and the bytes that they take. Never holds an event: each channel keeps its own. Where all
+//! together take too much, the app that takes the most forgets first, so that one tenant cannot make another forget. The
 //! invariant: a channel counts once, from when it remembers until it forgets, and whatever it costs beside its bytes
 //! counts too, so that neither empty events nor many names grow past the bound. Read on in [`crate::channel`].
 
 use std::collections::BTreeMap;
 
+use crate::app::AppIndex;
 use crate::letter::ChannelKey;
 
 /// What a remembered event costs beside the bytes of its frame, its data and its channel's name: the channel itself,
@@ -16,50 +18,62 @@ pub const REMEMBERED_OVERHEAD_BYTES: usize = 768;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Age(u64);
 
-/// Who remembers, the oldest first.
+/// Who remembers, by app, the oldest first.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Memory {
+    shares: BTreeMap<AppIndex, Share>,
+    number: u64,
+}
+
+/// What one app's channels remember.
+#[derive(Debug, Clone, Default)]
+struct Share {
     by_age: BTreeMap<Age, (ChannelKey, usize)>,
     bytes: usize,
-    number: u64,
 }
 
 impl Memory {
     /// The channel remembers an event of so many bytes, and no longer the one that it had.
     pub(crate) fn remember(&mut self, key: &ChannelKey, bytes: usize, before: Option<Age>) -> Age {
         if let Some(before) = before {
-            self.forget(before);
+            self.forget(key, before);
         }
         self.number += 1;
         let (age, bytes) = (Age(self.number), bytes + key.name.as_str().len() + REMEMBERED_OVERHEAD_BYTES);
-        self.by_age.insert(age, (key.clone(), bytes));
-        self.bytes += bytes;
+        let share = self.shares.entry(key.app).or_default();
+        share.by_age.insert(age, (key.clone(), bytes));
+        share.bytes += bytes;
         age
     }
 
     /// The channel remembers nothing any more.
-    pub(crate) fn forget(&mut self, age: Age) {
-        if let Some((_, bytes)) = self.by_age.remove(&age) {
-            self.bytes -= bytes;
+    pub(crate) fn forget(&mut self, key: &ChannelKey, age: Age) {
+        let Some(share) = self.shares.get_mut(&key.app) else { return };
+        if let Some((_, bytes)) = share.by_age.remove(&age) {
+            share.bytes -= bytes;
+        }
+        if share.by_age.is_empty() {
+            self.shares.remove(&key.app);
         }
     }
 
     /// The channel that must forget because all together take more than this.
     pub(crate) fn oldest_past(&self, bytes_max: usize) -> Option<&ChannelKey> {
-        if self.bytes <= bytes_max {
+        if self.bytes() <= bytes_max {
             return None;
         }
-        self.by_age.first_key_value().map(|(_, (key, _))| key)
+        let heaviest = self.shares.values().max_by_key(|share| share.bytes)?;
+        heaviest.by_age.first_key_value().map(|(_, (key, _))| key)
     }
 
     /// How many channels remember.
     pub(crate) fn len(&self) -> usize {
-        self.by_age.len()
+        self.shares.values().map(|share| share.by_age.len()).sum()
     }
 
     /// What they take.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.shares.values().map(|share| share.bytes).sum()
     }
 }
 
@@ -68,7 +82,6 @@ mod tests {
     use campanile_protocol::ChannelName;
 
     use super::*;
-    use crate::app::AppIndex;
 
     fn key(name: &str) -> ChannelKey {
         ChannelKey { app: AppIndex(0), name: ChannelName::parse(name, 164).unwrap() }
@@ -93,6 +106,16 @@ mod tests {
     }
 
     #[test]
+    fn the_app_that_remembers_most_forgets_first() {
+        let mut memory = Memory::default();
+        memory.remember(&key("cache-a"), 10, None);
+        let other = |name| ChannelKey { app: AppIndex(1), ..key(name) };
+        memory.remember(&other("cache-b"), 5, None);
+        memory.remember(&other("cache-c"), 6, None);
+        assert_eq!(memory.oldest_past(0), Some(&other("cache-b")));
+    }
+
+    #[test]
     fn a_channel_counts_once_and_is_young_again_with_each_event() {
         let mut memory = Memory::default();
         let a = memory.remember(&key("cache-a"), 1, None);
@@ -100,8 +123,8 @@ mod tests {
         let a = memory.remember(&key("cache-a"), 5, Some(a));
         assert_eq!((memory.len(), memory.bytes()), (2, 2 * EMPTY + 6));
         assert_eq!(memory.oldest_past(0), Some(&key("cache-b")));
-        memory.forget(a);
-        memory.forget(a);
+        memory.forget(&key("cache-a"), a);
+        memory.forget(&key("cache-a"), a);
         assert_eq!((memory.len(), memory.bytes()), (1, EMPTY + 1));
     }
 }

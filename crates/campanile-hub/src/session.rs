@@ -3,6 +3,7 @@
 //! Owns what a connection has proved and how fast it may talk. Never knows other connections. The invariant: a
 //! subscription or a sign-in passes only with a signature of an active key of the connection's own app.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use campanile_protocol::frame::Subscribe;
@@ -143,6 +144,9 @@ impl Session {
         if subscribe.auth.is_empty() {
             return Err(Unsubscribable::auth(format!("auth info required to subscribe to {channel}")));
         }
+        if let Some(data) = channel_data {
+            check_member_bytes(app, data)?;
+        }
         let string = channel_string(self.socket_id, channel.as_str(), channel_data);
         verify(app, &subscribe.auth, &string).map_err(Unsubscribable::auth)?;
         if !channel.kind().is_presence() {
@@ -158,17 +162,28 @@ impl Session {
     }
 }
 
+/// As much of what a client sent as helps to find its mistake, and no more: a refusal is sent twice and escaped twice.
+fn shown(text: &str) -> Cow<'_, str> {
+    const CHARS_MAX: usize = 300;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
 fn verify(app: &App, auth: &str, string: &str) -> Result<(), String> {
     let Some(token) = AuthToken::parse(auth) else {
         return Err("auth must be the app key, a colon and the signature".to_owned());
     };
     let Some(secret) = app.secret(token.key) else {
-        return Err(format!("auth is signed with the key {:?}, which is not an active key of this app", token.key));
+        let key = shown(token.key);
+        return Err(format!("auth is signed with the key {key:?}, which is not an active key of this app"));
     };
     if secret.verify(string.as_bytes(), token.signature) {
         Ok(())
     } else {
-        Err(format!("invalid signature: expected HMAC SHA256 hex digest of {string:?}, but got {:?}", token.signature))
+        let (string, signature) = (shown(string), shown(token.signature));
+        Err(format!("invalid signature: expected HMAC SHA256 hex digest of {string:?}, but got {signature:?}"))
     }
 }
 
@@ -180,15 +195,16 @@ struct ChannelData<'a> {
     user_info: Option<&'a RawValue>,
 }
 
+fn check_member_bytes(app: &App, data: &str) -> Result<(), Unsubscribable> {
+    let (length, max) = (data.len(), app.limits.presence_member_bytes_max);
+    if length <= max {
+        return Ok(());
+    }
+    Err(Unsubscribable::limit(format!("channel_data is {length} bytes long, at most {max} are allowed")))
+}
+
 fn member(app: &App, data: &str) -> Result<Arc<Member>, Unsubscribable> {
     let limits = &app.limits;
-    if data.len() > limits.presence_member_bytes_max {
-        return Err(Unsubscribable::limit(format!(
-            "channel_data is {} bytes long, at most {} are allowed",
-            data.len(),
-            limits.presence_member_bytes_max
-        )));
-    }
     let invalid = |message: String| Unsubscribable { kind: "AuthError", status: 400, message };
     let parsed: ChannelData<'_> = serde_json::from_str(data)
         .map_err(|error| invalid(format!("channel_data must be a JSON object with a user_id: {error}")))?;

@@ -223,8 +223,13 @@ impl Node {
         lost.retain(|at| at.elapsed() < MINDS_LOST_WITHIN);
         lost.push(Instant::now());
         if lost.len() >= MINDS_LOST_MAX {
-            self.failed.notify_one();
+            self.fail();
         }
+    }
+
+    /// The process should end because of its own faults.
+    pub(crate) fn fail(&self) {
+        self.failed.notify_one();
     }
 
     /// Waits until the process should end because of its own faults.

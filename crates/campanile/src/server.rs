@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::{io, thread};
 
@@ -79,7 +79,7 @@ impl Server {
         let probe = TcpListener::bind(address).map_err(failed)?;
         let address = probe.local_addr()?;
         drop(probe);
-        let workers = u16::try_from(config.workers.clamp(1, 1024)).expect("1 to 1024 fit");
+        let workers = u16::try_from(config.workers).expect("the configuration allows no more than 256");
         let backlog = i32::try_from(config.listen.backlog).unwrap_or(i32::MAX);
         let listeners: Vec<TcpListener> =
             (0..workers).map(|_| listener(address, backlog)).collect::<Result<_, _>>().map_err(failed)?;
@@ -98,20 +98,30 @@ impl Server {
             node.present(tls);
         }
         let post = Post::new(workers);
+        let (tell, told) = mpsc::channel();
         let mut threads = Vec::new();
         for (number_of, tcp) in listeners.into_iter().enumerate() {
             let listeners = Listeners { tcp, unix: unix.take() };
             let id = WorkerId(u16::try_from(number_of).expect("at most 1024 workers"));
             let (node, post, incarnation) = (Arc::clone(&node), post.clone(), number(incarnation));
-            let webhooks = Arc::clone(&webhooks);
+            let (webhooks, tell) = (Arc::clone(&webhooks), tell.clone());
             let thread = thread::Builder::new().name(format!("worker-{}", id.0)).spawn(move || {
+                let _alarm = Alarm(Arc::clone(&node));
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 let local = tokio::task::LocalSet::new();
                 local.block_on(&runtime, async move {
-                    Worker::new(id, node, post, listeners, incarnation, webhooks)?.run().await
+                    let worker = Worker::new(id, node, post, listeners, incarnation, webhooks)?;
+                    // Whoever started us waits for this, and sees if it does not come.
+                    let _ = tell.send(());
+                    worker.run().await
                 })
             })?;
             threads.push(thread);
+        }
+        drop(tell);
+        if told.iter().take(threads.len()).count() < threads.len() {
+            node.drain();
+            return Err(StartError::Io(join(threads).err().unwrap_or_else(|| io::Error::other("a worker has ended"))));
         }
         let tls = node.tls().is_some();
         tracing::info!(%address, tls, workers, "listening");
@@ -125,6 +135,27 @@ impl Server {
             _state_dir: state_dir,
         })
     }
+}
+
+/// Reports a worker that ends while nobody has told it to: the others would wait for it for ever.
+struct Alarm(Arc<Node>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if !self.0.is_draining() {
+            self.0.fail();
+        }
+    }
+}
+
+/// Waits for every worker, and tells what the first that failed has said.
+fn join(workers: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    let joined = workers.into_iter().map(|worker| {
+        worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker has panicked where nothing contains it")))
+    });
+    // All of them first: one that has failed does not keep the others from being waited for.
+    let ends: Vec<io::Result<()>> = joined.collect();
+    ends.into_iter().collect()
 }
 
 fn listener(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
@@ -149,11 +180,23 @@ impl RunningServer {
     }
 
     /// Takes new apps, limits and certificates without dropping a socket. Where to listen does not change, nor whether
-    /// that is encrypted.
-    pub async fn reload(&self, config: Config) {
-        self.reload_certificate(&config);
-        if let Err(error) = self.webhooks.reload(&config).await {
-            tracing::error!(%error, "webhooks are as before");
+    /// that is encrypted. After an error, everything is as it was.
+    pub async fn reload(&self, config: Config) -> Result<(), StartError> {
+        let tls = match (&config.tls, self.has_tls()) {
+            (Some(files), true) => Some(tls::load(files)?),
+            (None, false) => None,
+            (Some(_), false) => {
+                tracing::error!("[tls] is new: it takes a restart, until then nothing is encrypted");
+                None
+            }
+            (None, true) => {
+                tracing::warn!("[tls] is gone: it takes a restart, until then the certificate is as before");
+                None
+            }
+        };
+        self.webhooks.reload(&config).await?;
+        if let Some(tls) = tls {
+            self.node.present(tls);
         }
         let apps = Arc::new(Apps::new(config.apps.iter().map(app).collect(), Some(&self.node.apps())));
         let config = Arc::new(config);
@@ -169,26 +212,13 @@ impl RunningServer {
             connections_kept = kept,
             "reloaded"
         );
+        Ok(())
     }
 
-    /// Waits until the server has failed too often to go on: three workers have lost their minds within a minute. Whoever
+    /// Waits until the server cannot go on: three workers have lost their minds within a minute, or one has ended. Whoever
     /// runs it should drain it and start it anew.
     pub async fn failed(&self) {
         self.node.failed().await;
-    }
-
-    fn reload_certificate(&self, config: &Config) {
-        match (&config.tls, self.has_tls()) {
-            (Some(files), true) => match tls::load(files) {
-                Ok(tls) => self.node.present(tls),
-                Err(error) => tracing::error!(%error, "the certificate is as before"),
-            },
-            (None, false) => {}
-            (Some(_), false) => tracing::error!("[tls] is new: it takes a restart, until then nothing is encrypted"),
-            (None, true) => {
-                tracing::warn!("[tls] is gone: it takes a restart, until then the certificate is as before")
-            }
-        }
     }
 
     /// Reports not ready, tells clients in waves to go elsewhere and waits until they have, but for no longer than the
@@ -198,12 +228,7 @@ impl RunningServer {
         tokio::time::sleep(self.node.config().drain.ready_delay).await;
         self.node.drain();
         let workers = self.workers;
-        let joined = tokio::task::spawn_blocking(move || {
-            for worker in workers {
-                worker.join().map_err(|_| io::Error::other("a worker has panicked"))??;
-            }
-            Ok(())
-        });
+        let joined = tokio::task::spawn_blocking(move || join(workers));
         let joined = joined.await.map_err(io::Error::other)?;
         self.webhooks.flush_and_stop(self.node.config().drain.webhooks_flush).await;
         joined

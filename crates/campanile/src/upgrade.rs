@@ -86,7 +86,14 @@ pub(crate) fn read(head: &[u8], path_prefix: &str, head_bytes_max: usize) -> Fir
             let target = request.path.unwrap_or_default();
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             let headers: Vec<_> = request.headers.iter().map(|header| (header.name, header.value)).collect();
-            match accept(&path[path_prefix.len() + "/app/".len()..], query, &headers) {
+            let accepted = if request.version != Some(1) {
+                Err(UpgradeRefusal::NotAnUpgrade.into())
+            } else if headers.iter().any(announces_body) {
+                Err(Reply::with_body())
+            } else {
+                accept(&path[path_prefix.len() + "/app/".len()..], query, &headers)
+            };
+            match accepted {
                 Err(refusal) => First::Refused(refusal.bytes()),
                 Ok((request, accepted)) => {
                     First::WebSocket { request, response: accepted.bytes(), rest: head[length..].to_vec() }
@@ -109,7 +116,7 @@ pub(crate) fn answer<B: Body>(
     let accepted = if request.version() < hyper::Version::HTTP_11 {
         Err(UpgradeRefusal::NotAnUpgrade.into())
     } else if !request.body().is_end_stream() {
-        Err(Reply::refusal(400, &[], "a request for a WebSocket has no body".to_owned()))
+        Err(Reply::with_body())
     } else {
         let headers: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         accept(key, request.uri().query().unwrap_or_default(), &headers)
@@ -120,16 +127,27 @@ pub(crate) fn answer<B: Body>(
     })
 }
 
+/// Whether a header says that a body follows: whoever believes it would take frames for one.
+fn announces_body((name, value): &(&str, &[u8])) -> bool {
+    name.eq_ignore_ascii_case("transfer-encoding") || (name.eq_ignore_ascii_case("content-length") && *value != b"0")
+}
+
 fn accept(key: &str, query: &str, headers: &[(&str, &[u8])]) -> Result<(Request, Reply), Reply> {
     let accept = websocket::upgrade(headers.iter().copied())?;
     let named = |name: &'static str| headers.iter().filter(move |header| header.0.eq_ignore_ascii_case(name));
     let request = Request {
         key: key.to_owned(),
         query: query.to_owned(),
-        origin: named("origin").next().map(|header| String::from_utf8_lossy(header.1).into_owned()),
+        origin: origin(named("origin").map(|header| header.1)),
         forwarded: named(forwarded::HEADER).map(|header| header.1.to_vec()).collect(),
     };
     Ok((request, Reply::switching(accept)))
+}
+
+/// The page that asks. A browser names one; of several none is believed, so together they are no origin at all.
+fn origin<'a>(headers: impl Iterator<Item = &'a [u8]>) -> Option<String> {
+    let origins: Vec<_> = headers.map(String::from_utf8_lossy).collect();
+    (!origins.is_empty()).then(|| origins.join(", "))
 }
 
 /// An answer in HTTP/1, whoever writes it.
@@ -147,6 +165,10 @@ impl Reply {
             ("Sec-WebSocket-Accept", accept),
         ];
         Self { status: StatusCode::SWITCHING_PROTOCOLS, headers, body: String::new() }
+    }
+
+    fn with_body() -> Self {
+        Self::refusal(400, &[], "a request for a WebSocket has no body".to_owned())
     }
 
     /// Says why and closes.

@@ -40,26 +40,25 @@ impl Ring {
     }
 
     /// A kernel may allow the ring and not the operation; then every send would fail.
-    fn probe(mut self) -> io::Result<Self> {
+    fn probe(self) -> io::Result<Self> {
         use std::io::Read;
         use std::os::fd::AsFd;
         use std::os::unix::net::UnixStream;
 
         let (ours, mut theirs) = UnixStream::pair()?;
         let mut sent = Vec::new();
-        self.send(&[(ours.as_fd(), b"?")], &mut sent)?;
+        let ring = self.send(&[(ours.as_fd(), b"?")], &mut sent)?;
         sent.pop().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()))?;
         theirs.read_exact(&mut [0])?;
-        Ok(self)
+        Ok(ring)
     }
 
-    /// Tries every write, at most [`BATCH_MAX`], and tells in the same order what became of each. After an error the
-    /// ring is of no more use and must be dropped; what was told is true all the same.
+    /// Tries every write, at most [`BATCH_MAX`], and tells in the same order what became of each; what was not tried would
+    /// block. The ring comes back unless it is of no more use; what was told is true all the same.
     #[expect(unsafe_code, reason = "the kernel reads buffers that the compiler cannot see it borrow")]
-    pub(crate) fn send(&mut self, sends: &[Send<'_>], sent: &mut Vec<Sent>) -> io::Result<()> {
+    pub(crate) fn send(mut self, sends: &[Send<'_>], sent: &mut Vec<Sent>) -> io::Result<Self> {
         sent.clear();
-        // What nothing is heard of is lost, and so is its connection: to send it again might send it twice.
-        sent.resize_with(sends.len(), || Err(io::ErrorKind::BrokenPipe.into()));
+        sent.resize_with(sends.len(), || Err(io::ErrorKind::WouldBlock.into()));
         let mut queue = self.0.submission();
         for (number, (descriptor, bytes)) in (0..).zip(sends) {
             let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -69,26 +68,34 @@ impl Ring {
                 .user_data(number);
             // SAFETY: descriptor and bytes are borrowed for as long as this function runs, and the kernel, which only
             // reads the bytes, is done with them by then: an entry that may not wait is completed while it is submitted,
-            // and the loop below does not end before each is. After an error the ring is dropped by our caller, and
-            // entries that were not submitted with it.
+            // and the loop below does not end before each is, but for an error: then the ring goes with this function,
+            // and with it the entries that were not submitted.
             unsafe { queue.push(&entry) }.map_err(io::Error::other)?;
         }
         drop(queue);
+        let (mut submitted, mut completed) = (0, vec![false; sends.len()]);
         let mut missing = sends.len();
         while missing > 0 {
             match self.0.submit_and_wait(missing) {
-                Ok(_) => {}
+                Ok(more) => submitted += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What was submitted and is not heard of may have been sent: its stream cannot go on.
+                    for number in (0..submitted.min(sends.len())).filter(|number| !completed[*number]) {
+                        sent[number] = Err(io::ErrorKind::BrokenPipe.into());
+                    }
+                    return Err(error);
+                }
             }
             for completion in self.0.completion() {
                 let number = usize::try_from(completion.user_data()).map_err(io::Error::other)?;
                 let result = completion.result();
                 sent[number] = usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result));
+                completed[number] = true;
                 missing -= 1;
             }
         }
-        Ok(())
+        Ok(self)
     }
 }
 

@@ -345,17 +345,17 @@ impl Worker {
             }
         }
         self.settle(None);
-        self.drain(now);
+        self.drain();
     }
 
     /// Takes no more connections, then closes this sweep's share of those there are, so that they return in waves.
-    fn drain(&mut self, now: Moment) {
+    fn drain(&mut self) {
         if !self.node.is_draining() {
             return;
         }
         if self.listeners.is_some() {
             // Whoever waits in the kernel already is told where to go, and not reset; then nobody new comes.
-            self.accept();
+            while self.accept() {}
             self.listeners = None;
             // The first are told at the next sweep, when the other workers have stopped listening as well: a client that
             // is told to come back does so at once, and must not find us.
@@ -370,7 +370,6 @@ impl Worker {
         for id in open.into_iter().take(share) {
             self.closes.push_back((id, CloseCode::Reconnect.number(), "the server is going away".into()));
         }
-        self.hub.due(now);
     }
 
     /// Everybody has gone; or has been told to, and had time to. Those who keep knocking are not waited for.

@@ -1,7 +1,7 @@
 //! A request that proved who sent it.
 //!
-//! Owns the order of the proof: the app of the path, a key of that same app, a body within its limit, then the signature
-//! over method, path, query and body. Never parses the body. The invariant: a [`SignedRequest`] exists only for an
+//! Owns the order of the proof: the app of the path, a key of that same app, the signature over method, path and query,
+//! then a body within its limit that is the one whose hash was signed. Never parses the body. The invariant: a [`SignedRequest`] exists only for an
 //! enabled app whose secret signed exactly what is in it. Read on in [`campanile_protocol::signature`].
 
 use std::error::Error;
@@ -44,10 +44,11 @@ impl<'a> SignedRequest<'a> {
     {
         let app = door.apps().by_id(app_id).cloned().ok_or(ApiError::UnknownApp)?;
         let query = SignedQuery::parse(head.uri.query().unwrap_or_default());
-        // A key of another app must not sign here, and whoever has none need not make us hold a body.
+        // A key of another app must not sign here. Whoever has no secret cannot make us hold a body.
         let secret = app.secret(query.key()?).ok_or(ApiError::UnknownKey)?;
+        query.verify(secret, head.method.as_str(), head.uri.path(), now_secs())?;
         let body = read(body, &door.node().config().limits).await?;
-        query.verify(secret, head.method.as_str(), head.uri.path(), &body, now_secs())?;
+        query.verify_body(&body)?;
         if !app.enabled {
             return Err(ApiError::Disabled);
         }

@@ -56,11 +56,15 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
                 () = received(&mut terminate) => return ExitCode::SUCCESS,
                 () = received(&mut interrupt) => return ExitCode::SUCCESS,
                 () = server.failed() => {
-                    tracing::error!("three panics within a minute: the server ends, so that it can be started anew");
+                    tracing::error!("the server has failed too often, or one of its workers has ended: it ends, so that it can be started anew");
                     return ExitCode::FAILURE;
                 }
                 () = received(&mut hangup) => match Config::load(path, config::environment()) {
-                    Ok(config) => server.reload(config).await,
+                    Ok(config) => {
+                        if let Err(error) = server.reload(config).await {
+                            tracing::error!(%error, "nothing has been reloaded");
+                        }
+                    }
                     Err(error) => tracing::error!(%error, "the configuration is wrong: nothing has been reloaded"),
                 },
             }

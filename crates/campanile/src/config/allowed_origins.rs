@@ -79,7 +79,7 @@ impl OriginPattern {
         let Some((scheme, rest)) = origin.split_once("://") else {
             return false;
         };
-        let Some((host, port)) = split_port(rest) else {
+        let Some((host, port)) = split_port(rest).filter(|(host, _)| is_host(host)) else {
             return false;
         };
         let host_matches = match &self.host {
@@ -107,10 +107,22 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
+/// A name or an IPv6 address in brackets, as browsers write them: nothing that another reader might take for a path, a
+/// user or the end of the name.
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
+    }
+}
+
 /// Splits `host:port`, where the host may be an IPv6 address in brackets.
 fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     match text.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => Some((host, Some(port.parse().ok()?))),
+        Some((host, port)) if !port.contains(']') => {
+            let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then(|| Some((host, Some(port.parse().ok()?))))?
+        }
         _ => Some((text, None)),
     }
 }
@@ -185,6 +197,13 @@ mod tests {
             ("example.com:3000", "http://example.com", false),
             ("example.com:80", "http://example.com", true),
             ("*.example.com", "http://a.example.com:8080", true),
+            ("https://*.example.com", "https://evil.com/.example.com", false),
+            ("https://*.example.com", "https://evil.com#.example.com", false),
+            ("https://*.example.com", "https://evil.com\\.example.com", false),
+            ("https://*.example.com", "https://evil@a.example.com", false),
+            ("https://*.example.com", "https://[::1].example.com", false),
+            ("https://*.example.com", "https://a.example.com, https://evil.com", false),
+            ("localhost", "http://localhost:+80", false),
             ("http://[::1]:3000", "http://[::1]:3000", true),
             ("[::1]", "http://[::1]:3000", true),
             ("*", "https://anything.test", true),

@@ -21,14 +21,20 @@ use crate::wire::Wire;
 const ACCEPTS_MAX: usize = 64;
 
 impl Worker {
-    pub(super) fn accept(&mut self) {
-        for _ in 0..ACCEPTS_MAX {
-            let Some((stream, descriptor)) = self.accepted(|listeners| Some(listeners.tcp.accept())) else { break };
+    /// Takes some of those who wait. True: there may be more.
+    pub(super) fn accept(&mut self) -> bool {
+        let (mut tcp, mut unix) = (0, 0);
+        while tcp < ACCEPTS_MAX
+            && let Some((stream, descriptor)) = self.accepted(|listeners| Some(listeners.tcp.accept()))
+        {
+            tcp += 1;
             self.take_in(Wire::tcp(stream, self.node.tls()), descriptor);
         }
-        for _ in 0..ACCEPTS_MAX {
-            let accepted = self.accepted(|listeners| listeners.unix.as_ref().map(UnixListener::accept));
-            let Some((stream, descriptor)) = accepted else { break };
+        while unix < ACCEPTS_MAX
+            && let Some((stream, descriptor)) =
+                self.accepted(|listeners| listeners.unix.as_ref().map(UnixListener::accept))
+        {
+            unix += 1;
             let arrival = Arrival { stream, descriptor };
             self.next_worker = (self.next_worker + 1) % self.post.workers();
             let to = WorkerId(self.next_worker);
@@ -39,6 +45,7 @@ impl Worker {
                 self.take_in(Wire::unix(stream), descriptor);
             }
         }
+        tcp == ACCEPTS_MAX || unix == ACCEPTS_MAX
     }
 
     /// One connection and its descriptor. Where there is no room, the listeners rest until the next sweep: trying again
@@ -67,12 +74,12 @@ impl Worker {
         let Some(listeners) = &self.listeners else { return };
         let flags = if wanted { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
         let epoll = self.epoll.get_ref();
-        // If a listener cannot be silenced, it is looked at more often than need be.
+        // If a listener cannot be silenced, it is looked at more often than need be; if not watched, tried again later.
         let mut done = epoll::modify(epoll, &listeners.tcp, epoll::EventData::new_u64(TCP_LISTENER), flags);
         if let Some(unix) = &listeners.unix {
             done = done.and(epoll::modify(epoll, unix, epoll::EventData::new_u64(UNIX_LISTENER), flags));
         }
-        self.pauses = done.is_ok() && !wanted;
+        self.pauses = !wanted || done.is_err();
     }
 
     /// Takes back the connections that have become WebSockets after other requests.

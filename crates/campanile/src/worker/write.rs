@@ -44,7 +44,7 @@ impl Worker {
     pub(super) fn send_together(&mut self) -> impl Iterator<Item = Option<Sent>> + use<> {
         let mut direct = [false; WRITES_BEFORE_YIELD];
         let mut sent = Vec::new();
-        if let Some(mut ring) = self.ring.take() {
+        if let Some(ring) = self.ring.take() {
             let fanout = &*self.hub.fanout();
             let mut sends: Vec<uring::Send<'_>> = Vec::new();
             for (write, is_direct) in fanout.upcoming().zip(&mut direct) {
@@ -60,7 +60,7 @@ impl Worker {
                 self.ring = Some(ring);
             } else {
                 match ring.send(&sends, &mut sent) {
-                    Ok(()) => self.ring = Some(ring),
+                    Ok(ring) => self.ring = Some(ring),
                     Err(error) => tracing::warn!(%error, "io_uring has failed: from now on this worker does without"),
                 }
             }

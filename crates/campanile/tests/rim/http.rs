@@ -97,7 +97,8 @@ async fn as_many_requests_share_a_connection_as_may_and_no_more() {
 
 /// A request whose body does not come yet.
 fn waiting() -> String {
-    format!("POST /apps/rim/events?auth_key={KEY} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+    let path = signed("POST", "/apps/rim/events", "body");
+    format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
 }
 
 #[tokio::test]
@@ -124,7 +125,7 @@ async fn as_many_http_connections_as_the_bound_says_and_one_more_is_refused() {
 
     // Those who are in are served on, and one who leaves makes room.
     first.write_all(b"body").await.unwrap();
-    assert!(answer(&mut first).await.starts_with("HTTP/1.1 401 "));
+    assert!(answer(&mut first).await.starts_with("HTTP/1.1 400 "));
     drop(second);
     within(async {
         while ask(stage.tcp().await, "GET /live HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.1 503 ") {
@@ -164,7 +165,7 @@ async fn whoever_has_been_idle_for_longest_makes_room_at_the_bound() {
         live(stream).await;
     }
     busy.write_all(b"body").await.unwrap();
-    assert!(answer(&mut busy).await.starts_with("HTTP/1.1 401 "));
+    assert!(answer(&mut busy).await.starts_with("HTTP/1.1 400 "));
     stage.close().await;
 }
 

@@ -26,7 +26,7 @@ async fn a_reload_says_in_numbers_what_it_has_changed_and_kept() {
         app("newer", ""),
     ]
     .concat();
-    stage.reload().await;
+    stage.reload().await.unwrap();
     let line = "reloaded apps_added=2 apps_removed=1 apps_changed=2 connections_kept=3";
     assert!(log::so_far().contains(line), "{}", log::so_far());
     for browser in &mut kept {
@@ -34,7 +34,7 @@ async fn a_reload_says_in_numbers_what_it_has_changed_and_kept() {
     }
     assert_eq!(leaving.close_code().await, 4001);
     assert_eq!(disabled.close_code().await, 4003);
-    stage.reload().await;
+    stage.reload().await.unwrap();
     let line = "reloaded apps_added=0 apps_removed=0 apps_changed=0 connections_kept=3";
     assert!(log::so_far().contains(line), "{}", log::so_far());
     stage.close().await;

@@ -99,8 +99,8 @@ impl Stage {
         Browser::open_with(key, self.tcp().await).await
     }
 
-    pub(crate) async fn reload(&self) {
-        self.server.reload(self.place.config()).await;
+    pub(crate) async fn reload(&self) -> Result<(), StartError> {
+        self.server.reload(self.place.config()).await
     }
 
     /// Drains, which must not take for ever.

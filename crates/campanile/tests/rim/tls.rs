@@ -60,7 +60,7 @@ async fn a_new_certificate_is_for_new_connections_and_old_ones_live_on() {
     let mut old = Browser::open(stream).await;
 
     let second = stage.place.renew_certificate();
-    stage.reload().await;
+    stage.reload().await.unwrap();
     let stream = secure(&stage, &second).await;
     assert_eq!(shown(&stream), &second[..]);
     assert!(Browser::open(stream).await.is_alive().await);
@@ -68,7 +68,7 @@ async fn a_new_certificate_is_for_new_connections_and_old_ones_live_on() {
 
     // A file that is wrong changes nothing.
     std::fs::write(stage.place.path("cert.pem"), "not a certificate").unwrap();
-    stage.reload().await;
+    stage.reload().await.unwrap_err();
     assert_eq!(shown(&secure(&stage, &second).await), &second[..]);
     assert!(old.is_alive().await);
     stage.close().await;
