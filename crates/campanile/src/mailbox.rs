@@ -124,11 +124,45 @@ struct Pool {
 /// The right to have one piece of work under way. Clones belong to the same piece.
 #[derive(Debug, Clone)]
 pub(crate) struct Permit {
-    _taken: Arc<Taken>,
+    _right: Arc<Right>,
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "a right is had until it is dropped, and never looked at")]
+enum Right {
+    Own(Taken),
+    OfAll(Vec<Permit>),
 }
 
 #[derive(Debug)]
 struct Taken(Arc<Pool>);
+
+/// The permits of letters that a mind keeps for later: their work is not done.
+///
+/// There is one for each letter that was kept, so no more than what all permits together can cause.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Vec<Permit>);
+
+impl Kept {
+    /// Keeps a permit whose letters may be waiting in a mind.
+    pub(crate) fn keep(&mut self, permit: Option<&Permit>) {
+        self.0.extend(permit.cloned());
+    }
+
+    /// The permit of what follows from a letter that was not kept, and from all that were: now they have been handled.
+    pub(crate) fn release(&mut self, permit: Option<&Permit>) -> Option<Permit> {
+        if self.0.is_empty() {
+            return permit.cloned();
+        }
+        self.keep(permit);
+        Some(Permit { _right: Arc::new(Right::OfAll(std::mem::take(&mut self.0))) })
+    }
+
+    /// Forgets the permits of letters that are lost.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
 
 impl Drop for Taken {
     fn drop(&mut self) {
@@ -147,7 +181,11 @@ impl Permits {
     /// Takes a permit if one is free.
     pub(crate) fn take(&self) -> Option<Permit> {
         let taken = self.pool.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1));
-        taken.is_ok().then(|| Permit { _taken: Arc::new(Taken(Arc::clone(&self.pool))) })
+        taken.is_ok().then(|| self.taken())
+    }
+
+    fn taken(&self) -> Permit {
+        Permit { _right: Arc::new(Right::Own(Taken(Arc::clone(&self.pool)))) }
     }
 
     /// Whether a permit could be taken now.
@@ -184,6 +222,25 @@ mod tests {
         taken.pop_front();
         assert!(!permits.is_free());
         taken.pop_front();
+        assert!(permits.is_free());
+    }
+
+    #[test]
+    fn a_kept_letters_permit_is_free_again_only_when_what_follows_from_it_is_done() {
+        let permits = Permits::new(2);
+        let (mut kept, first, second) = (Kept::default(), permits.take(), permits.take());
+        for _ in 0..3 {
+            kept.keep(first.as_ref());
+        }
+        drop(first);
+        assert!(!permits.is_free(), "its letters wait");
+        let follows = kept.release(second.as_ref());
+        drop(second);
+        assert!(!permits.is_free(), "the letters that follow are under way");
+        drop(follows);
+        assert!(permits.take().is_some() && kept.release(None).is_none());
+        kept.keep(permits.take().as_ref());
+        kept.clear();
         assert!(permits.is_free());
     }
 
