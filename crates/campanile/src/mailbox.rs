@@ -2,13 +2,14 @@
 //!
 //! Owns the queues between workers and the permits that bound them. Never waits on a send: work enters only with a
 //! [`Permit`], taken where a socket is read or a request arrives, and every letter that follows from that work carries
-//! it along, so a mailbox holds at most what all permits together can cause. The invariant: letters from one worker to
+//! it along, so a mailbox holds at most what all permits together can cause. A tick of a worker that has begun with a
+//! free permit may take a few more on credit for each connection that it reads. The invariant: letters from one worker to
 //! another arrive in the order in which they were sent. Read on in [`crate::worker`].
 
 use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 use campanile_hub::{Letter, WorkerId};
 use parking_lot::Mutex;
@@ -117,7 +118,8 @@ pub(crate) struct Permits {
 
 #[derive(Debug)]
 struct Pool {
-    free: AtomicUsize,
+    /// Below zero by as many as have been taken on credit.
+    free: AtomicIsize,
     returned: Notify,
 }
 
@@ -175,13 +177,26 @@ impl Drop for Taken {
 
 impl Permits {
     pub(crate) fn new(count: usize) -> Self {
-        Self { pool: Arc::new(Pool { free: AtomicUsize::new(count), returned: Notify::new() }) }
+        Self {
+            pool: Arc::new(Pool {
+                free: AtomicIsize::new(isize::try_from(count).unwrap_or(isize::MAX)),
+                returned: Notify::new(),
+            }),
+        }
     }
 
     /// Takes a permit if one is free.
     pub(crate) fn take(&self) -> Option<Permit> {
-        let taken = self.pool.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1));
+        let one_less = |free| (free > 0).then_some(free - 1);
+        let taken = self.pool.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
         taken.is_ok().then(|| self.taken())
+    }
+
+    /// Takes a permit for bytes that have been read and cannot be put back, even if none is free: then none is until as
+    /// many more have returned.
+    pub(crate) fn take_on_credit(&self) -> Permit {
+        self.pool.free.fetch_sub(1, Ordering::AcqRel);
+        self.taken()
     }
 
     fn taken(&self) -> Permit {
@@ -223,6 +238,20 @@ mod tests {
         assert!(!permits.is_free());
         taken.pop_front();
         assert!(permits.is_free());
+    }
+
+    #[test]
+    fn a_permit_on_credit_is_paid_back_before_another_is_free() {
+        let permits = Permits::new(1);
+        let (first, second, third) = (permits.take_on_credit(), permits.take_on_credit(), permits.take_on_credit());
+        for returned in [first, second] {
+            assert!(!permits.is_free() && permits.take().is_none());
+            drop(returned);
+        }
+        assert!(!permits.is_free());
+        drop(third);
+        let again = permits.take();
+        assert!(again.is_some() && permits.take().is_none());
     }
 
     #[test]
