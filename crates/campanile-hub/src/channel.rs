@@ -358,7 +358,8 @@ impl Channel {
         {
             self.tell_watchers(key, user, false, out);
         }
-        if self.count_due.take_if(|due| *due <= now).is_some() {
+        // A reload may have switched counts off while this one waited.
+        if self.count_due.take_if(|due| *due <= now).is_some() && out.app.features.subscription_counts {
             self.announce_count(key, out);
         }
         if self.remembered.as_ref().is_some_and(|remembered| remembered.until <= now) {
@@ -597,5 +598,18 @@ mod tests {
         assert_eq!(bench.delivered().len(), 0);
         bench.at(due, |channel, key, out| channel.look(key, out));
         assert_eq!((bench.delivered().len(), bench.channel.next_due()), (1, None));
+    }
+
+    #[test]
+    fn a_count_that_waits_is_not_announced_once_a_reload_has_switched_counts_off() {
+        let mut bench = Bench::new("a");
+        for _ in 0..=COUNT_AT_ONCE_MAX {
+            bench.subscribe(1, 1, None);
+        }
+        let due = bench.channel.next_due().unwrap();
+        bench.app.features.subscription_counts = false;
+        bench.effects.clear();
+        bench.at(due.0, |channel, key, out| channel.look(key, out));
+        assert_eq!((bench.effects.len(), bench.channel.next_due()), (0, None));
     }
 }

@@ -51,6 +51,13 @@ struct LocalChannel {
     gathered: Vec<Segment>,
 }
 
+impl LocalChannel {
+    /// Whether its seats are had because clients have asked for the channel by its name.
+    fn is_asked_for(&self) -> bool {
+        self.audience == Audience::Subscribers && self.key.name.user().is_none()
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Segment {
     sequence: u64,
@@ -79,8 +86,26 @@ struct Outgoing {
     touches: u32,
     /// The channel that touched it last.
     channel: u32,
+    /// Sorted by channel: a connection may have thousands.
     seats: Vec<Seat>,
+    /// How many of the seats the client has asked for.
+    asked_for: usize,
     direct: Vec<Direct>,
+}
+
+impl Outgoing {
+    /// Where the seat in this channel is, or where it would be.
+    fn find(&self, channel: u32) -> Result<usize, usize> {
+        self.seats.binary_search_by_key(&channel, |seat| seat.channel)
+    }
+
+    fn seat(&self, channel: u32) -> Option<&Seat> {
+        self.find(channel).ok().map(|at| &self.seats[at])
+    }
+
+    fn seat_mut(&mut self, channel: u32) -> Option<&mut Seat> {
+        self.find(channel).ok().map(|at| &mut self.seats[at])
+    }
 }
 
 /// A seat as others see it.
@@ -181,7 +206,7 @@ impl Fanout {
     pub fn seat(&self, id: ConnectionId, key: &ChannelKey, audience: Audience) -> Option<SeatView> {
         let channel = self.lookup(key, audience)?;
         let outgoing = self.connections.get(id.index as usize)?;
-        let seat = outgoing.seats.iter().find(|seat| seat.channel == channel)?;
+        let seat = outgoing.seat(channel)?;
         (outgoing.open && outgoing.generation == id.generation).then(|| SeatView {
             joined: seat.place != PENDING,
             user: seat.user.clone(),
@@ -191,18 +216,17 @@ impl Fanout {
 
     /// How many channels the client has asked for, pending ones included: neither those it watches nor its user's own.
     pub fn subscriptions(&self, id: ConnectionId) -> usize {
-        let asked_for = |seat: &&Seat| {
-            let channel = self.channels[seat.channel as usize].as_ref();
-            channel.is_some_and(|c| c.audience == Audience::Subscribers && c.key.name.user().is_none())
-        };
-        self.connections.get(id.index as usize).map_or(0, |outgoing| outgoing.seats.iter().filter(asked_for).count())
+        self.connections.get(id.index as usize).map_or(0, |outgoing| outgoing.asked_for)
     }
 
     /// Takes a pending seat. The caller has seen that there is none yet.
     pub fn reserve(&mut self, id: ConnectionId, key: ChannelKey, audience: Audience, token: u64) {
         let channel = self.lookup(&key, audience).unwrap_or_else(|| self.add_channel(key, audience));
+        let asked_for = self.channel(channel).is_asked_for();
         if let Some(outgoing) = self.outgoing(id) {
-            outgoing.seats.push(Seat { channel, place: PENDING, token, since: 0, user: None });
+            let (Ok(at) | Err(at)) = outgoing.find(channel);
+            outgoing.seats.insert(at, Seat { channel, place: PENDING, token, since: 0, user: None });
+            outgoing.asked_for += usize::from(asked_for);
             self.channel(channel).seats += 1;
         }
     }
@@ -234,8 +258,8 @@ impl Fanout {
         let since = self.sequence;
         let place = u32::try_from(self.channel(channel).listeners.len()).expect("a worker has fewer connections");
         let Some(outgoing) = self.outgoing(id) else { return false };
-        let pending = |seat: &&mut Seat| seat.channel == channel && seat.token == token && seat.place == PENDING;
-        let Some(seat) = outgoing.seats.iter_mut().find(pending) else { return false };
+        let pending = |seat: &&mut Seat| seat.token == token && seat.place == PENDING;
+        let Some(seat) = outgoing.seat_mut(channel).filter(pending) else { return false };
         (seat.place, seat.since, seat.user) = (place, since, user);
         self.set_apart(id.index);
         self.channel(channel).listeners.push(id.index);
@@ -245,9 +269,10 @@ impl Fanout {
     /// Gives up a seat. `None`: there was none, or the home has not granted it yet.
     pub fn leave(&mut self, id: ConnectionId, key: &ChannelKey, audience: Audience) -> Option<Left> {
         let channel = self.lookup(key, audience)?;
+        let asked_for = self.channel(channel).is_asked_for();
         let outgoing = self.outgoing(id)?;
-        let at = outgoing.seats.iter().position(|seat| seat.channel == channel)?;
-        let seat = outgoing.seats.swap_remove(at);
+        let seat = outgoing.seats.remove(outgoing.find(channel).ok()?);
+        outgoing.asked_for -= usize::from(asked_for);
         // What it would have heard in this tick is not for it either, direct or not (I1).
         outgoing.direct.retain(|direct| direct.about != Some(channel));
         self.give_up(&seat)
@@ -255,9 +280,8 @@ impl Fanout {
 
     /// A granted seat on a presence channel is no member's any more.
     pub(crate) fn forget_member(&mut self, id: ConnectionId, key: &ChannelKey) {
-        let channel = self.lookup(key, Audience::Subscribers);
-        let Some(outgoing) = self.outgoing(id) else { return };
-        if let Some(seat) = outgoing.seats.iter_mut().find(|seat| Some(seat.channel) == channel) {
+        let Some(channel) = self.lookup(key, Audience::Subscribers) else { return };
+        if let Some(seat) = self.outgoing(id).and_then(|outgoing| outgoing.seat_mut(channel)) {
             seat.user = None;
         }
     }
@@ -276,8 +300,7 @@ impl Fanout {
             channel.listeners.swap_remove(seat.place as usize);
             let moved = channel.listeners.get(seat.place as usize).copied();
             if let Some(moved) = moved {
-                let seats = &mut self.connections[moved as usize].seats;
-                if let Some(moved) = seats.iter_mut().find(|moved| moved.channel == seat.channel) {
+                if let Some(moved) = self.connections[moved as usize].seat_mut(seat.channel) {
                     moved.place = seat.place;
                 }
             }
@@ -649,6 +672,32 @@ mod tests {
         sit(&mut fanout, id(0), "#server-to-user-1");
         fanout.reserve(id(0), key("#server-to-user-2"), Audience::Watchers, 1);
         assert_eq!((fanout.subscriptions(id(0)), fanout.seat_count()), (1, 3));
+    }
+
+    #[test]
+    fn a_connection_takes_ten_thousand_seats_and_gives_them_up_in_any_order() {
+        const CHANNELS: usize = 10_000;
+        let began = std::time::Instant::now();
+        let mut fanout = fanout(1);
+        let keys: Vec<ChannelKey> = (0..CHANNELS).map(|number| key(&number.to_string())).collect();
+        for (number, key) in keys.iter().enumerate() {
+            assert_eq!(fanout.seat(id(0), key, SUBSCRIBERS), None);
+            assert_eq!(fanout.subscriptions(id(0)), number + 1);
+            fanout.reserve(id(0), key.clone(), SUBSCRIBERS, 1);
+            assert!(fanout.join(id(0), key, SUBSCRIBERS, 1, None));
+        }
+        // Every third, from the front, so that all the others move; and places that are free again are taken again.
+        for key in keys.iter().step_by(3) {
+            assert!(fanout.leave(id(0), key, SUBSCRIBERS).is_some());
+        }
+        for key in keys.iter().step_by(3) {
+            sit(&mut fanout, id(0), key.name.as_str());
+        }
+        assert_eq!((fanout.subscriptions(id(0)), fanout.seat_count()), (CHANNELS + 1, CHANNELS + 1));
+        fanout.deliver(&keys[3], SUBSCRIBERS, Bytes::from_static(b"x"), None);
+        assert_eq!(written(&mut fanout), texts(&[(0, "x")]));
+        // Looking each up among all the others takes seconds, this a few hundredths of one.
+        assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
     }
 
     #[test]

@@ -101,8 +101,13 @@ impl Hub {
         hub
     }
 
+    /// Whether letters may be waiting in here: for what the other workers have yet to say, or for a reload.
+    pub fn may_keep_letters(&self) -> bool {
+        self.is_waiting() || !self.early.is_empty()
+    }
+
     /// Whether the other workers have not yet all said what they have.
-    pub fn is_waiting(&self) -> bool {
+    fn is_waiting(&self) -> bool {
         !self.waiting.others.is_empty()
     }
 

@@ -2,13 +2,14 @@
 //!
 //! Owns the queues between workers and the permits that bound them. Never waits on a send: work enters only with a
 //! [`Permit`], taken where a socket is read or a request arrives, and every letter that follows from that work carries
-//! it along, so a mailbox holds at most what all permits together can cause. The invariant: letters from one worker to
+//! it along, so a mailbox holds at most what all permits together can cause. A tick of a worker that has begun with a
+//! free permit may take a few more on credit for each connection that it reads. The invariant: letters from one worker to
 //! another arrive in the order in which they were sent. Read on in [`crate::worker`].
 
 use std::collections::VecDeque;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 use campanile_hub::{Letter, WorkerId};
 use parking_lot::Mutex;
@@ -117,18 +118,53 @@ pub(crate) struct Permits {
 
 #[derive(Debug)]
 struct Pool {
-    free: AtomicUsize,
+    /// Below zero by as many as have been taken on credit.
+    free: AtomicIsize,
     returned: Notify,
 }
 
 /// The right to have one piece of work under way. Clones belong to the same piece.
 #[derive(Debug, Clone)]
 pub(crate) struct Permit {
-    _taken: Arc<Taken>,
+    _right: Arc<Right>,
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "a right is had until it is dropped, and never looked at")]
+enum Right {
+    Own(Taken),
+    OfAll(Vec<Permit>),
 }
 
 #[derive(Debug)]
 struct Taken(Arc<Pool>);
+
+/// The permits of letters that a mind keeps for later: their work is not done.
+///
+/// There is one for each letter that was kept, so no more than what all permits together can cause.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Vec<Permit>);
+
+impl Kept {
+    /// Keeps a permit whose letters may be waiting in a mind.
+    pub(crate) fn keep(&mut self, permit: Option<&Permit>) {
+        self.0.extend(permit.cloned());
+    }
+
+    /// The permit of what follows from a letter that was not kept, and from all that were: now they have been handled.
+    pub(crate) fn release(&mut self, permit: Option<&Permit>) -> Option<Permit> {
+        if self.0.is_empty() {
+            return permit.cloned();
+        }
+        self.keep(permit);
+        Some(Permit { _right: Arc::new(Right::OfAll(std::mem::take(&mut self.0))) })
+    }
+
+    /// Forgets the permits of letters that are lost.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
 
 impl Drop for Taken {
     fn drop(&mut self) {
@@ -141,13 +177,30 @@ impl Drop for Taken {
 
 impl Permits {
     pub(crate) fn new(count: usize) -> Self {
-        Self { pool: Arc::new(Pool { free: AtomicUsize::new(count), returned: Notify::new() }) }
+        Self {
+            pool: Arc::new(Pool {
+                free: AtomicIsize::new(isize::try_from(count).unwrap_or(isize::MAX)),
+                returned: Notify::new(),
+            }),
+        }
     }
 
     /// Takes a permit if one is free.
     pub(crate) fn take(&self) -> Option<Permit> {
-        let taken = self.pool.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1));
-        taken.is_ok().then(|| Permit { _taken: Arc::new(Taken(Arc::clone(&self.pool))) })
+        let one_less = |free| (free > 0).then_some(free - 1);
+        let taken = self.pool.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
+        taken.is_ok().then(|| self.taken())
+    }
+
+    /// Takes a permit for bytes that have been read and cannot be put back, even if none is free: then none is until as
+    /// many more have returned.
+    pub(crate) fn take_on_credit(&self) -> Permit {
+        self.pool.free.fetch_sub(1, Ordering::AcqRel);
+        self.taken()
+    }
+
+    fn taken(&self) -> Permit {
+        Permit { _right: Arc::new(Right::Own(Taken(Arc::clone(&self.pool)))) }
     }
 
     /// Whether a permit could be taken now.
@@ -184,6 +237,39 @@ mod tests {
         taken.pop_front();
         assert!(!permits.is_free());
         taken.pop_front();
+        assert!(permits.is_free());
+    }
+
+    #[test]
+    fn a_permit_on_credit_is_paid_back_before_another_is_free() {
+        let permits = Permits::new(1);
+        let (first, second, third) = (permits.take_on_credit(), permits.take_on_credit(), permits.take_on_credit());
+        for returned in [first, second] {
+            assert!(!permits.is_free() && permits.take().is_none());
+            drop(returned);
+        }
+        assert!(!permits.is_free());
+        drop(third);
+        let again = permits.take();
+        assert!(again.is_some() && permits.take().is_none());
+    }
+
+    #[test]
+    fn a_kept_letters_permit_is_free_again_only_when_what_follows_from_it_is_done() {
+        let permits = Permits::new(2);
+        let (mut kept, first, second) = (Kept::default(), permits.take(), permits.take());
+        for _ in 0..3 {
+            kept.keep(first.as_ref());
+        }
+        drop(first);
+        assert!(!permits.is_free(), "its letters wait");
+        let follows = kept.release(second.as_ref());
+        drop(second);
+        assert!(!permits.is_free(), "the letters that follow are under way");
+        drop(follows);
+        assert!(permits.take().is_some() && kept.release(None).is_none());
+        kept.keep(permits.take().as_ref());
+        kept.clear();
         assert!(permits.is_free());
     }
 

@@ -24,7 +24,7 @@ use tokio::io::unix::AsyncFd;
 use crate::config::Config;
 use crate::door::Door;
 use crate::http::Http;
-use crate::mailbox::{Arrival, Envelope, Permit, Permits, Post};
+use crate::mailbox::{Arrival, Envelope, Kept, Permit, Permits, Post};
 use crate::node::Node;
 use crate::socket::{Socket, Stage};
 use crate::uring::{self, Ring};
@@ -85,6 +85,7 @@ pub(crate) struct Worker {
     door: Rc<Door>,
     post: Post,
     permits: Permits,
+    kept: Kept,
     http: Http,
     /// Until a drain has begun.
     listeners: Option<Listeners>,
@@ -143,6 +144,7 @@ impl Worker {
             http: Http::new(Rc::clone(&door)),
             door,
             permits,
+            kept: Kept::default(),
             listeners: Some(listeners),
             next_worker: 0,
             epoll: register(epoll)?,
@@ -238,6 +240,7 @@ impl Worker {
         tracing::error!(worker = self.id.0, "the worker's mind has panicked: its clients are told to connect again");
         self.hub = Hub::reborn(settings(self.id, &self.node), self.node.apps(), self.hub.legacy());
         self.effects.clear();
+        self.kept.clear();
         self.settle(None);
         self.closes.clear();
         for socket in self.sockets.iter().flatten().filter(|socket| matches!(socket.stage, Stage::Open { .. })) {
@@ -276,9 +279,15 @@ impl Worker {
     fn settle(&mut self, permit: Option<&Permit>) {
         let mut effects = std::mem::take(&mut self.effects);
         self.hub.take_effects(&mut effects);
+        let permit = if self.hub.may_keep_letters() {
+            self.kept.keep(permit);
+            permit.cloned()
+        } else {
+            self.kept.release(permit)
+        };
         for effect in effects.drain(..) {
             match effect {
-                Effect::Send { to, letter } => self.post.send(to, letter, permit.cloned()),
+                Effect::Send { to, letter } => self.post.send(to, letter, permit.clone()),
                 Effect::Close { connection, code, reason } => {
                     self.closes.push_back((connection, code.number(), reason))
                 }

@@ -173,8 +173,10 @@ fn a_letter_about_an_app_that_a_reload_is_bringing_waits_for_it() {
     let purpose = Purpose::Subscribe;
     hub.letter(Letter::Subscribe { key, subscriber, member: None, purpose }, Moment(0));
     assert_eq!((hub.census().waiting_letters, hub.census().channels), (1, 0));
+    assert!(hub.may_keep_letters());
     hub.letter(Letter::Reload { apps }, Moment(0));
     assert_eq!((hub.census().waiting_letters, hub.census().channels), (0, 1));
+    assert!(!hub.may_keep_letters());
     let mut effects = Vec::new();
     hub.take_effects(&mut effects);
     assert!(matches!(&effects[..], [Effect::Send { to: WorkerId(1), letter: Letter::Granted { .. } }]));

@@ -204,8 +204,8 @@ limits! {
     APP_WATCHLIST_MAX: "apps" "watchlist_max", Default(100), 1..=1000, "users";
         "Pusher's limit";
         "the first are kept, error frame 4302";
-    APP_CHANNELS_PER_CONNECTION_MAX: "apps" "channels_per_connection_max", Default(1000), 1..=100_000, "channels";
-        "each subscription holds memory on this node";
+    APP_CHANNELS_PER_CONNECTION_MAX: "apps" "channels_per_connection_max", Default(1000), 1..=10_000, "channels";
+        "each subscription holds memory on this node, and whoever has many costs more with each event";
         "subscription_error LimitReached";
     WEBHOOK_TIMEOUT_SECS: "apps.webhooks" "timeout_secs", Default(10), 1..=60, "seconds";
         "an endpoint that hangs must not hold its queue";

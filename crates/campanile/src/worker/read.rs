@@ -1,7 +1,7 @@
 //! What a worker does with bytes that have come.
 //!
 //! Owns the way from a socket to the mind: head, upgrade or HTTP, frames. Never writes but for the answer to an upgrade.
-//! The invariant: a client is read only while a permit is free, and `reading` names it for as long as a panic would
+//! The invariant: a client is read only while a permit is free, whatever it has said has one, and `reading` names it for as long as a panic would
 //! concern nobody else.
 
 use std::ops::ControlFlow;
@@ -74,7 +74,9 @@ impl Worker {
         let rules = Rules { role: Role::Server, message_max: self.config.limits.frame_bytes_max };
         let mut closed = None;
         hub.heard(id, now);
-        let permit = self.permits.take();
+        // On credit, at worst: what TLS has decrypted and what came behind a head is nowhere but here. No socket is read
+        // until that is paid back, so it is what one tick can read.
+        let permit = self.permits.take_on_credit();
         *reading = Some(index);
         let outcome = incoming.receive(bytes, rules, |received| {
             #[cfg(test)]
@@ -91,12 +93,12 @@ impl Worker {
             ControlFlow::Continue(())
         });
         *reading = None;
-        self.settle(permit.as_ref());
+        self.settle(Some(&permit));
         if let Err(violation) = outcome {
             self.closes.push_back((id, violation.close_code(), violation.to_string().into()));
         } else if let Some(code) = closed {
             self.hub.disconnect(id, Departure::Left, now);
-            self.settle(permit.as_ref());
+            self.settle(Some(&permit));
             self.closes.push_back((id, code, "".into()));
         }
     }
