@@ -24,6 +24,17 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("limits.http_request_timeout_secs", HERE, "a_body_must_come_in_time"),
     ("limits.http_connections_max", HERE, "as_many_publishers_connect_as_may_and_the_next_is_told"),
     ("limits.remembered_bytes_max", HERE, "what_is_remembered_has_a_bound_and_the_oldest_is_forgotten"),
+    ("limits.idempotency_window_secs", GUARD, "an_answer_is_repeated_within_its_window_and_no_longer"),
+    (
+        "limits.idempotency_keys_per_app_max",
+        GUARD,
+        "an_app_has_as_many_keys_as_it_may_and_the_oldest_answered_is_forgotten_for_one_more",
+    ),
+    (
+        "limits.idempotency_bytes_max",
+        GUARD,
+        "all_keys_take_as_many_bytes_as_they_may_and_one_more_makes_the_oldest_forgotten",
+    ),
     ("limits.presence_grace_secs", HERE, "a_member_who_vanishes_is_missed_only_after_the_grace"),
     ("limits.pong_timeout_secs", HERE, "who_is_silent_is_pinged_and_who_stays_silent_is_closed"),
     ("limits.closing_timeout_secs", HERE, "a_peer_that_does_not_answer_a_close_is_dropped"),
@@ -77,6 +88,11 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
     ("an app's id, a key, a secret", CONFIG, "an_id_and_a_key_may_stand_in_a_url"),
     ("the path of a Unix socket", CONFIG, "the_path_of_a_unix_socket_must_fit_the_address"),
     ("requests under way on one HTTP/2 connection", RIM, "as_many_requests_share_a_connection_as_may_and_no_more"),
+    (
+        "an `Idempotency-Key`",
+        "campanile-protocol/src/idempotency.rs",
+        "a_key_may_be_as_long_as_the_bound_and_no_longer",
+    ),
     ("writing to an HTTP client that takes nothing", RIM, "whoever_asks_and_never_listens_is_given_up"),
     (
         "an HTTP client that has been told the end and stays",
@@ -107,6 +123,7 @@ const CROWDS: &str = "campanile/tests/server/crowds.rs";
 const REACTIONS: &str = "campanile/tests/server/reactions.rs";
 const API: &str = "campanile/src/api/tests.rs";
 const TRIGGER: &str = "campanile-protocol/src/trigger.rs";
+const GUARD: &str = "campanile-hub/src/idempotency.rs";
 const QUEUE: &str = "campanile/src/webhooks/queue.rs";
 
 #[test]
