@@ -43,6 +43,8 @@ pub(super) enum ApiError {
     TooManyEvents { retry_after_secs: u64 },
     #[error(transparent)]
     Key(#[from] InvalidKey),
+    #[error("Idempotency-Key must be given once")]
+    TwoKeys,
     #[error("the request with this Idempotency-Key is still under way; try again")]
     KeyInFlight,
     #[error("another request came with this Idempotency-Key; give each its own")]
@@ -76,7 +78,9 @@ impl ApiError {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(refusal) if refusal.status() == 413 => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyBroken | Self::NotUtf8 | Self::Refused(_) | Self::Key(_) => StatusCode::BAD_REQUEST,
+            Self::BodyBroken | Self::NotUtf8 | Self::Refused(_) | Self::Key(_) | Self::TwoKeys => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TooManyEvents { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::KeyInFlight => StatusCode::CONFLICT,
             Self::KeyMismatch => StatusCode::UNPROCESSABLE_ENTITY,

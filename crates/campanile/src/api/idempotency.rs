@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use campanile_hub::{App, FirstAnswer, Unreserved};
 use campanile_protocol::IdempotencyKey;
-use campanile_protocol::idempotency::{InvalidKey, KEY_HEADER, REPLAYED_HEADER};
+use campanile_protocol::idempotency::{KEY_HEADER, REPLAYED_HEADER};
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
@@ -97,7 +97,7 @@ fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
         (None, _) => Ok(None),
         (Some(value), None) => Ok(Some(IdempotencyKey::parse(value.as_bytes())?)),
         // Which of them is meant nobody can tell.
-        (Some(_), Some(_)) => Err(InvalidKey.into()),
+        (Some(_), Some(_)) => Err(ApiError::TwoKeys),
     }
 }
 
@@ -122,3 +122,6 @@ fn reply(FirstAnswer { status, body }: FirstAnswer) -> Reply {
     }
     text(status, "application/json", body)
 }
+
+#[cfg(test)]
+mod tests;
