@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Frame, Opening, SOON, in_string, read_answer, signed_request, start, until, within};
+use crate::common::{
+    Client, Frame, Opening, SOON, in_string, read_answer, signed_request, start, until, with_header, within,
+};
 
 /// Where each limit is tested at its bound and one past it: limit, file under `crates/`, test. A limit without a line,
 /// or a line whose test is not there, fails.
@@ -401,6 +403,35 @@ fn what_is_remembered_has_a_bound_and_the_oldest_is_forgotten() {
     assert_eq!(client.event()["event"], "pusher:cache_miss");
     client.subscribe(last);
     assert_eq!(client.event()["event"], "e");
+}
+
+#[test]
+fn answers_are_repeated_for_the_window_and_for_as_many_keys_and_bytes_as_are_set() {
+    let body = json!({ "name": "e", "channel": "c", "data": "d" }).to_string();
+    let is_repeated = |server: &crate::common::TestServer, key: &str| {
+        let request = signed_request("POST", "/apps/app/events", &[], &body);
+        let answer = server.exchange(&with_header(&request, "Idempotency-Key", key));
+        assert_eq!((answer.status, answer.body.as_str()), (200, "{}"), "{answer:?}");
+        answer.head.to_lowercase().contains("idempotent-replayed: true")
+    };
+    let server = start(&[("workers", "1"), ("limits.idempotency_keys_per_app_max", "2")]);
+    for (key, repeated) in [("a", false), ("b", false), ("a", true), ("c", false), ("b", true), ("a", false)] {
+        assert_eq!(is_repeated(&server, key), repeated, "{key}");
+    }
+    let server = start(&[("workers", "1"), ("limits.idempotency_bytes_max", "1048576")]);
+    assert!(!is_repeated(&server, "first"));
+    // Each of the longest keys takes 255 bytes, 2 for its answer and 512 besides: fewer than 1400 fill the room.
+    let publisher = &mut server.dial();
+    for number in 0..1400 {
+        let request = signed_request("POST", "/apps/app/events", &[], &body);
+        publisher.write_all(&with_header(&request, "Idempotency-Key", &format!("{number:0255}"))).unwrap();
+        assert_eq!(read_answer(publisher).expect("an answer").status, 200);
+    }
+    assert!(is_repeated(&server, &format!("{:0255}", 100)));
+    assert!(!is_repeated(&server, "first"));
+    let server = start(&[("limits.idempotency_window_secs", "1")]);
+    assert!(!is_repeated(&server, "a"));
+    until(|| if is_repeated(&server, "a") { Err("the answer is still repeated".to_owned()) } else { Ok(()) });
 }
 
 #[test]
