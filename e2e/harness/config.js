@@ -44,6 +44,7 @@ export function configuration({
   pathPrefix = '',
   certificate,
   readyDelaySecs = 0,
+  idempotencyWindowSecs = 600,
 }) {
   const apps = [
     {
@@ -75,7 +76,11 @@ export function configuration({
     table('', { state_dir: stateDir }),
     table('[listen]', { host: '127.0.0.1', port, path_prefix: pathPrefix }),
     ...(certificate ? [table('[tls]', { cert_file: certificate.cert, key_file: certificate.key })] : []),
-    table('[limits]', { pong_timeout_secs: PONG_TIMEOUT_SECS, presence_grace_secs: PRESENCE_GRACE_SECS }),
+    table('[limits]', {
+      pong_timeout_secs: PONG_TIMEOUT_SECS,
+      presence_grace_secs: PRESENCE_GRACE_SECS,
+      idempotency_window_secs: idempotencyWindowSecs,
+    }),
     table('[drain]', {
       ready_delay_secs: readyDelaySecs,
       wave_secs: DRAIN_WAVE_SECS,

@@ -12,7 +12,7 @@ export function broadcast(stage, app, { name, data, channels, socketId }) {
 }
 
 /** A signed request below `/apps/ID`; `changes` replaces query parameters after the signature was made. */
-export function signedRequest(stage, { id, key, secret }, method, route, { body, params = {}, changes = {} } = {}) {
+export function signedRequest(stage, { id, key, secret }, method, route, { body, params = {}, changes = {}, headers = {} } = {}) {
   const path = `${stage.server.pathPrefix}/apps/${id}${route}`;
   const query = {
     ...params,
@@ -29,7 +29,7 @@ export function signedRequest(stage, { id, key, secret }, method, route, { body,
   return fetch(`${stage.server.origin}${path}?${sent}`, {
     method,
     body,
-    headers: { 'Content-Type': 'application/json', 'X-Pusher-Library': 'pusher-http-php 7.2.7' },
+    headers: { 'Content-Type': 'application/json', 'X-Pusher-Library': 'pusher-http-php 7.2.7', ...headers },
   });
 }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use campanile_hub::letter::Homes;
 use campanile_hub::{
-    App, AppIndex, Apps, ConnectionId, Credential, Features, Hub, Letter, Moment, NoticeSet, Publication, Settings,
-    WorkerId,
+    App, AppIndex, Apps, ConnectionId, Credential, Features, GuardLimits, Hub, Letter, Moment, NoticeSet, Publication,
+    Settings, WorkerId,
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::signature::{SignedQuery, sign_request};
@@ -169,6 +169,7 @@ fn mind(connections: u32, channel: impl Fn(u32) -> String) -> Hub {
         presence_grace_secs: 3,
         pong_timeout_secs: 30,
         remembered_bytes_max: 1 << 20,
+        guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
     };
     let apps = Arc::new(Apps::new(vec![app()], None));
     let mut hub = Hub::new(settings, Arc::clone(&apps));

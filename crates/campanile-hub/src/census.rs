@@ -20,6 +20,10 @@ pub struct Census {
     pub remembered: usize,
     /// What they remember, as it counts against the bound.
     pub remembered_bytes: usize,
+    /// Keys of requests that are under way, or whose answers may be repeated.
+    pub guard_keys: usize,
+    /// What they take, as it counts against the bound.
+    pub guard_bytes: usize,
     /// Letters that wait for a reload, or for what other workers say to a mind that was lost.
     pub waiting_letters: usize,
 }

@@ -1,6 +1,6 @@
 //! One worker's mind.
 //!
-//! Owns the sessions of the worker's connections, the seats they have, and the channels whose home it is. Never does
+//! Owns the sessions of the worker's connections, the seats they have, and the channels and keys whose home it is. Never does
 //! I/O: inputs come by method, what must happen leaves through [`Hub::take_effects`] and [`Hub::fanout`]. The
 //! invariant: a connection hears of a channel only between its home's grant and its own leave. Letters to itself go
 //! through the same code as letters to others. Read on in [`crate::channel`] and [`crate::session`].
@@ -21,6 +21,7 @@ use crate::census::Census;
 use crate::channel::{Channel, Outbound};
 use crate::effect::Effect;
 use crate::fanout::{ConnectionId, Fanout, Left};
+use crate::idempotency::{Guard, GuardLimits};
 use crate::letter::{
     Answer, Ask, Audience, ChannelKey, Departure, Homes, Letter, Publication, Purpose, Subscriber, WorkerId,
 };
@@ -45,6 +46,8 @@ pub struct Settings {
     /// What remembered events may take in this mind, in bytes: frames, data, names, and
     /// [`crate::memory::REMEMBERED_OVERHEAD_BYTES`] for each.
     pub remembered_bytes_max: usize,
+    /// What bounds the keys of requests that live here.
+    pub guard: GuardLimits,
 }
 
 /// One worker's mind. It is a value: a copy goes on from the same point, which is how every order of events is tried.
@@ -56,6 +59,7 @@ pub struct Hub {
     pub(crate) fanout: Fanout,
     pub(crate) channels: Map<ChannelKey, Channel>,
     memory: Memory,
+    guard: Guard,
     timers: Timers<ChannelKey>,
     pub(crate) effects: Vec<Effect>,
     own: VecDeque<Letter>,
@@ -75,6 +79,7 @@ impl Hub {
         let edges = u64::from(settings.worker.0) << 48;
         let seed = settings.homes.seed;
         Self {
+            guard: Guard::new(settings.guard, seed),
             settings,
             apps,
             sessions: Vec::new(),
@@ -120,6 +125,8 @@ impl Hub {
             timers: self.timers.len(),
             remembered: self.memory.len(),
             remembered_bytes: self.memory.bytes(),
+            guard_keys: self.guard.len(),
+            guard_bytes: self.guard.bytes(),
             waiting_letters: self.early.len() + self.waiting.len(),
         }
     }
@@ -541,6 +548,12 @@ impl Hub {
                 let answer = self.look_up(&ask, now);
                 self.answer(id, answer);
             }
+            Letter::Reserve { key, fingerprint, id } => {
+                let reserved = self.guard.reserve(key, fingerprint, id, now);
+                self.answer(id, Answer::Reserved(reserved));
+            }
+            Letter::Commit { key, id, answer } => self.guard.commit(&key, id, answer, now),
+            Letter::Release { key, id } => self.guard.release(&key, id),
             Letter::Terminate { key } => self.at_home(&key, now, |channel, out| channel.terminate(&key, out)),
             Letter::Granted { key, subscriber, user, purpose, frames, online } => {
                 self.granted(&key, subscriber, user, purpose, frames, online);
@@ -719,11 +732,12 @@ impl Hub {
 
     /// When [`Hub::due`] must be called next.
     pub fn next_due(&self) -> Option<Moment> {
-        self.timers.next()
+        [self.timers.next(), self.guard.next_due()].into_iter().flatten().min()
     }
 
-    /// Does what has become due at the channels that live here.
+    /// Does what has become due at the channels and keys that live here.
     pub fn due(&mut self, now: Moment) {
+        self.guard.expire(now);
         while let Some(key) = self.timers.pop(now) {
             self.at_home(&key, now, |channel, out| {
                 channel.alarm = None;
@@ -842,6 +856,7 @@ mod tests {
             presence_grace_secs: 3,
             pong_timeout_secs: 30,
             remembered_bytes_max: 1024,
+            guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
         };
         let apps = Arc::new(Apps::new(vec![app()], None));
         let now = Moment(0);

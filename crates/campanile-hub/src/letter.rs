@@ -1,6 +1,6 @@
 //! What workers say to each other.
 //!
-//! Owns the vocabulary between a connection's worker and a channel's home. Never waits for an answer: a letter that
+//! Owns the vocabulary between a connection's or a request's worker and the home of a channel or a key. Never waits for an answer: a letter that
 //! asks carries an id, and the answer is a letter too. The invariant: letters from one worker to another arrive in the
 //! order in which they were sent.
 
@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use campanile_protocol::json::DataLiteral;
-use campanile_protocol::{ChannelName, SocketId, UserId};
+use campanile_protocol::{ChannelName, Fingerprint, SocketId, UserId};
 
 use crate::app::{AppIndex, Apps};
 use crate::fanout::ConnectionId;
+use crate::idempotency::{FirstAnswer, GuardKey, Unreserved};
 
 /// A worker's number in its process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,6 +130,8 @@ pub enum Answer {
     Members(Vec<UserId>),
     /// To [`Ask::Channels`], of the channels that live at one home.
     Channels(Vec<(ChannelName, ChannelInfo)>),
+    /// To [`Letter::Reserve`].
+    Reserved(Result<(), Unreserved>),
 }
 
 /// What one worker says to another, or to itself.
@@ -185,6 +188,31 @@ pub enum Letter {
     Terminate {
         /// The user's own channel.
         key: ChannelKey,
+    },
+    /// To a key's home: a request comes with this key, and asks whether it may publish.
+    Reserve {
+        /// The key.
+        key: GuardKey,
+        /// What the request asks for.
+        fingerprint: Fingerprint,
+        /// Who asks; from here on, whose the key is.
+        id: AskId,
+    },
+    /// To a key's home: the request has published.
+    Commit {
+        /// The key.
+        key: GuardKey,
+        /// Whose it is.
+        id: AskId,
+        /// What to answer to its repetitions.
+        answer: FirstAnswer,
+    },
+    /// To a key's home: the request has ended without publishing.
+    Release {
+        /// The key.
+        key: GuardKey,
+        /// Whose it is.
+        id: AskId,
     },
     /// To a subscriber's worker: it is in.
     Granted {
@@ -280,6 +308,9 @@ impl Letter {
             | Self::Publish { key, .. }
             | Self::Terminate { key } => Some(key),
             Self::Ask { .. }
+            | Self::Reserve { .. }
+            | Self::Commit { .. }
+            | Self::Release { .. }
             | Self::Granted { .. }
             | Self::Restated { .. }
             | Self::Refused { .. }
@@ -306,6 +337,9 @@ impl Letter {
             | Self::Unsubscribe { .. }
             | Self::Publish { .. }
             | Self::Ask { .. }
+            | Self::Reserve { .. }
+            | Self::Commit { .. }
+            | Self::Release { .. }
             | Self::Terminate { .. }
             | Self::Answer { .. }
             | Self::MindLost { .. }
@@ -325,7 +359,7 @@ pub enum Audience {
     Watchers,
 }
 
-/// Which worker is a channel's home.
+/// Which worker is the home of a channel, and of a key.
 #[derive(Debug, Clone, Copy)]
 pub struct Homes {
     /// Drawn at start, so that nobody outside can choose names that all live at one worker.
@@ -337,11 +371,20 @@ pub struct Homes {
 impl Homes {
     /// The home of a channel.
     pub fn of(&self, key: &ChannelKey) -> WorkerId {
+        self.home(key.app, key.name.as_str())
+    }
+
+    /// The home of a request's key.
+    pub fn of_key(&self, key: &GuardKey) -> WorkerId {
+        self.home(key.app, key.key.as_str())
+    }
+
+    fn home(&self, app: AppIndex, name: &str) -> WorkerId {
         if self.workers == 1 {
             return WorkerId(0);
         }
         let mut hasher = DefaultHasher::new();
-        (self.seed, key.app, key.name.as_str()).hash(&mut hasher);
+        (self.seed, app, name).hash(&mut hasher);
         let home = hasher.finish() % u64::from(self.workers);
         WorkerId(u16::try_from(home).expect("a remainder of a 16-bit number"))
     }

@@ -4,7 +4,7 @@
 //! [`Moment`]s go in, [`Effect`]s and frames come out, so all of it can be simulated from a seed. The invariant: each
 //! connection belongs to one worker and each channel to one home worker, and they talk by [`Letter`]s alone.
 //! Reading order: [`app`], [`hub`] (one worker's mind), [`session`], [`channel`], [`fanout`]; then [`letter`],
-//! [`notice`], [`effect`], and [`rebirth`] for the day on which something went wrong.
+//! [`notice`], [`effect`], [`idempotency`], and [`rebirth`] for the day on which something went wrong.
 
 pub mod app;
 pub mod census;
@@ -13,6 +13,7 @@ pub mod effect;
 pub mod fanout;
 pub mod handshake;
 pub mod hub;
+pub mod idempotency;
 pub mod letter;
 pub mod members;
 pub mod memory;
@@ -28,6 +29,7 @@ pub use census::Census;
 pub use effect::Effect;
 pub use fanout::{ConnectionId, Fanout, Write};
 pub use hub::{Hub, Settings};
+pub use idempotency::{FirstAnswer, GuardKey, GuardLimits, Unreserved};
 pub use letter::{Answer, Ask, AskId, ChannelInfo, Letter, Publication, WorkerId};
 pub use notice::{Notice, NoticeKind};
 pub use timers::Moment;

@@ -33,8 +33,8 @@ use std::sync::Arc;
 
 use campanile_hub::letter::{ChannelKey, Departure, Homes};
 use campanile_hub::{
-    App, AppIndex, Apps, Census, ConnectionId, Credential, Effect, Features, Hub, Letter, Moment, Notice, NoticeKind,
-    NoticeSet, Publication, Settings, WorkerId, handshake,
+    App, AppIndex, Apps, Census, ConnectionId, Credential, Effect, Features, GuardLimits, Hub, Letter, Moment, Notice,
+    NoticeKind, NoticeSet, Publication, Settings, WorkerId, handshake,
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::{ChannelName, Limits, Secret, ServerFrame, SocketId};
@@ -149,6 +149,7 @@ impl Play {
             presence_grace_secs: 5,
             pong_timeout_secs: 30,
             remembered_bytes_max: 1 << 20,
+            guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
         };
         let hub = Hub::new(settings, Arc::clone(&apps));
         Self { app, apps, hub, clients: Vec::new(), notices: Vec::new(), now: Moment(0) }

@@ -4,11 +4,12 @@
 //! Never does I/O, spawns, reads a clock or draws randomness: bytes and times go in, values come out.
 //! One invariant: a value that exists is valid, so nobody checks it again.
 //! Reading order: [`channel_kind`] and [`name`], [`frame`], [`signature`], [`trigger`]; then [`close`],
-//! [`limits`], [`webhook`], [`websocket`].
+//! [`idempotency`], [`limits`], [`webhook`], [`websocket`].
 
 pub mod channel_kind;
 pub mod close;
 pub mod frame;
+pub mod idempotency;
 pub mod json;
 pub mod limits;
 pub mod name;
@@ -20,6 +21,7 @@ pub mod websocket;
 pub use channel_kind::{Access, ChannelKind};
 pub use close::CloseCode;
 pub use frame::{ClientFrame, EncodedFrame, ServerFrame};
+pub use idempotency::{Fingerprint, IdempotencyKey};
 pub use limits::Limits;
 pub use name::{ChannelName, EventName, SocketId, UserId};
 pub use signature::Secret;

@@ -152,6 +152,12 @@ impl<'a> SignedQuery<'a> {
         self.pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref())
     }
 
+    /// The parameters that say what is asked for, sorted by name: without those that say by whom and when.
+    pub fn own(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = self.pairs.iter().filter(|(name, _)| !name.starts_with("auth_") && name != "body_md5");
+        own.map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
     /// The app key that the request names.
     pub fn key(&self) -> Result<&str, SignatureError> {
         self.get("auth_key").ok_or(SignatureError::Missing("auth_key"))

@@ -1,8 +1,9 @@
 //! How requests reach the minds.
 //!
-//! Owns what an API request needs of the workers: publish, ask, terminate. Never decides: it finds the home, takes a
-//! permit and waits for the answer. The invariant: when [`Door::publish`] returns, the event is in its home's mailbox
-//! (I7). One per worker, shared by that worker's requests. Read on in [`crate::api`].
+//! Owns what an API request needs of the workers: publish, ask, terminate, reserve a key. Never decides: it finds the
+//! home, takes a permit and waits for the answer. The invariants: when [`Door::publish`] returns, the event is in its
+//! home's mailbox (I7); a key that was reserved is committed or released, however its request ends. One per worker, shared
+//! by that worker's requests. Read on in [`crate::api`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,8 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_hub::letter::ChannelKey;
-use campanile_hub::{Answer, App, Apps, Ask, AskId, ChannelInfo, Letter, Publication, WorkerId};
-use campanile_protocol::{ChannelName, UserId};
+use campanile_hub::{
+    Answer, App, Apps, Ask, AskId, ChannelInfo, FirstAnswer, GuardKey, Letter, Publication, Unreserved, WorkerId,
+};
+use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, UserId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -86,7 +89,7 @@ impl Door {
         self.send(key.clone(), Letter::Publish { key, publication, ask: Some(asked.id) }, permit);
         match asked.answer().await? {
             Answer::Channel(info) => Ok(info),
-            Answer::Members(_) | Answer::Channels(_) => Err(Busy),
+            _ => Err(Busy),
         }
     }
 
@@ -95,7 +98,7 @@ impl Door {
         let key = ChannelKey { app: app.index, name: channel };
         match self.ask(self.node.homes().of(&key), Ask::Channel(key)).await? {
             Answer::Channel(info) => Ok(info),
-            Answer::Members(_) | Answer::Channels(_) => Err(Busy),
+            _ => Err(Busy),
         }
     }
 
@@ -104,7 +107,7 @@ impl Door {
         let key = ChannelKey { app: app.index, name: channel };
         match self.ask(self.node.homes().of(&key), Ask::Members(key)).await? {
             Answer::Members(members) => Ok(members),
-            Answer::Channel(_) | Answer::Channels(_) => Err(Busy),
+            _ => Err(Busy),
         }
     }
 
@@ -135,6 +138,31 @@ impl Door {
         let key = ChannelKey { app: app.index, name: ChannelName::of_user(user) };
         self.send(key.clone(), Letter::Terminate { key }, &permit);
         Ok(())
+    }
+
+    /// Reserves a key for a request, or tells why that must not publish.
+    pub(crate) async fn reserve(
+        &self,
+        app: &App,
+        key: IdempotencyKey,
+        fingerprint: Fingerprint,
+        permit: &Permit,
+    ) -> Result<Result<Reservation<'_>, Unreserved>, Busy> {
+        let key = GuardKey { app: app.index, key };
+        let asked = self.expect();
+        // It is there before the answer is, so that a request which ends while it waits leaves no key reserved.
+        let mut reservation =
+            Reservation { door: self, key: key.clone(), id: asked.id, permit: permit.clone(), end: End::Release };
+        let letter = Letter::Reserve { key, fingerprint, id: asked.id };
+        self.post.send(reservation.home(), letter, Some(permit.clone()));
+        match asked.answer().await? {
+            Answer::Reserved(Ok(())) => Ok(Ok(reservation)),
+            Answer::Reserved(Err(unreserved)) => {
+                reservation.end = End::NotOurs;
+                Ok(Err(unreserved))
+            }
+            _ => Err(Busy),
+        }
     }
 
     /// Hands an answer to the request that waits for it. One that has given up is no loss.
@@ -184,6 +212,50 @@ impl Asked<'_> {
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         self.door.waiting.borrow_mut().remove(&self.id.number);
+    }
+}
+
+/// A request's hold on its key. Dropped, it releases the key, so that the request may be repeated; or, if the request has
+/// published, leaves there what its repetitions are answered.
+#[derive(Debug)]
+pub(crate) struct Reservation<'a> {
+    door: &'a Door,
+    key: GuardKey,
+    id: AskId,
+    /// Its last letter is part of the same work.
+    permit: Permit,
+    end: End,
+}
+
+/// What the key's home hears when the request ends.
+#[derive(Debug)]
+enum End {
+    Release,
+    Commit(FirstAnswer),
+    /// Nothing: the key is another request's.
+    NotOurs,
+}
+
+impl Reservation<'_> {
+    /// The request publishes, and whatever becomes of it, its repetitions are answered this, or what is said here later.
+    pub(crate) fn publishes(&mut self, answer: FirstAnswer) {
+        self.end = End::Commit(answer);
+    }
+
+    fn home(&self) -> WorkerId {
+        self.door.node.homes().of_key(&self.key)
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        let (key, id) = (self.key.clone(), self.id);
+        let letter = match std::mem::replace(&mut self.end, End::NotOurs) {
+            End::Release => Letter::Release { key, id },
+            End::Commit(answer) => Letter::Commit { key, id, answer },
+            End::NotOurs => return,
+        };
+        self.door.post.send(self.home(), letter, Some(self.permit.clone()));
     }
 }
 

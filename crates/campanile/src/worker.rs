@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campanile_hub::letter::Departure;
-use campanile_hub::{ConnectionId, Effect, Hub, Letter, Moment, Settings, WorkerId};
+use campanile_hub::{ConnectionId, Effect, GuardLimits, Hub, Letter, Moment, Settings, WorkerId};
 use campanile_protocol::CloseCode;
 use rustix::event::epoll;
 use tokio::io::unix::AsyncFd;
@@ -60,12 +60,19 @@ pub(crate) struct Listeners {
 fn settings(worker: WorkerId, node: &Node) -> Settings {
     let config = node.config();
     let limits = &config.limits;
+    // Each worker is the home of an even share.
+    let workers = config.workers.max(1);
     Settings {
         worker,
         homes: *node.homes(),
         presence_grace_secs: limits.presence_grace.as_secs(),
         pong_timeout_secs: limits.pong_timeout.as_secs(),
-        remembered_bytes_max: limits.remembered_bytes_max / config.workers.max(1),
+        remembered_bytes_max: limits.remembered_bytes_max / workers,
+        guard: GuardLimits {
+            window_secs: limits.idempotency_window.as_secs(),
+            keys_per_app_max: limits.idempotency_keys_per_app_max.div_ceil(workers),
+            bytes_max: limits.idempotency_bytes_max / workers,
+        },
     }
 }
 

@@ -1,9 +1,12 @@
 //! What a mind holds stays within its bounds, and nothing is held for those who have gone.
 
-use campanile_protocol::{Limits, Secret};
+use campanile_protocol::signature::SignedQuery;
+use campanile_protocol::{Fingerprint, IdempotencyKey, Limits, Secret};
 
 use super::*;
 use crate::app::{AppIndex, Credential, Features};
+use crate::idempotency::{FirstAnswer, GuardKey, Unreserved};
+use crate::letter::AskId;
 use crate::memory::REMEMBERED_OVERHEAD_BYTES;
 
 const ID: ConnectionId = ConnectionId { index: 0, generation: 0 };
@@ -30,6 +33,7 @@ fn hub(workers: u16, remembered_bytes_max: usize) -> Hub {
         presence_grace_secs: 5,
         pong_timeout_secs: 30,
         remembered_bytes_max,
+        guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
     };
     Hub::new(settings, Arc::new(Apps::new(vec![app("1")], None)))
 }
@@ -197,4 +201,56 @@ fn a_removed_apps_channels_end_with_their_connections_and_it_keeps_no_secret() {
     assert_eq!(hub.census(), Census::default());
     let again = Apps::new(vec![app("1")], Some(&apps));
     assert_eq!(again.by_id("1").map(|app| app.index), Some(AppIndex(0)));
+}
+
+fn guard_key(app: u32) -> GuardKey {
+    GuardKey { app: AppIndex(app), key: IdempotencyKey::parse(b"key").unwrap() }
+}
+
+/// What the asking worker hears.
+fn reserve(hub: &mut Hub, key: GuardKey, id: AskId, now: Moment) -> Result<(), Unreserved> {
+    let fingerprint = Fingerprint::of("/", &SignedQuery::parse(""), b"");
+    hub.letter(Letter::Reserve { key, fingerprint, id }, now);
+    let mut effects = Vec::new();
+    hub.take_effects(&mut effects);
+    match effects.pop() {
+        Some(Effect::Answer { id: answered, answer: Answer::Reserved(reserved) }) if answered == id => reserved,
+        Some(Effect::Send { to, letter: Letter::Answer { id: answered, answer: Answer::Reserved(reserved) } })
+            if answered == id && to == id.worker =>
+        {
+            reserved
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_key_is_known_to_all_workers_until_its_window_is_over_and_nothing_is_left_of_it() {
+    let mut hub = hub(2, 1 << 20);
+    let [here, there] = [WorkerId(0), WorkerId(1)].map(|worker| AskId { worker, number: 7 });
+    assert_eq!(reserve(&mut hub, guard_key(0), there, Moment(0)), Ok(()));
+    assert_eq!(reserve(&mut hub, guard_key(0), here, Moment(0)), Err(Unreserved::InFlight));
+    assert_eq!(reserve(&mut hub, guard_key(1), here, Moment(0)), Ok(()), "another app's");
+    hub.letter(Letter::Release { key: guard_key(1), id: here }, Moment(0));
+    let answer = FirstAnswer { status: 200, body: Bytes::from_static(b"{}") };
+    hub.letter(Letter::Commit { key: guard_key(0), id: there, answer: answer.clone() }, Moment(1000));
+    assert_eq!(reserve(&mut hub, guard_key(0), here, Moment(600_999)), Err(Unreserved::Repeat(answer)));
+    assert_eq!((hub.census().guard_keys, hub.next_due()), (1, Some(Moment(601_000))));
+    // Without any further request, too.
+    hub.due(Moment(601_000));
+    assert_eq!((hub.census(), hub.next_due()), (Census::default(), None));
+}
+
+#[test]
+fn a_mind_in_place_of_a_lost_one_knows_no_keys_and_ends_none_of_before() {
+    let mut lost = hub(1, 1 << 20);
+    let id = AskId { worker: WorkerId(0), number: 7 };
+    assert_eq!(reserve(&mut lost, guard_key(0), id, Moment(0)), Ok(()));
+    let mut hub = Hub::reborn(lost.settings.clone(), lost.apps.clone(), lost.legacy());
+    let again = AskId { number: 8, ..id };
+    assert_eq!(reserve(&mut hub, guard_key(0), again, Moment(0)), Ok(()));
+    let answer = FirstAnswer { status: 200, body: Bytes::new() };
+    hub.letter(Letter::Commit { key: guard_key(0), id, answer }, Moment(0));
+    hub.letter(Letter::Release { key: guard_key(0), id }, Moment(0));
+    assert_eq!(reserve(&mut hub, guard_key(0), id, Moment(0)), Err(Unreserved::InFlight));
 }

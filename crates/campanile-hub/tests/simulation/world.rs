@@ -11,8 +11,8 @@ use std::sync::Arc;
 use campanile_hub::hub::PLACE_INDEX_BITS;
 use campanile_hub::letter::{self, ChannelKey, Departure, Homes};
 use campanile_hub::{
-    Answer, App, AppIndex, Apps, Ask, AskId, Census, ConnectionId, Credential, Effect, Features, Hub, Letter, Moment,
-    Notice, NoticeKind, NoticeSet, Publication, Settings, WorkerId,
+    Answer, App, AppIndex, Apps, Ask, AskId, Census, ConnectionId, Credential, Effect, Features, GuardLimits, Hub,
+    Letter, Moment, Notice, NoticeKind, NoticeSet, Publication, Settings, WorkerId,
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::websocket::{self, Opcode};
@@ -181,6 +181,7 @@ fn settings(worker: usize, homes: Homes) -> Settings {
         presence_grace_secs: GRACE_MILLIS / 1000,
         pong_timeout_secs: PONG_MILLIS / 1000,
         remembered_bytes_max: 1 << 30,
+        guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
     }
 }
 
@@ -797,7 +798,10 @@ impl World {
                     }
                 }
             }
-            Letter::Restated { .. }
+            Letter::Reserve { .. }
+            | Letter::Commit { .. }
+            | Letter::Release { .. }
+            | Letter::Restated { .. }
             | Letter::Deliver { .. }
             | Letter::Disconnect { .. }
             | Letter::Answer { .. }

@@ -2,8 +2,9 @@
 //!
 //! Owns the one shape of all refusals, `{"error":"<sentence>"}`, with `"field":"<name>"` where one field is to blame;
 //! and their statuses. Never holds a secret or an expected signature. The invariant: 4xx means that the same request
-//! will be refused again, except for 408 and 429; 503 means that nothing was published and it may be repeated.
+//! will be refused again, except for 408, 409 and 429; 503 means that nothing was published and it may be repeated.
 
+use campanile_protocol::idempotency::InvalidKey;
 use campanile_protocol::signature::SignatureError;
 use campanile_protocol::trigger::Refusal;
 use hyper::StatusCode;
@@ -40,6 +41,16 @@ pub(super) enum ApiError {
     Refused(#[from] Refusal),
     #[error("this app publishes more events per second than it may; try again in {retry_after_secs} s")]
     TooManyEvents { retry_after_secs: u64 },
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    #[error("Idempotency-Key must be given once")]
+    TwoKeys,
+    #[error("the request with this Idempotency-Key is still under way; try again")]
+    KeyInFlight,
+    #[error("another request came with this Idempotency-Key; give each its own")]
+    KeyMismatch,
+    #[error("too many requests with an Idempotency-Key are under way; try again")]
+    TooManyKeys,
     #[error("the server has no room for the request now; try again")]
     Busy,
 }
@@ -67,9 +78,13 @@ impl ApiError {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(refusal) if refusal.status() == 413 => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyBroken | Self::NotUtf8 | Self::Refused(_) => StatusCode::BAD_REQUEST,
+            Self::BodyBroken | Self::NotUtf8 | Self::Refused(_) | Self::Key(_) | Self::TwoKeys => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TooManyEvents { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::KeyInFlight => StatusCode::CONFLICT,
+            Self::KeyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Busy | Self::TooManyKeys => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -91,7 +106,7 @@ impl ApiError {
             Self::TooManyEvents { retry_after_secs } => {
                 headers.insert(RETRY_AFTER, retry_after_secs.into());
             }
-            Self::Busy => {
+            Self::Busy | Self::KeyInFlight | Self::TooManyKeys => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // What is left of the body would be taken for the next request.
@@ -135,6 +150,22 @@ mod tests {
             (ApiError::BodyTooSlow { secs: 10 }, 408, r#"{"error":"the body did not arrive within 10 s"}"#),
             (ApiError::NotUtf8, 400, r#"{"error":"the body is not UTF-8"}"#),
             (Refusal::at("name", Reason::Missing).into(), 400, r#"{"error":"name: is missing","field":"name"}"#),
+            (InvalidKey.into(), 400, r#"{"error":"Idempotency-Key must be 1 to 255 visible ASCII characters"}"#),
+            (
+                ApiError::KeyInFlight,
+                409,
+                r#"{"error":"the request with this Idempotency-Key is still under way; try again"}"#,
+            ),
+            (
+                ApiError::KeyMismatch,
+                422,
+                r#"{"error":"another request came with this Idempotency-Key; give each its own"}"#,
+            ),
+            (
+                ApiError::TooManyKeys,
+                503,
+                r#"{"error":"too many requests with an Idempotency-Key are under way; try again"}"#,
+            ),
             (Busy.into(), 503, r#"{"error":"the server has no room for the request now; try again"}"#),
         ] {
             assert_eq!(shown(error), (status, body.to_owned()));
@@ -146,7 +177,9 @@ mod tests {
         let header = |error: ApiError, name| {
             error.into_reply().headers().get(name).map(|value| value.to_str().unwrap().to_owned())
         };
-        assert_eq!(header(ApiError::Busy, RETRY_AFTER).as_deref(), Some("1"));
+        for error in [ApiError::Busy, ApiError::KeyInFlight, ApiError::TooManyKeys] {
+            assert_eq!(header(error, RETRY_AFTER).as_deref(), Some("1"));
+        }
         assert_eq!(header(ApiError::TooManyEvents { retry_after_secs: 3 }, RETRY_AFTER).as_deref(), Some("3"));
         assert_eq!(header(ApiError::BodyTooLarge { max: 1 }, CONNECTION).as_deref(), Some("close"));
         assert_eq!(header(ApiError::Method { allowed: "GET, HEAD".into() }, ALLOW).as_deref(), Some("GET, HEAD"));

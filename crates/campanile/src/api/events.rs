@@ -2,75 +2,78 @@
 //!
 //! Owns how a trigger becomes publications and what its publisher is told. Never counts subscribers itself. The
 //! invariant: all of a request is valid before any of it is published, and once it is, the answer is a success, because
-//! a publisher that repeats a request delivers everything twice.
+//! a publisher that repeats a request without a key delivers everything twice. Read on in `idempotency.rs` for keys.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use campanile_hub::{App, Publication};
+use campanile_hub::{App, FirstAnswer, Publication};
 use campanile_protocol::trigger::{Batch, BatchReply, ChannelReply, ChannelsReply, Trigger};
 use campanile_protocol::{ChannelName, EncodedFrame, ServerFrame};
-use http_body_util::Full;
-use hyper::{Response, StatusCode};
+use hyper::StatusCode;
 
 use super::channels::counts;
 use super::error::ApiError;
+use super::idempotency::{Turn, told, told_nothing};
 use super::signed_request::SignedRequest;
-use super::{Reply, json, nothing};
 use crate::door::Door;
 use crate::mailbox::Permit;
 
 /// `POST /apps/{id}/events`
-pub(super) async fn publish(request: &SignedRequest<'_>, door: &Door) -> Result<Reply, ApiError> {
+pub(super) async fn publish(
+    request: &SignedRequest<'_>,
+    turn: &mut Turn<'_>,
+    door: &Door,
+) -> Result<FirstAnswer, ApiError> {
     let trigger = Trigger::parse(request.text()?, &request.query, &request.app.limits)?;
-    let permit = enter(&request.app, 1, door).await?;
+    let permit = turn.enter(&request.app, 1).await?;
     if trigger.info.is_empty() {
         send(&trigger, &request.app, door, &permit);
-        return Ok(nothing());
+        return Ok(told_nothing());
     }
-    let replies = send_and_ask(std::slice::from_ref(&trigger), &request.app, door, &permit).await;
-    let channels = trigger.channels.iter().cloned().zip(replies).collect();
-    Ok(json(StatusCode::OK, &ChannelsReply { channels }))
+    let answer = |replies: Vec<ChannelReply>| {
+        told(&ChannelsReply { channels: trigger.channels.iter().cloned().zip(replies).collect() })
+    };
+    turn.publishes(|| answer(without_counts(std::slice::from_ref(&trigger))));
+    Ok(answer(send_and_ask(std::slice::from_ref(&trigger), &request.app, door, &permit).await))
 }
 
 /// `POST /apps/{id}/batch_events`
-pub(super) async fn publish_batch(request: &SignedRequest<'_>, door: &Door) -> Result<Reply, ApiError> {
+pub(super) async fn publish_batch(
+    request: &SignedRequest<'_>,
+    turn: &mut Turn<'_>,
+    door: &Door,
+) -> Result<FirstAnswer, ApiError> {
     let Batch { events } = Batch::parse(request.text()?, &request.app.limits)?;
-    let permit = enter(&request.app, events.len(), door).await?;
+    let permit = turn.enter(&request.app, events.len()).await?;
     if events.iter().all(|event| event.info.is_empty()) {
         for event in &events {
             send(event, &request.app, door, &permit);
         }
-        return Ok(nothing());
+        return Ok(told_nothing());
     }
-    let batch = send_and_ask(&events, &request.app, door, &permit).await;
-    Ok(json(StatusCode::OK, &BatchReply { batch }))
+    turn.publishes(|| told(&BatchReply { batch: without_counts(&events) }));
+    Ok(told(&BatchReply { batch: send_and_ask(&events, &request.app, door, &permit).await }))
 }
 
 /// `POST /apps/{id}/channels/{name}/events`
 pub(super) async fn publish_deprecated(
     channel: &str,
     request: &SignedRequest<'_>,
+    turn: &mut Turn<'_>,
     door: &Door,
-) -> Result<Reply, ApiError> {
+) -> Result<FirstAnswer, ApiError> {
     let trigger = Trigger::parse_deprecated(channel, request.text()?, &request.query, &request.app.limits)?;
-    let permit = enter(&request.app, 1, door).await?;
+    let permit = turn.enter(&request.app, 1).await?;
     send(&trigger, &request.app, door, &permit);
-    let mut reply = Response::new(Full::<Bytes>::default());
-    *reply.status_mut() = StatusCode::ACCEPTED;
-    Ok(reply)
+    Ok(FirstAnswer { status: StatusCode::ACCEPTED.as_u16(), body: Bytes::new() })
 }
 
-/// Takes a permit, then counts the events: those that found no room are not held against the app's rate.
-async fn enter(app: &App, events: usize, door: &Door) -> Result<Permit, ApiError> {
-    let permit = door.enter().await?;
-    let events = u32::try_from(events).unwrap_or(u32::MAX);
-    match door.node().admit_events(app, events) {
-        Ok(()) => Ok(permit),
-        Err(retry_after_secs) => Err(ApiError::TooManyEvents { retry_after_secs }),
-    }
+/// What [`send_and_ask`] returns if no state comes in time.
+fn without_counts(triggers: &[Trigger]) -> Vec<ChannelReply> {
+    triggers.iter().flat_map(|trigger| &trigger.channels).map(|_| ChannelReply::default()).collect()
 }
 
 fn send(trigger: &Trigger, app: &App, door: &Door, permit: &Permit) {

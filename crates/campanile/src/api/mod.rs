@@ -2,7 +2,7 @@
 //!
 //! Owns the endpoints, in the order in which a request meets them: [`router`] finds the route, [`signed_request`] proves
 //! who asks, then `events.rs`, `channels.rs` or `users.rs` does what was asked, and [`error`] words what was refused.
-//! `health.rs` and `cors.rs` stand beside. Never touches a socket or a mind: [`Door`] does. The invariant: nothing of an
+//! `idempotency.rs` lets a request publish once; `health.rs` and `cors.rs` stand beside. Never touches a socket or a mind: [`Door`] does. The invariant: nothing of an
 //! app is read or changed before its signature is verified, and nothing of a body is parsed. Read on in
 //! [`campanile_protocol::trigger`] for the bodies.
 
@@ -11,6 +11,7 @@ mod cors;
 mod error;
 mod events;
 mod health;
+mod idempotency;
 mod router;
 mod signed_request;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use serde::Serialize;
 
 use crate::door::Door;
 use error::ApiError;
+use idempotency::once;
 use router::{Resource, Route};
 use signed_request::SignedRequest;
 
@@ -73,9 +75,13 @@ where
     let (head, body) = request.into_parts();
     let request = SignedRequest::receive(&head, body, app_id, door).await?;
     match resource {
-        Resource::Events => events::publish(&request, door).await,
-        Resource::BatchEvents => events::publish_batch(&request, door).await,
-        Resource::ChannelEvents(channel) => events::publish_deprecated(&channel, &request, door).await,
+        Resource::Events => once(&request, door, async |turn| events::publish(&request, turn, door).await).await,
+        Resource::BatchEvents => {
+            once(&request, door, async |turn| events::publish_batch(&request, turn, door).await).await
+        }
+        Resource::ChannelEvents(channel) => {
+            once(&request, door, async |turn| events::publish_deprecated(&channel, &request, turn, door).await).await
+        }
         Resource::Channels => channels::list(&request, door).await,
         Resource::Channel(channel) => channels::show(&channel, &request, door).await,
         Resource::ChannelUsers(channel) => channels::users(&channel, &request, door).await,

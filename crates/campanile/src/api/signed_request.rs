@@ -11,8 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use campanile_hub::App;
+use campanile_protocol::Fingerprint;
 use campanile_protocol::signature::SignedQuery;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::HeaderMap;
 use hyper::body::Body;
 use hyper::http::request::Parts;
 
@@ -27,6 +29,7 @@ pub(super) struct SignedRequest<'a> {
     pub(super) app: Arc<App>,
     /// Its parameters.
     pub(super) query: SignedQuery<'a>,
+    head: &'a Parts,
     body: Bytes,
 }
 
@@ -52,7 +55,17 @@ impl<'a> SignedRequest<'a> {
         if !app.enabled {
             return Err(ApiError::Disabled);
         }
-        Ok(Self { app: Arc::clone(&app), query, body })
+        Ok(Self { app: Arc::clone(&app), query, head, body })
+    }
+
+    /// Its headers, which nobody has signed.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// What it asks for, whenever it was signed.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.head.uri.path(), &self.query, &self.body)
     }
 
     /// The body's text.

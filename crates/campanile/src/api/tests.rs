@@ -25,7 +25,7 @@ use crate::door::Door;
 use crate::mailbox::{Permits, Post};
 use crate::node::Node;
 
-const CONFIG: &str = r#"
+pub(super) const CONFIG: &str = r#"
 [listen]
 path_prefix = "/ws"
 
@@ -60,23 +60,31 @@ struct Fixture {
     permits: Permits,
 }
 
-struct Answered {
-    status: StatusCode,
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
     headers: hyper::HeaderMap,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Answered {
-    fn header(&self, name: &str) -> Option<&str> {
+    /// Reads an answer to its end.
+    pub(super) async fn read(reply: super::Reply) -> Self {
+        let (head, body) = reply.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Self { status: head.status, headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    fn is(&self, status: u16, body: &str) {
+    pub(super) fn is(&self, status: u16, body: &str) {
         assert_eq!((self.status.as_u16(), self.body.as_str()), (status, body));
     }
 }
 
-fn app(id: &str, enabled: bool) -> App {
+pub(super) fn app(id: &str, enabled: bool) -> App {
     App {
         id: id.into(),
         index: AppIndex(0),
@@ -170,10 +178,9 @@ impl Fixture {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (head, body) = respond(request, &self.door).await.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
+        let answered = Answered::read(respond(request, &self.door).await).await;
         tokio::task::yield_now().await;
-        Answered { status: head.status, headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() }
+        answered
     }
 
     async fn unsigned(&self, method: &str, path: &str) -> Answered {
@@ -209,7 +216,13 @@ impl Fixture {
     }
 }
 
-fn signed(signer: &str, method: &str, path: &str, params: &[(&str, &str)], body: &str) -> Request<Full<Bytes>> {
+pub(super) fn signed(
+    signer: &str,
+    method: &str,
+    path: &str,
+    params: &[(&str, &str)],
+    body: &str,
+) -> Request<Full<Bytes>> {
     let key = format!("key-{signer}");
     let query = sign_request(&key, &secret(signer), method, path, params, body.as_bytes(), now());
     let uri = format!("{path}?{query}");
@@ -534,6 +547,8 @@ fn only_a_configured_origin_may_read_the_answers() {
         assert_eq!(preflight.status, 204);
         assert_eq!(preflight.header("access-control-allow-origin"), Some("https://console.example"));
         assert_eq!(preflight.header("access-control-allow-methods"), Some("POST"));
+        let headers = preflight.header("access-control-allow-headers");
+        assert_eq!(headers, Some("Content-Type, Idempotency-Key, X-Pusher-Library"));
         assert_eq!(preflight.header("vary"), Some("Origin"));
         // A refusal can be read, too.
         let refused = api.send(from("GET", "/apps/a/channels", "https://console.example")).await;

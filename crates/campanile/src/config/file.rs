@@ -179,6 +179,12 @@ tables! {
         http_connections_max: Option<u64>,
         /// Bytes of events remembered for cache channels.
         remembered_bytes_max: Option<u64>,
+        /// Seconds for which the answer to a request with an `Idempotency-Key` is repeated.
+        idempotency_window_secs: Option<u64>,
+        /// Keys of one app's requests.
+        idempotency_keys_per_app_max: Option<u64>,
+        /// Bytes of keys and answers.
+        idempotency_bytes_max: Option<u64>,
         /// Seconds that a vanished member is still counted as present.
         presence_grace_secs: Option<u64>,
         /// Seconds for a client to answer a ping.

@@ -8,6 +8,8 @@ use std::fmt::Write;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use campanile_protocol::idempotency::KEY_LENGTH_MAX;
+
 use super::file::LimitsTable;
 use super::problem::{Origin, Problems};
 use super::sizes::Sizes;
@@ -135,6 +137,15 @@ limits! {
     REMEMBERED_BYTES_MAX: "limits" "remembered_bytes_max", Default(64 * MIB), 4 * MIB..=64 * GIB, "bytes";
         "cache channels keep their last event in memory, and names cost nothing to invent: each counts its frame, its data, its name and 768 bytes";
         "the event remembered longest is forgotten: its next subscriber gets cache_miss";
+    IDEMPOTENCY_WINDOW_SECS: "limits" "idempotency_window_secs", Default(600), 1..=86_400, "seconds";
+        "a publisher that heard no answer repeats within minutes, and a signature holds for ten";
+        "the answer is forgotten: the same Idempotency-Key is a new request";
+    IDEMPOTENCY_KEYS_PER_APP_MAX: "limits" "idempotency_keys_per_app_max", Default(100_000), 1..=10_000_000, "keys, in even shares over the workers";
+        "one tenant's keys must not take the room of the others'";
+        "the answer given longest ago is forgotten; if all are under way, answered 503 with Retry-After";
+    IDEMPOTENCY_BYTES_MAX: "limits" "idempotency_bytes_max", Default(64 * MIB), MIB..=64 * GIB, "bytes, in even shares over the workers";
+        "answers are kept in memory for the window: each counts its key, its body and 512 bytes";
+        "the answer given longest ago is forgotten; if all are under way, answered 503 with Retry-After";
     PRESENCE_GRACE_SECS: "limits" "presence_grace_secs", Default(3), 0..=60, "seconds";
         "a connection that broke and came back must not look like leaving and joining";
         "member_removed goes out";
@@ -222,8 +233,18 @@ limits! {
 }
 
 /// Those that a reload does not change, because queues and ports are made of them at the start.
-pub const CHANGED_BY_RESTART: &[&Limit] =
-    &[&WORKERS, &PORT, &BACKLOG, &PERMITS_PER_WORKER, &REMEMBERED_BYTES_MAX, &PRESENCE_GRACE_SECS, &PONG_TIMEOUT_SECS];
+pub const CHANGED_BY_RESTART: &[&Limit] = &[
+    &WORKERS,
+    &PORT,
+    &BACKLOG,
+    &PERMITS_PER_WORKER,
+    &REMEMBERED_BYTES_MAX,
+    &IDEMPOTENCY_WINDOW_SECS,
+    &IDEMPOTENCY_KEYS_PER_APP_MAX,
+    &IDEMPOTENCY_BYTES_MAX,
+    &PRESENCE_GRACE_SECS,
+    &PONG_TIMEOUT_SECS,
+];
 
 /// Reads numbers of one table of the file, filling in what is not set.
 pub(super) struct Numbers<'a> {
@@ -305,6 +326,12 @@ pub struct NodeLimits {
     pub http_connections_max: usize,
     /// Bytes of events remembered for cache channels.
     pub remembered_bytes_max: usize,
+    /// How long the answer to a request with an `Idempotency-Key` is repeated.
+    pub idempotency_window: Duration,
+    /// Keys of one app's requests.
+    pub idempotency_keys_per_app_max: usize,
+    /// Bytes of keys and answers.
+    pub idempotency_bytes_max: usize,
     /// How long a vanished member still counts as present.
     pub presence_grace: Duration,
     /// For a client to answer a ping.
@@ -367,6 +394,11 @@ impl NodeLimits {
             ),
             http_connections_max: count(http_connections_max),
             remembered_bytes_max: count(numbers.read(&REMEMBERED_BYTES_MAX, &mut table.remembered_bytes_max)),
+            idempotency_window: seconds(numbers.read(&IDEMPOTENCY_WINDOW_SECS, &mut table.idempotency_window_secs)),
+            idempotency_keys_per_app_max: count(
+                numbers.read(&IDEMPOTENCY_KEYS_PER_APP_MAX, &mut table.idempotency_keys_per_app_max),
+            ),
+            idempotency_bytes_max: count(numbers.read(&IDEMPOTENCY_BYTES_MAX, &mut table.idempotency_bytes_max)),
             presence_grace: seconds(numbers.read(&PRESENCE_GRACE_SECS, &mut table.presence_grace_secs)),
             pong_timeout: seconds(numbers.read(&PONG_TIMEOUT_SECS, &mut table.pong_timeout_secs)),
             closing_timeout: seconds(numbers.read(&CLOSING_TIMEOUT_SECS, &mut table.closing_timeout_secs)),
@@ -457,6 +489,7 @@ pub fn to_markdown() -> String {
          | the path of a Unix socket | {UNIX_SOCKET_PATH_BYTES_MAX} bytes | the start is refused |\n\
          | requests under way on one HTTP/2 connection | {HTTP2_STREAMS_MAX} | the client waits until one is \
          answered |\n\
+         | an `Idempotency-Key` | {KEY_LENGTH_MAX} characters | answered 400 |\n\
          | writing to an HTTP client that takes nothing | `limits.http_request_timeout_secs` | closed |\n\
          | an HTTP client that has been told the end and stays | `limits.closing_timeout_secs` | closed |\n\
          | encrypted bytes held back for one connection | 64 KiB, counted in `limits.send_queue_bytes_max` | as \

@@ -80,6 +80,12 @@ pub(crate) fn signed_request(method: &str, path: &str, params: &[(&str, &str)], 
     format!("{method} {path}?{query} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
+/// The same with a header more.
+pub(crate) fn with_header(request: &[u8], name: &str, value: &str) -> Vec<u8> {
+    let end = request.windows(2).position(|window| window == b"\r\n").expect("a request has a first line") + 2;
+    [&request[..end], format!("{name}: {value}\r\n").as_bytes(), &request[end..]].concat()
+}
+
 /// Reads one answer; `None` where the connection ends first.
 pub(crate) fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
     let mut bytes = Vec::new();

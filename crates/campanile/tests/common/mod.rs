@@ -15,7 +15,7 @@ use campanile::{RunningServer, Server, StartError};
 use campanile_protocol::Secret;
 
 pub(crate) use client::{Client, Frame, Opening, frame, in_string};
-pub(crate) use http::{Answer, read_answer, signed_request};
+pub(crate) use http::{Answer, read_answer, signed_request, with_header};
 
 /// The app that every server has.
 pub(crate) const APP: &str = "app";

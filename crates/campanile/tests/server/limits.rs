@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Frame, Opening, SOON, in_string, read_answer, signed_request, start, until, within};
+use crate::common::{
+    Client, Frame, Opening, SOON, in_string, read_answer, signed_request, start, until, with_header, within,
+};
 
 /// Where each limit is tested at its bound and one past it: limit, file under `crates/`, test. A limit without a line,
 /// or a line whose test is not there, fails.
@@ -24,6 +26,17 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("limits.http_request_timeout_secs", HERE, "a_body_must_come_in_time"),
     ("limits.http_connections_max", HERE, "as_many_publishers_connect_as_may_and_the_next_is_told"),
     ("limits.remembered_bytes_max", HERE, "what_is_remembered_has_a_bound_and_the_oldest_is_forgotten"),
+    ("limits.idempotency_window_secs", GUARD, "an_answer_is_repeated_within_its_window_and_no_longer"),
+    (
+        "limits.idempotency_keys_per_app_max",
+        GUARD,
+        "an_app_has_as_many_keys_as_it_may_and_the_oldest_answered_is_forgotten_for_one_more",
+    ),
+    (
+        "limits.idempotency_bytes_max",
+        GUARD,
+        "all_keys_take_as_many_bytes_as_they_may_and_one_more_makes_the_oldest_forgotten",
+    ),
     ("limits.presence_grace_secs", HERE, "a_member_who_vanishes_is_missed_only_after_the_grace"),
     ("limits.pong_timeout_secs", HERE, "who_is_silent_is_pinged_and_who_stays_silent_is_closed"),
     ("limits.closing_timeout_secs", HERE, "a_peer_that_does_not_answer_a_close_is_dropped"),
@@ -77,6 +90,11 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
     ("an app's id, a key, a secret", CONFIG, "an_id_and_a_key_may_stand_in_a_url"),
     ("the path of a Unix socket", CONFIG, "the_path_of_a_unix_socket_must_fit_the_address"),
     ("requests under way on one HTTP/2 connection", RIM, "as_many_requests_share_a_connection_as_may_and_no_more"),
+    (
+        "an `Idempotency-Key`",
+        "campanile-protocol/src/idempotency.rs",
+        "a_key_may_be_as_long_as_the_bound_and_no_longer",
+    ),
     ("writing to an HTTP client that takes nothing", RIM, "whoever_asks_and_never_listens_is_given_up"),
     (
         "an HTTP client that has been told the end and stays",
@@ -107,6 +125,7 @@ const CROWDS: &str = "campanile/tests/server/crowds.rs";
 const REACTIONS: &str = "campanile/tests/server/reactions.rs";
 const API: &str = "campanile/src/api/tests.rs";
 const TRIGGER: &str = "campanile-protocol/src/trigger.rs";
+const GUARD: &str = "campanile-hub/src/idempotency.rs";
 const QUEUE: &str = "campanile/src/webhooks/queue.rs";
 
 #[test]
@@ -384,6 +403,35 @@ fn what_is_remembered_has_a_bound_and_the_oldest_is_forgotten() {
     assert_eq!(client.event()["event"], "pusher:cache_miss");
     client.subscribe(last);
     assert_eq!(client.event()["event"], "e");
+}
+
+#[test]
+fn answers_are_repeated_for_the_window_and_for_as_many_keys_and_bytes_as_are_set() {
+    let body = json!({ "name": "e", "channel": "c", "data": "d" }).to_string();
+    let is_repeated = |server: &crate::common::TestServer, key: &str| {
+        let request = signed_request("POST", "/apps/app/events", &[], &body);
+        let answer = server.exchange(&with_header(&request, "Idempotency-Key", key));
+        assert_eq!((answer.status, answer.body.as_str()), (200, "{}"), "{answer:?}");
+        answer.head.to_lowercase().contains("idempotent-replayed: true")
+    };
+    let server = start(&[("workers", "1"), ("limits.idempotency_keys_per_app_max", "2")]);
+    for (key, repeated) in [("a", false), ("b", false), ("a", true), ("c", false), ("b", true), ("a", false)] {
+        assert_eq!(is_repeated(&server, key), repeated, "{key}");
+    }
+    let server = start(&[("workers", "1"), ("limits.idempotency_bytes_max", "1048576")]);
+    assert!(!is_repeated(&server, "first"));
+    // Each of the longest keys takes 255 bytes, 2 for its answer and 512 besides: fewer than 1400 fill the room.
+    let publisher = &mut server.dial();
+    for number in 0..1400 {
+        let request = signed_request("POST", "/apps/app/events", &[], &body);
+        publisher.write_all(&with_header(&request, "Idempotency-Key", &format!("{number:0255}"))).unwrap();
+        assert_eq!(read_answer(publisher).expect("an answer").status, 200);
+    }
+    assert!(is_repeated(&server, &format!("{:0255}", 100)));
+    assert!(!is_repeated(&server, "first"));
+    let server = start(&[("limits.idempotency_window_secs", "1")]);
+    assert!(!is_repeated(&server, "a"));
+    until(|| if is_repeated(&server, "a") { Err("the answer is still repeated".to_owned()) } else { Ok(()) });
 }
 
 #[test]
