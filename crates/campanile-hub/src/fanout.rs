@@ -299,10 +299,10 @@ impl Fanout {
         if left.is_some() {
             channel.listeners.swap_remove(seat.place as usize);
             let moved = channel.listeners.get(seat.place as usize).copied();
-            if let Some(moved) = moved {
-                if let Some(moved) = self.connections[moved as usize].seat_mut(seat.channel) {
-                    moved.place = seat.place;
-                }
+            if let Some(moved) = moved
+                && let Some(moved) = self.connections[moved as usize].seat_mut(seat.channel)
+            {
+                moved.place = seat.place;
             }
         }
         if last {

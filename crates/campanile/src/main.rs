@@ -1,7 +1,7 @@
 //! The binary: reads the command line and hands over to [`campanile::commands`].
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use campanile::cli::{Cli, Command, KeysCommand};
@@ -17,7 +17,13 @@ fn main() -> io::Result<ExitCode> {
         Command::Demo(args) => commands::demo::run(&args, out, err),
         Command::Check(args) => commands::check::run(&args, environment, out, err),
         Command::Keys(args) => match args.command {
-            KeysCommand::New(args) => commands::keys::run(&args, out).map(|()| ExitCode::SUCCESS),
+            KeysCommand::New(args) => match commands::keys::run(&args, out) {
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    writeln!(err, "error: --app-id: {error}")?;
+                    Ok(ExitCode::FAILURE)
+                }
+                outcome => outcome.map(|()| ExitCode::SUCCESS),
+            },
         },
         Command::Trigger(args) => {
             finished(commands::trigger::run(&args, environment, &mut io::stdin().lock(), out, err))

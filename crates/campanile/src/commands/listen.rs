@@ -40,7 +40,7 @@ pub async fn run(
         }
     };
     let secret = Secret::new(target.secret.expose());
-    let mut listener = Listener { args, target, secret, member, refused: 0, seen: 0, out, err };
+    let mut listener = Listener { args, target, secret, member, was_connected: false, refused: 0, seen: 0, out, err };
     let outcome = tokio::select! {
         outcome = listener.listen() => outcome,
         _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
@@ -82,6 +82,7 @@ struct Listener<'a, O, E> {
     target: Target,
     secret: Secret,
     member: Option<Member>,
+    was_connected: bool,
     refused: usize,
     seen: u64,
     out: &'a mut O,
@@ -114,7 +115,7 @@ impl<O: Write, E: Write> Listener<'_, O, E> {
 
     /// One connection, until it ends or it was enough.
     async fn follow(&mut self, mut connection: Connection) -> io::Result<Followed> {
-        self.refused = 0;
+        (self.refused, self.was_connected) = (0, true);
         writeln!(self.err, "connected to {} as {}", self.target, connection.socket_id())?;
         for channel in self.channels() {
             if let Err(ended) = connection.subscribe(&self.target.key, &self.secret, channel, self.member.as_ref()) {
@@ -174,6 +175,10 @@ impl<O: Write, E: Write> Listener<'_, O, E> {
 
     /// The end of `--seconds`: fine, unless more was expected in that time.
     fn time_is_up(&mut self) -> io::Result<ExitCode> {
+        if !self.was_connected {
+            writeln!(self.err, "error: never connected to {}: is a server running there?", self.target)?;
+            return Ok(ExitCode::FAILURE);
+        }
         match self.args.count {
             Some(count) if self.seen < count => {
                 writeln!(self.err, "error: {} of {count} events came in time", self.seen)?;
@@ -291,8 +296,17 @@ mod tests {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let target = Target::find(&args.target, std::iter::empty()).unwrap();
         let secret = Secret::new("app-secret");
-        let mut listener =
-            Listener { args, target, secret, member: None, refused: 0, seen: 0, out: &mut out, err: &mut err };
+        let mut listener = Listener {
+            args,
+            target,
+            secret,
+            member: None,
+            was_connected: false,
+            refused: 0,
+            seen: 0,
+            out: &mut out,
+            err: &mut err,
+        };
         let code = incidents.iter().find_map(|incident| listener.show(incident).unwrap());
         (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), code)
     }

@@ -41,13 +41,14 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let apps = apps(&config);
     let server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => return fail(&error),
     };
     let address = server.local_addr();
     let s = if server.has_tls() { "s" } else { "" };
-    writeln!(io::stdout(), "campanile listens on http{s}://{address} and ws{s}://{address}/app/<key>")?;
+    writeln!(io::stdout(), "campanile listens on http{s}://{address} and ws{s}://{address}/app/<key>; {apps}")?;
     // Outside systemd both notifications do nothing.
     sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
     let code = runtime.block_on(async {
@@ -79,6 +80,15 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
             () = received(&mut interrupt) => std::process::exit(1),
         }
     })
+}
+
+/// Which apps there are; the development one is named for what it is, since it is served when none was configured.
+fn apps(config: &Config) -> String {
+    let name = |app: &config::AppConfig| match app.id.as_str() {
+        config::DEVELOPMENT_ID => format!("{} (the development app, whose key and secret everybody knows)", app.id),
+        id => id.to_owned(),
+    };
+    format!("apps: {}", config.apps.iter().map(name).collect::<Vec<_>>().join(", "))
 }
 
 async fn received(signal: &mut Signal) {

@@ -21,6 +21,11 @@ const SEPARATOR: &str = "__";
 pub(super) fn overlay(tree: &mut Table, variables: &[(String, String)], problems: &mut Problems) {
     let mut ours: Vec<_> =
         variables.iter().filter_map(|(name, value)| Some((parts(name.strip_prefix(PREFIX)?), name, value))).collect();
+    for (name, _) in variables {
+        if let Some(meant) = with_one_underscore(name) {
+            problems.at(name, format!("the parts of a name are joined by two underscores: did you mean {meant}?"));
+        }
+    }
     // By index, so that `APPS__1` finds what `APPS__0` has added.
     ours.sort();
     let mut root = Value::Table(std::mem::take(tree));
@@ -42,6 +47,19 @@ enum Part<'a> {
 
 fn parts(name: &str) -> Vec<Part<'_>> {
     name.split(SEPARATOR).map(|part| part.parse().map_or(Part::Name(part), Part::Index)).collect()
+}
+
+/// What was meant by a name that would set something if its parts were joined as they should be.
+fn with_one_underscore(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("CAMPANILE_").filter(|rest| !rest.starts_with('_'))?;
+    let Shape::Table(fields) = File::SHAPE else { return None };
+    fields.iter().find_map(|field| {
+        let field = field.name.to_uppercase();
+        match rest.strip_prefix(field.as_str())? {
+            "" => Some(format!("{PREFIX}{field}")),
+            inner => Some(format!("{PREFIX}{field}{SEPARATOR}{}", inner.strip_prefix('_')?.trim_start_matches('_'))),
+        }
+    })
 }
 
 /// A path as its environment variable.
@@ -149,5 +167,26 @@ fn blank(shape: Shape) -> Value {
         Shape::Boolean => Value::Boolean(false),
         Shape::List(_) => Value::Array(Vec::new()),
         Shape::Map | Shape::Table(_) => Value::Table(Table::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_one_underscore_for_two_is_told_from_names_of_others() {
+        for (name, meant) in [
+            ("CAMPANILE_LISTEN_PORT", Some("CAMPANILE__LISTEN__PORT")),
+            ("CAMPANILE_LISTEN__PORT", Some("CAMPANILE__LISTEN__PORT")),
+            ("CAMPANILE_STATE_DIR", Some("CAMPANILE__STATE_DIR")),
+            ("CAMPANILE_WORKERS", Some("CAMPANILE__WORKERS")),
+            ("CAMPANILE_CONFIG", None),
+            ("CAMPANILE_BIN", None),
+            ("CAMPANILE__LISTEN__PORT", None),
+            ("OTHER_LISTEN_PORT", None),
+        ] {
+            assert_eq!(with_one_underscore(name).as_deref(), meant, "{name}");
+        }
     }
 }
