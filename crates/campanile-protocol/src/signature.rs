@@ -349,4 +349,18 @@ mod tests {
     fn a_secret_is_never_printed() {
         assert_eq!(format!("{:?}", Secret::new(SECRET)), "[redacted]");
     }
+
+    #[test]
+    fn a_query_has_as_many_parameters_as_the_bound_and_the_next_is_not_signed() {
+        const NOW: u64 = 1_700_000_000;
+        // Beside key, time, version and signature.
+        for (own, verifies) in [(PARAMETERS_MAX - 4, true), (PARAMETERS_MAX - 3, false)] {
+            let names: Vec<String> = (0..own).map(|number| format!("p{number}")).collect();
+            let params: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+            let secret = Secret::new(SECRET);
+            let query = sign_request(KEY, &secret, "GET", "/apps/3/channels", &params, b"", NOW);
+            let verified = SignedQuery::parse(&query).verify(&secret, "GET", "/apps/3/channels", NOW);
+            assert_eq!(verified.is_ok(), verifies, "{own}");
+        }
+    }
 }
