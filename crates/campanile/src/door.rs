@@ -1,7 +1,7 @@
 //! How requests reach the minds.
 //!
 //! Owns what an API request needs of the workers: publish, ask, terminate, reserve a key. Never decides: it finds the
-//! home, takes a permit and waits for the answer. The invariants: when [`Door::publish`] returns, the event is in its
+//! home, takes a permit and waits for the answer. The invariants: when [`Visit::publish`] returns, the event is in its
 //! home's mailbox (I7); a key that was reserved is committed or released, however its request ends. One per worker, shared
 //! by that worker's requests. Read on in [`crate::api`].
 
@@ -9,7 +9,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use campanile_hub::letter::ChannelKey;
 use campanile_hub::{
@@ -52,22 +51,48 @@ impl Door {
         &self.node
     }
 
-    /// How long room and answers are waited for, as of the last reload.
-    fn deadline(&self) -> Duration {
-        self.node.config().limits.http_request_timeout
+    /// Begins a request, which must be done within the time of the last reload's settings.
+    pub(crate) fn visit(&self) -> Visit<'_> {
+        Visit { door: self, until: Instant::now() + self.node.config().limits.http_request_timeout }
+    }
+
+    /// Hands an answer to the request that waits for it. One that has given up is no loss.
+    pub(crate) fn answer(&self, id: AskId, answer: Answer) {
+        if let Some(waiting) = self.waiting.borrow_mut().remove(&id.number) {
+            let _ = waiting.send(answer);
+        }
+    }
+}
+
+/// One request at the door: its body, its room and its answers have one deadline together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visit<'a> {
+    door: &'a Door,
+    until: Instant,
+}
+
+impl<'a> Visit<'a> {
+    /// Where it is.
+    pub(crate) fn door(self) -> &'a Door {
+        self.door
+    }
+
+    /// By when it must be done.
+    pub(crate) fn until(self) -> Instant {
+        self.until
     }
 
     /// Waits for room, up to the deadline.
     pub(crate) async fn enter(&self) -> Result<Permit, Busy> {
         let wait = async {
             loop {
-                match self.permits.take() {
+                match self.door.permits.take() {
                     Some(permit) => return permit,
-                    None => self.permits.returned().await,
+                    None => self.door.permits.returned().await,
                 }
             }
         };
-        tokio::time::timeout(self.deadline(), wait).await.map_err(|_| Busy)
+        tokio::time::timeout_at(self.until, wait).await.map_err(|_| Busy)
     }
 
     /// Hands an event to the channel's home.
@@ -76,7 +101,7 @@ impl Door {
         self.send(key.clone(), Letter::Publish { key, publication, ask: None }, permit);
     }
 
-    /// As [`Door::publish`], and returns the channel's state afterwards.
+    /// As [`Visit::publish`], and returns the channel's state afterwards.
     pub(crate) async fn publish_and_ask(
         &self,
         app: &App,
@@ -96,7 +121,7 @@ impl Door {
     /// One channel's state.
     pub(crate) async fn channel(&self, app: &App, channel: ChannelName) -> Result<ChannelInfo, Busy> {
         let key = ChannelKey { app: app.index, name: channel };
-        match self.ask(self.node.homes().of(&key), Ask::Channel(key)).await? {
+        match self.ask(self.door.node.homes().of(&key), Ask::Channel(key)).await? {
             Answer::Channel(info) => Ok(info),
             _ => Err(Busy),
         }
@@ -105,7 +130,7 @@ impl Door {
     /// The members of a presence channel.
     pub(crate) async fn members(&self, app: &App, channel: ChannelName) -> Result<Vec<UserId>, Busy> {
         let key = ChannelKey { app: app.index, name: channel };
-        match self.ask(self.node.homes().of(&key), Ask::Members(key)).await? {
+        match self.ask(self.door.node.homes().of(&key), Ask::Members(key)).await? {
             Answer::Members(members) => Ok(members),
             _ => Err(Busy),
         }
@@ -114,10 +139,10 @@ impl Door {
     /// Every occupied channel of the app whose name begins with `prefix`, sorted by name.
     pub(crate) async fn channels(&self, app: &App, prefix: &str) -> Result<Vec<(ChannelName, ChannelInfo)>, Busy> {
         let permit = self.enter().await?;
-        let asked = (0..self.post.workers()).map(|worker| {
+        let asked = (0..self.door.post.workers()).map(|worker| {
             let asked = self.expect();
             let ask = Ask::Channels { app: app.index, prefix: prefix.into() };
-            self.post.send(WorkerId(worker), Letter::Ask { ask, id: asked.id }, Some(permit.clone()));
+            self.door.post.send(WorkerId(worker), Letter::Ask { ask, id: asked.id }, Some(permit.clone()));
             asked
         });
         // All are asked before any is waited for, so one deadline holds for all.
@@ -147,14 +172,14 @@ impl Door {
         key: IdempotencyKey,
         fingerprint: Fingerprint,
         permit: &Permit,
-    ) -> Result<Result<Reservation<'_>, Unreserved>, Busy> {
+    ) -> Result<Result<Reservation<'a>, Unreserved>, Busy> {
         let key = GuardKey { app: app.index, key };
         let asked = self.expect();
         // It is there before the answer is, so that a request which ends while it waits leaves no key reserved.
         let mut reservation =
-            Reservation { door: self, key: key.clone(), id: asked.id, permit: permit.clone(), end: End::Release };
+            Reservation { door: self.door, key: key.clone(), id: asked.id, permit: permit.clone(), end: End::Release };
         let letter = Letter::Reserve { key, fingerprint, id: asked.id };
-        self.post.send(reservation.home(), letter, Some(permit.clone()));
+        self.door.post.send(reservation.home(), letter, Some(permit.clone()));
         match asked.answer().await? {
             Answer::Reserved(Ok(())) => Ok(Ok(reservation)),
             Answer::Reserved(Err(unreserved)) => {
@@ -165,30 +190,22 @@ impl Door {
         }
     }
 
-    /// Hands an answer to the request that waits for it. One that has given up is no loss.
-    pub(crate) fn answer(&self, id: AskId, answer: Answer) {
-        if let Some(waiting) = self.waiting.borrow_mut().remove(&id.number) {
-            let _ = waiting.send(answer);
-        }
-    }
-
     fn send(&self, key: ChannelKey, letter: Letter, permit: &Permit) {
-        self.post.send(self.node.homes().of(&key), letter, Some(permit.clone()));
+        self.door.post.send(self.door.node.homes().of(&key), letter, Some(permit.clone()));
     }
 
-    fn expect(&self) -> Asked<'_> {
-        let number = self.next_ask.get();
-        self.next_ask.set(number + 1);
+    fn expect(&self) -> Asked<'a> {
+        let number = self.door.next_ask.get();
+        self.door.next_ask.set(number + 1);
         let (sender, answer) = oneshot::channel();
-        self.waiting.borrow_mut().insert(number, sender);
-        let until = Instant::now() + self.deadline();
-        Asked { door: self, id: AskId { worker: self.worker, number }, answer, until }
+        self.door.waiting.borrow_mut().insert(number, sender);
+        Asked { door: self.door, id: AskId { worker: self.door.worker, number }, answer, until: self.until }
     }
 
     async fn ask(&self, home: WorkerId, ask: Ask) -> Result<Answer, Busy> {
         let permit = self.enter().await?;
         let asked = self.expect();
-        self.post.send(home, Letter::Ask { ask, id: asked.id }, Some(permit));
+        self.door.post.send(home, Letter::Ask { ask, id: asked.id }, Some(permit));
         asked.answer().await
     }
 }

@@ -57,13 +57,20 @@ pub(crate) struct Admitted {
 
 const HEADERS_MAX: usize = 64;
 
+/// The longest end of a line, and the line end after it that makes it blank.
+const BLANK_LINE_BYTES: usize = 3;
+
 /// What an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Looks at what has come so far.
-pub(crate) fn read(head: &[u8], path_prefix: &str, head_bytes_max: usize) -> First {
+/// Looks at what has come so far, of which `seen` bytes have been looked at before.
+pub(crate) fn read(head: &[u8], seen: usize, path_prefix: &str, head_bytes_max: usize) -> First {
     if PREFACE.starts_with(&head[..head.len().min(PREFACE.len())]) {
         return if head.len() < PREFACE.len() { First::Incomplete } else { First::Http(Version::Http2) };
+    }
+    // Parsed when it begins, so that what is no request is told so, and when it may have ended: not at every byte.
+    if seen > 0 && head.len() < head_bytes_max && !has_blank_line(&head[seen.saturating_sub(BLANK_LINE_BYTES - 1)..]) {
+        return First::Incomplete;
     }
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
@@ -101,6 +108,11 @@ pub(crate) fn read(head: &[u8], path_prefix: &str, head_bytes_max: usize) -> Fir
             }
         }
     }
+}
+
+/// Ends a head, whichever way its lines end.
+fn has_blank_line(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|pair| pair == b"\n\n") || bytes.windows(BLANK_LINE_BYTES).any(|line| line == b"\n\r\n")
 }
 
 /// The answer to a request that hyper has read, and who may now send frames; `None`: it is one for the API.
@@ -273,11 +285,37 @@ mod tests {
     #[test]
     fn the_preface_of_http_2_is_waited_for_and_nothing_else_that_is_no_websocket() {
         for length in 1..PREFACE.len() {
-            assert!(matches!(read(&PREFACE[..length], "", 1024), First::Incomplete), "{length}");
+            assert!(matches!(read(&PREFACE[..length], length - 1, "", 1024), First::Incomplete), "{length}");
         }
-        assert!(matches!(read(PREFACE, "", 1024), First::Http(Version::Http2)));
+        assert!(matches!(read(PREFACE, 0, "", 1024), First::Http(Version::Http2)));
         for head in ["PRI * HTTP/1.1\r\n\r\n", "PUT / HTTP/1.1\r\n\r\n", "GET /apps HTTP/1.1\r\n\r\n", "\0"] {
-            assert!(matches!(read(head.as_bytes(), "", 1024), First::Http(Version::Http1)), "{head}");
+            assert!(matches!(read(head.as_bytes(), 0, "", 1024), First::Http(Version::Http1)), "{head}");
         }
+    }
+
+    #[test]
+    fn however_a_head_is_cut_it_is_complete_with_its_last_byte() {
+        for end in ["\r\n", "\n"] {
+            let lines = ["GET /app/key HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade"];
+            let lines =
+                lines.into_iter().chain(["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]);
+            let head = lines.chain([""]).map(|line| line.to_owned() + end).collect::<String>();
+            for size in [1, 2, 3, 7, head.len()] {
+                for seen in (0..head.len()).step_by(size) {
+                    let come = (seen + size).min(head.len());
+                    let first = read(&head.as_bytes()[..come], seen, "", 1024);
+                    let is_complete = matches!(first, First::WebSocket { .. });
+                    assert_eq!(is_complete, come == head.len(), "{size} {come}");
+                    assert!(is_complete || matches!(first, First::Incomplete));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_without_an_end_is_refused_at_the_bound_and_waited_for_before() {
+        let head = "GET /app/key HTTP/1.1\r\nX: ".to_owned() + &"x".repeat(1024);
+        assert!(matches!(read(&head.as_bytes()[..1023], 1022, "", 1024), First::Incomplete));
+        assert!(matches!(read(&head.as_bytes()[..1024], 1023, "", 1024), First::Refused(_)));
     }
 }

@@ -14,18 +14,18 @@ use hyper::StatusCode;
 use super::error::ApiError;
 use super::signed_request::SignedRequest;
 use super::{Reply, json};
-use crate::door::Door;
+use crate::door::Visit;
 
 const PRESENCE_PREFIX: &str = "presence-";
 
 /// `GET /apps/{id}/channels`
-pub(super) async fn list(request: &SignedRequest<'_>, door: &Door) -> Result<Reply, ApiError> {
+pub(super) async fn list(request: &SignedRequest<'_>, visit: Visit<'_>) -> Result<Reply, ApiError> {
     let prefix = request.query.get("filter_by_prefix").unwrap_or_default();
     let asked = asked(request, Attribute::COUNTS)?;
     if asked.has(Attribute::UserCount) && !prefix.starts_with(PRESENCE_PREFIX) {
         return Err(Refusal::at("info", Reason::UserCountNeedsPresence).into());
     }
-    let channels = door.channels(&request.app, prefix).await?.into_iter().map(|(channel, state)| {
+    let channels = visit.channels(&request.app, prefix).await?.into_iter().map(|(channel, state)| {
         let reply = counts(&channel, &state, asked);
         (channel, reply)
     });
@@ -33,11 +33,11 @@ pub(super) async fn list(request: &SignedRequest<'_>, door: &Door) -> Result<Rep
 }
 
 /// `GET /apps/{id}/channels/{name}`
-pub(super) async fn show(channel: &str, request: &SignedRequest<'_>, door: &Door) -> Result<Reply, ApiError> {
+pub(super) async fn show(channel: &str, request: &SignedRequest<'_>, visit: Visit<'_>) -> Result<Reply, ApiError> {
     let channel = channel_name(channel, &request.app.limits)?;
     let asked = asked(request, Attribute::ALL)?;
     asked.check(&channel)?;
-    let state = door.channel(&request.app, channel.clone()).await?;
+    let state = visit.channel(&request.app, channel.clone()).await?;
     let reply = ChannelReply { occupied: Some(state.occupied), ..counts(&channel, &state, asked) };
     let cache = asked
         .has(Attribute::Cache)
@@ -46,13 +46,13 @@ pub(super) async fn show(channel: &str, request: &SignedRequest<'_>, door: &Door
 }
 
 /// `GET /apps/{id}/channels/{name}/users`
-pub(super) async fn users(channel: &str, request: &SignedRequest<'_>, door: &Door) -> Result<Reply, ApiError> {
+pub(super) async fn users(channel: &str, request: &SignedRequest<'_>, visit: Visit<'_>) -> Result<Reply, ApiError> {
     let channel = channel_name(channel, &request.app.limits)?;
     if !channel.kind().is_presence() {
         let channel = channel.as_str().to_owned();
         return Err(Refusal::at("channel", Reason::NotPresence { channel }).into());
     }
-    let members = door.members(&request.app, channel).await?;
+    let members = visit.members(&request.app, channel).await?;
     let users = members.iter().map(|user| UserReply { id: user.as_str() }).collect();
     Ok(json(StatusCode::OK, &UsersReply { users }))
 }

@@ -18,44 +18,44 @@ use super::channels::counts;
 use super::error::ApiError;
 use super::idempotency::{Turn, told, told_nothing};
 use super::signed_request::SignedRequest;
-use crate::door::Door;
+use crate::door::Visit;
 use crate::mailbox::Permit;
 
 /// `POST /apps/{id}/events`
 pub(super) async fn publish(
     request: &SignedRequest<'_>,
     turn: &mut Turn<'_>,
-    door: &Door,
+    visit: Visit<'_>,
 ) -> Result<FirstAnswer, ApiError> {
     let trigger = Trigger::parse(request.text()?, &request.query, &request.app.limits)?;
     let permit = turn.enter(&request.app, 1).await?;
     if trigger.info.is_empty() {
-        send(&trigger, &request.app, door, &permit);
+        send(&trigger, &request.app, visit, &permit);
         return Ok(told_nothing());
     }
     let answer = |replies: Vec<ChannelReply>| {
         told(&ChannelsReply { channels: trigger.channels.iter().cloned().zip(replies).collect() })
     };
     turn.publishes(|| answer(without_counts(std::slice::from_ref(&trigger))));
-    Ok(answer(send_and_ask(std::slice::from_ref(&trigger), &request.app, door, &permit).await))
+    Ok(answer(send_and_ask(std::slice::from_ref(&trigger), &request.app, visit, &permit).await))
 }
 
 /// `POST /apps/{id}/batch_events`
 pub(super) async fn publish_batch(
     request: &SignedRequest<'_>,
     turn: &mut Turn<'_>,
-    door: &Door,
+    visit: Visit<'_>,
 ) -> Result<FirstAnswer, ApiError> {
     let Batch { events } = Batch::parse(request.text()?, &request.app.limits)?;
     let permit = turn.enter(&request.app, events.len()).await?;
     if events.iter().all(|event| event.info.is_empty()) {
         for event in &events {
-            send(event, &request.app, door, &permit);
+            send(event, &request.app, visit, &permit);
         }
         return Ok(told_nothing());
     }
     turn.publishes(|| told(&BatchReply { batch: without_counts(&events) }));
-    Ok(told(&BatchReply { batch: send_and_ask(&events, &request.app, door, &permit).await }))
+    Ok(told(&BatchReply { batch: send_and_ask(&events, &request.app, visit, &permit).await }))
 }
 
 /// `POST /apps/{id}/channels/{name}/events`
@@ -63,11 +63,11 @@ pub(super) async fn publish_deprecated(
     channel: &str,
     request: &SignedRequest<'_>,
     turn: &mut Turn<'_>,
-    door: &Door,
+    visit: Visit<'_>,
 ) -> Result<FirstAnswer, ApiError> {
     let trigger = Trigger::parse_deprecated(channel, request.text()?, &request.query, &request.app.limits)?;
     let permit = turn.enter(&request.app, 1).await?;
-    send(&trigger, &request.app, door, &permit);
+    send(&trigger, &request.app, visit, &permit);
     Ok(FirstAnswer { status: StatusCode::ACCEPTED.as_u16(), body: Bytes::new() })
 }
 
@@ -76,24 +76,24 @@ fn without_counts(triggers: &[Trigger]) -> Vec<ChannelReply> {
     triggers.iter().flat_map(|trigger| &trigger.channels).map(|_| ChannelReply::default()).collect()
 }
 
-fn send(trigger: &Trigger, app: &App, door: &Door, permit: &Permit) {
+fn send(trigger: &Trigger, app: &App, visit: Visit<'_>, permit: &Permit) {
     for channel in &trigger.channels {
-        door.publish(app, channel.clone(), publication(trigger, channel), permit);
+        visit.publish(app, channel.clone(), publication(trigger, channel), permit);
     }
 }
 
 /// Publishes everything at once, then waits for the channels' states; one reply per channel, in order.
 ///
 /// A state that does not come in time is left out: by then the event is in its home's mailbox.
-async fn send_and_ask(triggers: &[Trigger], app: &App, door: &Door, permit: &Permit) -> Vec<ChannelReply> {
+async fn send_and_ask(triggers: &[Trigger], app: &App, visit: Visit<'_>, permit: &Permit) -> Vec<ChannelReply> {
     let targets = triggers.iter().flat_map(|trigger| trigger.channels.iter().map(move |channel| (trigger, channel)));
     let publications = targets.map(|(trigger, channel)| async move {
         let publication = publication(trigger, channel);
         if trigger.info.is_empty() {
-            door.publish(app, channel.clone(), publication, permit);
+            visit.publish(app, channel.clone(), publication, permit);
             return ChannelReply::default();
         }
-        let state = door.publish_and_ask(app, channel.clone(), publication, permit).await;
+        let state = visit.publish_and_ask(app, channel.clone(), publication, permit).await;
         state.map_or_else(|_| ChannelReply::default(), |state| counts(channel, &state, trigger.info))
     });
     join(publications.map(|publication| Box::pin(publication) as Pin<Box<dyn Future<Output = _>>>).collect()).await

@@ -1,6 +1,6 @@
 //! A request that publishes does so once, however often it is repeated with the same `Idempotency-Key`.
 //!
-//! Owns what the header means to a publisher. Never knows a key itself: the key's home does, and [`Door`] asks it. The
+//! Owns what the header means to a publisher. Never knows a key itself: the key's home does, and [`Visit`] asks it. The
 //! invariants: without the header nothing of this happens; with it, a request that has published is never released, even
 //! if nobody waits for its answer any more, and one that has not always is. Read on in [`campanile_hub::idempotency`].
 
@@ -15,13 +15,13 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::signed_request::SignedRequest;
 use super::{Reply, text};
-use crate::door::{Door, Reservation};
+use crate::door::{Reservation, Visit};
 use crate::mailbox::Permit;
 
 /// A publishing request's turn: what it may hold already when it begins.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
-    door: &'a Door,
+    visit: Visit<'a>,
     /// Taken to reserve the key; the publications are part of the same work.
     permit: Option<Permit>,
     reservation: Option<Reservation<'a>>,
@@ -30,10 +30,10 @@ pub(super) struct Turn<'a> {
 /// Answers a request that publishes: as `publish` says, or as it was answered before.
 pub(super) async fn once<'a>(
     request: &SignedRequest<'_>,
-    door: &'a Door,
+    visit: Visit<'a>,
     publish: impl AsyncFnOnce(&mut Turn<'a>) -> Result<FirstAnswer, ApiError>,
 ) -> Result<Reply, ApiError> {
-    let mut turn = Turn { door, permit: None, reservation: None };
+    let mut turn = Turn { visit, permit: None, reservation: None };
     if let Some(key) = key(request.headers())?
         && let Some(answer) = turn.reserve(key, request).await?
     {
@@ -51,10 +51,10 @@ impl Turn<'_> {
     pub(super) async fn enter(&mut self, app: &App, events: usize) -> Result<Permit, ApiError> {
         let permit = match self.permit.take() {
             Some(permit) => permit,
-            None => self.door.enter().await?,
+            None => self.visit.enter().await?,
         };
         let events = u32::try_from(events).unwrap_or(u32::MAX);
-        match self.door.node().admit_events(app, events) {
+        match self.visit.door().node().admit_events(app, events) {
             Ok(()) => Ok(permit),
             Err(retry_after_secs) => Err(ApiError::TooManyEvents { retry_after_secs }),
         }
@@ -76,9 +76,8 @@ impl<'a> Turn<'a> {
         key: IdempotencyKey,
         request: &SignedRequest<'_>,
     ) -> Result<Option<FirstAnswer>, ApiError> {
-        let door: &'a Door = self.door;
-        let permit = door.enter().await?;
-        match door.reserve(&request.app, key, request.fingerprint(), &permit).await? {
+        let permit = self.visit.enter().await?;
+        match self.visit.reserve(&request.app, key, request.fingerprint(), &permit).await? {
             Ok(reservation) => {
                 (self.permit, self.reservation) = (Some(permit), Some(reservation));
                 Ok(None)

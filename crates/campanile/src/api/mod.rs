@@ -2,9 +2,9 @@
 //!
 //! Owns the endpoints, in the order in which a request meets them: [`router`] finds the route, [`signed_request`] proves
 //! who asks, then `events.rs`, `channels.rs` or `users.rs` does what was asked, and [`error`] words what was refused.
-//! `idempotency.rs` lets a request publish once; `health.rs` and `cors.rs` stand beside. Never touches a socket or a mind: [`Door`] does. The invariant: nothing of an
-//! app is read or changed before its signature is verified, and nothing of a body is parsed. Read on in
-//! [`campanile_protocol::trigger`] for the bodies.
+//! `idempotency.rs` lets a request publish once; `health.rs` and `cors.rs` stand beside. Never touches a socket or a mind:
+//! [`Visit`] does. The invariant: nothing of an app is read or changed before its signature is verified, and nothing of a
+//! body is parsed. Read on in [`campanile_protocol::trigger`] for the bodies.
 
 mod channels;
 mod cors;
@@ -28,7 +28,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 
-use crate::door::Door;
+use crate::door::{Door, Visit};
 use error::ApiError;
 use idempotency::once;
 use router::{Resource, Route};
@@ -47,7 +47,7 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let config = door.node().config();
+    let (config, visit) = (door.node().config(), door.visit());
     let Some(route) = router::find(request.uri().path(), &config.listen.path_prefix) else {
         return ApiError::NoSuchPath.into_reply();
     };
@@ -60,33 +60,36 @@ where
         match route {
             Route::Health(question) => health::answer(question, door.node()),
             Route::App { id, resource } => {
-                serve(request, &id, resource, door).await.unwrap_or_else(ApiError::into_reply)
+                serve(request, &id, resource, visit).await.unwrap_or_else(ApiError::into_reply)
             }
         }
     };
     cors::mark(reply, &config.cors, origin)
 }
 
-async fn serve<B>(request: Request<B>, app_id: &str, resource: Resource, door: &Door) -> Result<Reply, ApiError>
+async fn serve<B>(request: Request<B>, app_id: &str, resource: Resource, visit: Visit<'_>) -> Result<Reply, ApiError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let (head, body) = request.into_parts();
-    let request = SignedRequest::receive(&head, body, app_id, door).await?;
+    let received = SignedRequest::receive(&head, body, app_id, visit.door());
+    let received = tokio::time::timeout_at(visit.until(), received).await;
+    let secs = visit.door().node().config().limits.http_request_timeout.as_secs();
+    let request = received.unwrap_or(Err(ApiError::BodyTooSlow { secs }))?;
     match resource {
-        Resource::Events => once(&request, door, async |turn| events::publish(&request, turn, door).await).await,
+        Resource::Events => once(&request, visit, async |turn| events::publish(&request, turn, visit).await).await,
         Resource::BatchEvents => {
-            once(&request, door, async |turn| events::publish_batch(&request, turn, door).await).await
+            once(&request, visit, async |turn| events::publish_batch(&request, turn, visit).await).await
         }
         Resource::ChannelEvents(channel) => {
-            once(&request, door, async |turn| events::publish_deprecated(&channel, &request, turn, door).await).await
+            once(&request, visit, async |turn| events::publish_deprecated(&channel, &request, turn, visit).await).await
         }
-        Resource::Channels => channels::list(&request, door).await,
-        Resource::Channel(channel) => channels::show(&channel, &request, door).await,
-        Resource::ChannelUsers(channel) => channels::users(&channel, &request, door).await,
-        Resource::TerminateConnections(user) => users::terminate_connections(&user, &request, door).await,
-        Resource::Connections => users::connections(&request, door),
+        Resource::Channels => channels::list(&request, visit).await,
+        Resource::Channel(channel) => channels::show(&channel, &request, visit).await,
+        Resource::ChannelUsers(channel) => channels::users(&channel, &request, visit).await,
+        Resource::TerminateConnections(user) => users::terminate_connections(&user, &request, visit).await,
+        Resource::Connections => users::connections(&request, visit),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::Write;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -18,6 +20,7 @@ use campanile_protocol::{ChannelName, Limits, Secret, SocketId, UserId};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame};
 use hyper::{Request, StatusCode};
+use tokio::time::Sleep;
 
 use super::respond;
 use crate::config::{Config, Machine};
@@ -427,11 +430,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Unannounced<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        std::pin::Pin::new(&mut self.0).poll_frame(context)
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.0).poll_frame(context)
     }
 }
 
@@ -440,12 +440,9 @@ struct Never;
 
 impl Body for Never {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = Infallible;
 
-    fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         Poll::Pending
     }
 }
@@ -502,6 +499,35 @@ fn a_reload_changes_how_long_room_is_waited_for() {
         let before = Instant::now();
         assert_eq!(api.post("/apps/a/events", EVENT).await.status, 503);
         assert!(before.elapsed() >= Duration::from_millis(500), "{:?}", before.elapsed());
+    });
+}
+
+/// A body that comes after a while.
+struct Late(Pin<Box<Sleep>>, Option<Bytes>);
+
+impl Body for Late {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Self(pause, body) = self.get_mut();
+        pause.as_mut().poll(context).map(|()| body.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+#[test]
+fn the_body_and_the_room_have_one_deadline_together() {
+    run(false, async |api| {
+        let _taken = api.permits.take();
+        let mut config = Config::clone(&api.node.config());
+        config.limits.http_request_timeout = Duration::from_millis(500);
+        api.node.reload(Arc::new(config), api.node.apps());
+        let before = Instant::now();
+        let late =
+            Late(Box::pin(tokio::time::sleep(Duration::from_millis(400))), Some(Bytes::from_static(EVENT.as_bytes())));
+        let (head, _) = signed("a", "POST", "/apps/a/events", &[], EVENT).into_parts();
+        assert_eq!(api.send(Request::from_parts(head, late)).await.status, 503);
+        assert!((500..800).contains(&before.elapsed().as_millis()), "{:?}", before.elapsed());
     });
 }
 

@@ -10,22 +10,22 @@ use hyper::StatusCode;
 use super::error::ApiError;
 use super::signed_request::SignedRequest;
 use super::{Reply, json, nothing};
-use crate::door::Door;
+use crate::door::Visit;
 
 /// `POST /apps/{id}/users/{user_id}/terminate_connections`
 pub(super) async fn terminate_connections(
     user: &str,
     request: &SignedRequest<'_>,
-    door: &Door,
+    visit: Visit<'_>,
 ) -> Result<Reply, ApiError> {
     let parsed = UserId::parse_signed_in(user, request.app.limits.user_id_length_max);
     let user = parsed.map_err(|why| Refusal::name("user_id", user, why))?;
-    door.terminate(&request.app, &user).await?;
+    visit.terminate(&request.app, &user).await?;
     Ok(nothing())
 }
 
 /// `GET /apps/{id}/connections`
-pub(super) fn connections(request: &SignedRequest<'_>, door: &Door) -> Result<Reply, ApiError> {
-    let connections = door.node().connections_of(&request.app);
+pub(super) fn connections(request: &SignedRequest<'_>, visit: Visit<'_>) -> Result<Reply, ApiError> {
+    let connections = visit.door().node().connections_of(&request.app);
     Ok(json(StatusCode::OK, &ConnectionsReply { connections }))
 }

@@ -89,6 +89,7 @@ impl Endpoint {
             let deadline = tokio::select! {
                 () = self.intake.filled() => tokio::select! {
                     () = sleep(self.schedule.gather) => None,
+                    () = self.intake.half_full() => None,
                     deadline = left(&mut leave) => Some(deadline),
                 },
                 deadline = left(&mut leave) => Some(deadline),

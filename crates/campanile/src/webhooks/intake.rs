@@ -2,7 +2,8 @@
 //!
 //! Bounded in events and bytes: at a bound a notice is refused and counted, because a worker never waits for a disk.
 //! Never filters and never encodes. The invariant: notices leave in the order in which they came. Filled by workers,
-//! emptied several times a second by [`super::endpoint`].
+//! emptied by [`super::endpoint`] several times a second,
+//! and as soon as it is half full.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,11 +34,18 @@ struct Waiting {
     bytes: usize,
 }
 
+impl Waiting {
+    fn is_half_full(&self) -> bool {
+        self.arrivals.len() >= INTAKE_NOTICES_MAX / 2 || self.bytes >= INTAKE_BYTES_MAX / 2
+    }
+}
+
 /// One endpoint's intake.
 #[derive(Debug, Default)]
 pub(super) struct Intake {
     waiting: Mutex<Waiting>,
     filled: Notify,
+    half_full: Notify,
     /// Since the last report.
     refused: AtomicU64,
     refused_ever: AtomicU64,
@@ -64,6 +72,9 @@ impl Intake {
             }
             waiting.bytes += bytes;
             waiting.arrivals.push(arrival);
+            if waiting.is_half_full() {
+                self.half_full.notify_one();
+            }
         }
         self.filled.notify_one();
         Ok(())
@@ -72,6 +83,17 @@ impl Intake {
     /// Waits until something has come since the last wait ended.
     pub(super) async fn filled(&self) {
         self.filled.notified().await;
+    }
+
+    /// Waits until half of what may wait does: then there is no time to wait for more.
+    pub(super) async fn half_full(&self) {
+        loop {
+            // Told of an earlier half, which has been taken since, it looks again.
+            if self.waiting.lock().is_half_full() {
+                return;
+            }
+            self.half_full.notified().await;
+        }
     }
 
     /// Everything that waits.
@@ -126,6 +148,29 @@ mod tests {
         assert_eq!((intake.take_refused(), intake.take_refused(), intake.refused_ever()), (2, 0, 2));
         assert_eq!(intake.take().len(), INTAKE_NOTICES_MAX);
         assert_eq!(intake.push(small()), Ok(()));
+    }
+
+    async fn is_half_full(intake: &Intake) -> bool {
+        let soon = std::time::Duration::from_millis(1);
+        tokio::time::timeout(soon, intake.half_full()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn half_of_either_bound_is_told_and_less_is_not_nor_what_has_been_taken() {
+        let intake = Intake::default();
+        for _ in 0..2 {
+            for _ in 1..INTAKE_NOTICES_MAX / 2 {
+                intake.push(small()).unwrap();
+            }
+            assert!(!is_half_full(&intake).await);
+            intake.push(small()).unwrap();
+            assert!(is_half_full(&intake).await);
+            intake.take();
+        }
+        intake.push(counting(INTAKE_BYTES_MAX / 2 - 1)).unwrap();
+        assert!(!is_half_full(&intake).await);
+        intake.push(small()).unwrap();
+        assert!(is_half_full(&intake).await);
     }
 
     #[test]

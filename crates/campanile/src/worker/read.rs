@@ -59,8 +59,9 @@ impl Worker {
         match &mut socket.stage {
             Stage::Closing => {}
             Stage::Head(head) => {
+                let seen = head.len();
                 head.extend_from_slice(bytes);
-                self.take_head(index);
+                self.take_head(index, seen);
             }
             Stage::Open { .. } => self.take_frames(index, bytes),
         }
@@ -103,10 +104,10 @@ impl Worker {
         }
     }
 
-    pub(super) fn take_head(&mut self, index: u32) {
+    pub(super) fn take_head(&mut self, index: u32, seen: usize) {
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
         let Stage::Head(head) = &socket.stage else { return };
-        match upgrade::read(head, &self.config.listen.path_prefix, self.config.limits.head_bytes_max) {
+        match upgrade::read(head, seen, &self.config.listen.path_prefix, self.config.limits.head_bytes_max) {
             First::Incomplete => {}
             First::Http(version) => self.hand_to_http(index, version),
             First::Refused(response) => self.refuse(index, response),

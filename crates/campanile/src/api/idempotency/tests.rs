@@ -338,7 +338,7 @@ fn a_request_that_panics_before_it_has_published_leaves_its_key_as_new() {
             let (head, body) = request.into_parts();
             let door = &unlucky.doors[0];
             let request = super::SignedRequest::receive(&head, body, "a", door).await.unwrap();
-            super::once(&request, door, async |_| panic!("planted in a request")).await
+            super::once(&request, door.visit(), async |_| panic!("planted in a request")).await
         });
         assert!(panicked.await.unwrap_err().is_panic());
         let again = stage.post(EVENTS, "k", EVENT).await;
@@ -416,7 +416,7 @@ fn where_all_of_an_apps_keys_are_under_way_one_more_is_told_to_wait() {
         let permit = Permits::new(1).take().unwrap();
         let app = stage.node.apps().by_id("a").cloned().unwrap();
         let key = IdempotencyKey::parse(second.as_bytes()).unwrap();
-        let reservation = stage.doors[0].reserve(&app, key, fingerprint, &permit).await.unwrap().unwrap();
+        let reservation = stage.doors[0].visit().reserve(&app, key, fingerprint, &permit).await.unwrap().unwrap();
         let refused = stage.post(EVENTS, third, EVENT).await;
         refused.is(503, r#"{"error":"too many requests with an Idempotency-Key are under way; try again"}"#);
         assert_eq!((refused.header("retry-after"), stage.published()), (Some("1"), 1));
