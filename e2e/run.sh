@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # Runs the suite against the built server. Installs what is missing first. README.md says more.
-#   CAMPANILE_BIN  the server binary (default ../target/debug/campanile from here)
-#   CHROMIUM       the browser (default /usr/bin/chromium)
+#   CAMPANILE_BIN    the server binary (default ../target/debug/campanile from here)
+#   APPLICATION_BIN  the application in Rust (default ../target/debug/examples/application from here)
+#   CHROMIUM         the browser (default /usr/bin/chromium)
 # Arguments name test files; none means all of them.
 set -euo pipefail
 # Relative to where the caller stands.
 if [[ -n ${CAMPANILE_BIN:-} ]]; then CAMPANILE_BIN=$(realpath -- "$CAMPANILE_BIN"); fi
+if [[ -n ${APPLICATION_BIN:-} ]]; then APPLICATION_BIN=$(realpath -- "$APPLICATION_BIN"); fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 export CAMPANILE_BIN=${CAMPANILE_BIN:-../target/debug/campanile}
+export APPLICATION_BIN=${APPLICATION_BIN:-../target/debug/examples/application}
 export CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
-for program in "$CAMPANILE_BIN" "$CHROMIUM"; do
+for program in "$CAMPANILE_BIN" "$APPLICATION_BIN" "$CHROMIUM"; do
   [[ -x $program ]] || { echo "run.sh: $program is missing" >&2; exit 2; }
 done
 

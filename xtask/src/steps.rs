@@ -80,8 +80,13 @@ fn e2e(root: &Path) -> Result<(), String> {
         ));
     }
     run(cargo(root).args(["build", "--locked", "--package", "campanile"]))?;
-    let server = target_directory(root)?.join("debug/campanile");
-    run(Command::new(root.join("e2e/run.sh")).current_dir(root).env("CAMPANILE_BIN", server).env("CHROMIUM", chromium))
+    run(cargo(root).args(["build", "--locked", "--package", "campanile-broadcast", "--example", "application"]))?;
+    let built = target_directory(root)?.join("debug");
+    run(Command::new(root.join("e2e/run.sh"))
+        .current_dir(root)
+        .env("CAMPANILE_BIN", built.join("campanile"))
+        .env("APPLICATION_BIN", built.join("examples/application"))
+        .env("CHROMIUM", chromium))
 }
 
 fn needs_node(found: &str) -> String {

@@ -1,0 +1,143 @@
+//! The test double: records events in place of sending them.
+//!
+//! Owns what was recorded and the assertions. Never lets an event pass that a server would not take: it is checked,
+//! serialised and encrypted as always. The invariant: what an assertion sees is the event itself, skipped fields too.
+
+use std::any::type_name;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use campanile_protocol::{ChannelName, Limits, Secret, SocketId};
+use parking_lot::Mutex;
+
+use crate::authorize::Signer;
+use crate::campanile::{Campanile, Prepared};
+use crate::encryption::{MASTER_KEY_BYTES, MasterKey};
+use crate::event::BroadcastEvent;
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Recorder(Arc<Mutex<Vec<Prepared>>>);
+
+impl Recorder {
+    pub(crate) fn record(&self, events: impl IntoIterator<Item = Prepared>) {
+        self.0.lock().extend(events);
+    }
+}
+
+/// A [`Campanile`] that sends nothing, and the assertions on what it was told.
+///
+/// ```
+/// # use campanile_broadcast::{Broadcast, Campanile, Channel};
+/// # #[derive(Channel)] #[channel("private-user.{id}")] struct UserChannel { id: i64 }
+/// # #[derive(serde::Serialize, Broadcast)]
+/// # #[broadcast(name = "order.shipped", on = [UserChannel { id: self.user_id }])]
+/// # struct OrderShipped { order_id: i64, #[serde(skip)] user_id: i64 }
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// let fake = Campanile::fake();
+/// let campanile = fake.campanile(); // what the application under test is given
+/// campanile.broadcast(OrderShipped { order_id: 7, user_id: 1 }).now().await?;
+///
+/// fake.assert_broadcast::<OrderShipped>(|event, channels| event.order_id == 7 && channels == ["private-user.1"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Fake {
+    campanile: Campanile,
+    recorder: Recorder,
+}
+
+impl Deref for Fake {
+    type Target = Campanile;
+
+    fn deref(&self) -> &Campanile {
+        &self.campanile
+    }
+}
+
+impl Fake {
+    pub(crate) fn new() -> Self {
+        let recorder = Recorder::default();
+        let signer = Signer {
+            key: "fake-key".to_owned(),
+            secret: Secret::new("fake-secret"),
+            master_key: Some(MasterKey::from_bytes([0; MASTER_KEY_BYTES])),
+            limits: Limits::default(),
+        };
+        Self { campanile: Campanile::recording(recorder.clone(), signer), recorder }
+    }
+
+    /// What the application under test is given.
+    pub fn campanile(&self) -> Campanile {
+        self.campanile.clone()
+    }
+
+    /// Asserts that an event of this type was broadcast for which `expected` holds, given its channels.
+    ///
+    /// # Panics
+    ///
+    /// When there was none.
+    #[track_caller]
+    pub fn assert_broadcast<E: BroadcastEvent + 'static>(&self, expected: impl Fn(&E, &[&str]) -> bool) {
+        let of_type = self.count::<E>(|_, _, _| true);
+        let found = self.count::<E>(|event, channels, _| expected(event, channels));
+        assert!(found > 0, "no {} was broadcast as expected, of {of_type} that were", type_name::<E>());
+    }
+
+    /// As [`Fake::assert_broadcast`], and to all but this socket.
+    ///
+    /// # Panics
+    ///
+    /// When there was none.
+    #[track_caller]
+    pub fn assert_broadcast_to_others<E: BroadcastEvent + 'static>(&self, socket_id: SocketId) {
+        let found = self.count::<E>(|_, _, excluded| excluded == Some(socket_id));
+        assert!(found > 0, "no {} was broadcast to all but {socket_id}", type_name::<E>());
+    }
+
+    /// Asserts how many events of this type were broadcast.
+    ///
+    /// # Panics
+    ///
+    /// When there were more or fewer.
+    #[track_caller]
+    pub fn assert_broadcast_times<E: BroadcastEvent + 'static>(&self, times: usize) {
+        let found = self.count::<E>(|_, _, _| true);
+        assert!(found == times, "{} was broadcast {found} times, not {times}", type_name::<E>());
+    }
+
+    /// Asserts that no event of this type was broadcast.
+    ///
+    /// # Panics
+    ///
+    /// When there was one.
+    #[track_caller]
+    pub fn assert_not_broadcast<E: BroadcastEvent + 'static>(&self) {
+        self.assert_broadcast_times::<E>(0);
+    }
+
+    /// Asserts that nothing was broadcast at all.
+    ///
+    /// # Panics
+    ///
+    /// When something was; the message names the events.
+    #[track_caller]
+    pub fn assert_nothing_sent(&self) {
+        let recorded = self.recorder.0.lock();
+        let names: Vec<&str> = recorded.iter().map(|prepared| prepared.publication.event.as_str()).collect();
+        assert!(names.is_empty(), "these were broadcast: {names:?}");
+    }
+
+    fn count<E: 'static>(&self, matches: impl Fn(&E, &[&str], Option<SocketId>) -> bool) -> usize {
+        let recorded = self.recorder.0.lock();
+        let of_type = recorded.iter().filter_map(|prepared| Some((prepared, prepared.event.downcast_ref::<E>()?)));
+        of_type
+            .filter(|(prepared, event)| {
+                let publication = &prepared.publication;
+                let channels: Vec<&str> = publication.channels.iter().map(ChannelName::as_str).collect();
+                matches(event, &channels, publication.socket_id)
+            })
+            .count()
+    }
+}
