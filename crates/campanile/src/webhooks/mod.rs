@@ -37,7 +37,7 @@ use crate::config::Config;
 use endpoint::{Endpoint, Leave, now_ms};
 use intake::Intake;
 pub use queue::DeadLetter;
-use queue::{Queue, QueueError};
+use queue::{Queue, QueueError, is_hollow};
 use schedule::Schedule;
 use settings::Settings;
 
@@ -295,7 +295,11 @@ impl Webhooks {
             };
             make_directory(&self.directory)?;
             for (key, settings) in new {
-                let queue = Queue::open(&key.path(&self.directory))?;
+                let path = key.path(&self.directory);
+                if is_hollow(&path) {
+                    warn!(path = %path.display(), app = key.app, "a webhook's queue is an empty file: what waited in it, if anything did, is lost");
+                }
+                let queue = Queue::open(&path)?;
                 opened.push((key, self.endpoint(settings, queue, client.clone())));
             }
         }
