@@ -3,8 +3,9 @@
 //! Owns a thread with a runtime of its own, and on it one task, one intake and one file per endpoint. Never makes a
 //! worker wait: [`Webhooks::notify`] pushes to a bounded list in memory. The invariant: no endpoint waits for another.
 //! Reading order: [`endpoint`] (the two loops), [`settings`] (what is told), [`intake`], [`queue`] (the file),
-//! [`schedule`], [`call`] (the request).
+//! [`schedule`], [`call`] (the request), [`alarms`].
 
+mod alarms;
 mod call;
 mod endpoint;
 mod intake;
@@ -34,6 +35,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use alarms::Alarms;
 use endpoint::{Endpoint, Leave, now_ms};
 use intake::Intake;
 pub use queue::DeadLetter;
@@ -325,6 +327,7 @@ impl Webhooks {
             client,
             intake: Intake::default(),
             committed: Notify::new(),
+            alarms: Alarms::default(),
         })
     }
 
