@@ -68,7 +68,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("campanile.toml");
         std::fs::write(&path, format!("listen.trusted_proxies = {trusted}\n")).unwrap();
-        let machine = Machine { cores: 1, descriptors: 10_000 };
+        let machine = Machine { cores: 1, descriptors: 10_000, memory: 1 << 32 };
         Config::load_explained(Some(&path), std::iter::empty(), &machine).unwrap().0.listen
     }
 

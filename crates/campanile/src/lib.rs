@@ -11,6 +11,7 @@ mod forwarded;
 mod http;
 mod mailbox;
 mod node;
+mod send_queue;
 mod server;
 mod socket;
 mod state_dir;

@@ -1,10 +1,9 @@
 //! One accepted socket and its outgoing bytes.
 //!
-//! Owns the descriptor, what the kernel would not take yet, and what of a request or frame has come so far. Bounded: a
-//! reader slower than its channels is closed with 4100, never served a stream with holes (I4). Knows nothing of
-//! channels. Filled and drained by the worker that owns it.
+//! Owns the descriptor, the queue of what the kernel would not take yet, and what of a request or frame has come so far.
+//! Bounded: a reader slower than its channels is closed with 4100, never served a stream with holes. Knows nothing of
+//! channels. Filled and drained by the worker that owns it; read on in [`crate::send_queue`].
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
@@ -14,18 +13,12 @@ use campanile_protocol::CloseCode;
 use campanile_protocol::websocket::{self, Incoming};
 
 use crate::node::{Descriptor, Place};
+use crate::send_queue::{Backlog, SendQueue};
 use crate::uring::Sent;
 use crate::wire::Wire;
 
 /// How many slices one `writev` takes.
 const SLICES_MAX: usize = 16;
-
-/// What a queued slice takes beside its bytes: its place in the queue, and the allocation that it shares or owns.
-const SLICE_OVERHEAD_BYTES: usize = 96;
-
-fn cost(slice: &Bytes) -> usize {
-    slice.len() + SLICE_OVERHEAD_BYTES
-}
 
 /// What a socket is at.
 #[derive(Debug)]
@@ -52,14 +45,24 @@ pub(crate) struct Socket {
     pub(crate) look_at: Moment,
     pub(crate) watches_writable: bool,
     pub(crate) descriptor: Descriptor,
-    queue: VecDeque<Bytes>,
-    queued_bytes: usize,
+    queue: SendQueue,
 }
 
 impl Socket {
-    pub(crate) fn new(id: ConnectionId, wire: Wire, descriptor: Descriptor, look_at: Moment) -> Self {
-        let stage = Stage::Head(Vec::new());
-        Self { id, wire, stage, look_at, watches_writable: false, descriptor, queue: VecDeque::new(), queued_bytes: 0 }
+    pub(crate) fn new(
+        id: ConnectionId,
+        wire: Wire,
+        descriptor: Descriptor,
+        backlog: &Backlog,
+        look_at: Moment,
+    ) -> Self {
+        let (stage, queue) = (Stage::Head(Vec::new()), SendQueue::new(backlog.clone()));
+        Self { id, wire, stage, look_at, watches_writable: false, descriptor, queue }
+    }
+
+    /// What waits for it, in bytes.
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
     }
 
     /// Whether the kernel still owes us room.
@@ -107,13 +110,12 @@ impl Socket {
             }
             let rest = slice.slice(written..);
             written = 0;
-            self.queued_bytes += cost(&rest);
-            self.queue.push_back(rest);
+            self.queue.push(rest);
         }
         if !self.queue.is_empty() && self.wire.takes_more() {
             self.flush()?;
         }
-        let is_too_slow = self.queued_bytes > 0 && self.queued_bytes + self.wire.unsent() > queue_bytes_max;
+        let is_too_slow = !self.queue.is_empty() && self.queue.bytes() + self.wire.unsent() > queue_bytes_max;
         Ok(if is_too_slow { Err(TooSlow) } else { Ok(()) })
     }
 
@@ -144,11 +146,11 @@ impl Socket {
         self.wire.flush()?;
         while !self.queue.is_empty() {
             let mut list = [IoSlice::new(&[]); SLICES_MAX];
-            for (entry, slice) in list.iter_mut().zip(&self.queue) {
+            for (entry, slice) in list.iter_mut().zip(self.queue.iter()) {
                 *entry = IoSlice::new(slice);
             }
             match self.wire.write(&list[..self.queue.len().min(SLICES_MAX)]) {
-                Ok(written) => self.forget(written),
+                Ok(written) => self.queue.forget(written),
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => break,
                 Err(error) => return Err(error),
             }
@@ -156,29 +158,12 @@ impl Socket {
         Ok(())
     }
 
-    /// So many bytes of the queue have been taken.
-    fn forget(&mut self, mut written: usize) {
-        while let Some(front) = self.queue.front_mut() {
-            if written < front.len() {
-                *front = front.slice(written..);
-                self.queued_bytes -= written;
-                return;
-            }
-            written -= front.len();
-            self.queued_bytes -= cost(front);
-            self.queue.pop_front();
-        }
-        // The room of a long queue is not kept for a short one.
-        self.queue = VecDeque::new();
-    }
-
     /// Queues a close frame behind what must still be sent and expects nothing more.
     pub(crate) fn close(&mut self, code: u16, reason: &str, look_at: Moment) -> io::Result<()> {
         // Even a slow reader may find the frame behind what the kernel has already begun to take: slices are whole
         // frames, so the first can be finished and the others dropped.
         if self.queue.len() > 1 && code == CloseCode::OverCapacity.number() {
-            self.queue.truncate(1);
-            self.queued_bytes = cost(&self.queue[0]);
+            self.queue.keep_first();
         }
         self.stage = Stage::Closing;
         self.look_at = look_at;
@@ -207,42 +192,45 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::send_queue::{SLICE_OVERHEAD_BYTES, cost};
+
+    fn accept(listener: &TcpListener) -> Socket {
+        let wire = Wire::tcp(listener.accept().unwrap().0, None).unwrap();
+        let id = ConnectionId { index: 0, generation: 0 };
+        Socket::new(id, wire, Descriptor::default(), &Backlog::default(), Moment::default())
+    }
 
     #[test]
     fn as_many_bytes_wait_as_the_bound_and_no_more() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         // It never reads.
         let _peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let wire = Wire::tcp(listener.accept().unwrap().0, None).unwrap();
-        let mut socket =
-            Socket::new(ConnectionId { index: 0, generation: 0 }, wire, Descriptor::default(), Moment::default());
+        let mut socket = accept(&listener);
         let block = Bytes::from(vec![0; 64 * 1024]);
         while !socket.has_queued() {
             assert_eq!(socket.write(std::slice::from_ref(&block), usize::MAX).unwrap(), Ok(()));
         }
-        let waiting = socket.queued_bytes;
+        let waiting = socket.queued_bytes();
         let room = Bytes::from(vec![0; 1000]);
         assert_eq!(socket.write(&[room], waiting + 1000 + SLICE_OVERHEAD_BYTES).unwrap(), Ok(()));
         let past = socket.write(&[Bytes::from_static(b"x")], waiting + 1000 + 2 * SLICE_OVERHEAD_BYTES).unwrap();
         assert_eq!(past, Err(TooSlow));
         // What the peer may already have begun to read is finished, the rest is not sent at all.
         socket.close(CloseCode::OverCapacity.number(), "", Moment::default()).unwrap();
-        assert!(socket.queued_bytes <= waiting + 16 + SLICE_OVERHEAD_BYTES, "{} of {waiting}", socket.queued_bytes);
+        assert!(socket.queued_bytes() <= waiting + 16 + SLICE_OVERHEAD_BYTES, "{} of {waiting}", socket.queued_bytes());
     }
 
     #[test]
-    fn small_slices_count_as_what_they_take_and_a_long_queue_leaves_nothing_behind() {
+    fn small_slices_count_as_what_they_take() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let wire = Wire::tcp(listener.accept().unwrap().0, None).unwrap();
-        let id = ConnectionId { index: 0, generation: 0 };
-        let mut socket = Socket::new(id, wire, Descriptor::default(), Moment::default());
+        let mut socket = accept(&listener);
         let block = Bytes::from(vec![0; 64 * 1024]);
         while !socket.has_queued() {
             socket.write(std::slice::from_ref(&block), usize::MAX).unwrap().unwrap();
         }
         let before = socket.queue.len();
-        let bound = socket.queued_bytes + 100 * cost(&Bytes::from_static(b"x"));
+        let bound = socket.queued_bytes() + 100 * cost(&Bytes::from_static(b"x"));
         while socket.write(&[Bytes::from_static(b"x")], bound).unwrap() == Ok(()) {}
         assert_eq!(socket.queue.len() - before, 101);
         peer.set_read_timeout(Some(std::time::Duration::from_millis(20))).unwrap();
@@ -251,6 +239,6 @@ mod tests {
             let _ = io::Read::read(&mut peer, &mut vec![0; 1 << 20]);
             socket.flush().unwrap();
         }
-        assert_eq!((socket.queued_bytes, socket.queue.capacity()), (0, 0));
+        assert_eq!(socket.queued_bytes(), 0);
     }
 }

@@ -74,7 +74,7 @@ impl Target {
         let config = match &args.file.config {
             Some(path) => {
                 // The machine that publishes need not be one that could serve this file.
-                let machine = Machine { cores: 1, descriptors: u64::MAX };
+                let machine = Machine { cores: 1, descriptors: u64::MAX, memory: 1 << 32 };
                 Some(Config::load_explained(Some(path), ours.into_iter(), &machine)?.0)
             }
             None => None,

@@ -26,6 +26,7 @@ use crate::door::Door;
 use crate::http::Http;
 use crate::mailbox::{Arrival, Envelope, Kept, Permit, Permits, Post};
 use crate::node::Node;
+use crate::send_queue::Backlog;
 use crate::socket::{Socket, Stage};
 use crate::uring::{self, Ring};
 use crate::webhooks::Webhooks;
@@ -100,6 +101,8 @@ pub(crate) struct Worker {
     next_worker: u16,
     epoll: AsyncFd<OwnedFd>,
     sockets: Vec<Option<Socket>>,
+    /// What waits in all their send queues.
+    backlog: Backlog,
     free: Vec<u32>,
     generations: Vec<u32>,
     closes: VecDeque<(ConnectionId, u16, Box<str>)>,
@@ -156,6 +159,7 @@ impl Worker {
             next_worker: 0,
             epoll: register(epoll)?,
             sockets: Vec::new(),
+            backlog: Backlog::default(),
             free: Vec::new(),
             generations: Vec::new(),
             closes: VecDeque::new(),
@@ -194,6 +198,7 @@ impl Worker {
             while self.contain(Self::write).unwrap_or(true) {
                 tokio::task::yield_now().await;
             }
+            self.contain(Self::relieve);
             self.contain(Self::close);
             if self.is_drained() {
                 return Ok(());

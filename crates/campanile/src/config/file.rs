@@ -167,6 +167,7 @@ tables! {
         frame_bytes_max: Option<u64>,
         /// Bytes that wait for one slow connection.
         send_queue_bytes_max: Option<u64>,
+        send_queues_bytes_max: Option<u64>,
         /// Pieces of work that one worker may have under way.
         permits_per_worker: Option<u64>,
         /// Bytes of one HTTP request's body.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use campanile_protocol::idempotency::KEY_LENGTH_MAX;
 
 use super::file::LimitsTable;
+use super::machine::Machine;
 use super::problem::{Origin, Problems};
 use super::sizes::Sizes;
 use super::tree::join;
@@ -119,6 +120,9 @@ limits! {
     SEND_QUEUE_BYTES_MAX: "limits" "send_queue_bytes_max", Derived("1 MiB, or what the apps' limits need"), 64 * KIB..=256 * MIB, "bytes";
         "a reader slower than its channels must not hold memory without end";
         "close 4100, counted; never dropped in silence";
+    SEND_QUEUES_BYTES_MAX: "limits" "send_queues_bytes_max", Derived("a quarter of the memory, or what one connection of each worker may take"), MIB..=1024 * GIB, "bytes, in even shares over the workers";
+        "many slow readers must not take the memory that one may not; bytes that several wait for count for each";
+        "close 4100 for those who wait for most, until a tenth is free";
     PERMITS_PER_WORKER: "limits" "permits_per_worker", Default(1024), 16..=65_536, "pieces of work";
         "bounds every mailbox between workers by construction";
         "the worker stops reading sockets; the HTTP API answers 503 after its deadline";
@@ -312,8 +316,10 @@ pub struct NodeLimits {
     pub head_timeout: Duration,
     /// Bytes of one WebSocket message from a client.
     pub frame_bytes_max: usize,
-    /// Bytes that wait for one slow connection (I4).
+    /// Bytes that wait for one slow connection.
     pub send_queue_bytes_max: usize,
+    /// Bytes that wait for all of them.
+    pub send_queues_bytes_max: usize,
     /// Pieces of work that one worker may have under way.
     pub permits_per_worker: usize,
     /// Bytes of one HTTP request's body.
@@ -348,10 +354,11 @@ impl NodeLimits {
     pub(super) fn read(
         table: &mut LimitsTable,
         workers: usize,
-        descriptors: u64,
+        machine: &Machine,
         sizes: &Sizes,
         problems: &mut Problems,
     ) -> Self {
+        let descriptors = machine.descriptors;
         let mut numbers = Numbers { path: "limits", problems };
         let http_connections_max = numbers.read(&HTTP_CONNECTIONS_MAX, &mut table.http_connections_max);
         let reserved = (workers as u64).saturating_mul(http_connections_max).saturating_add(DESCRIPTORS_RESERVED);
@@ -368,6 +375,26 @@ impl NodeLimits {
                 ),
             );
         }
+        let send_queue_bytes_max = numbers.read_derived(
+            &SEND_QUEUE_BYTES_MAX,
+            &mut table.send_queue_bytes_max,
+            sizes.to_client.bytes.max(MIB),
+        );
+        let one_each = send_queue_bytes_max.saturating_mul(workers as u64);
+        let send_queues_bytes_max = numbers.read_derived(
+            &SEND_QUEUES_BYTES_MAX,
+            &mut table.send_queues_bytes_max,
+            one_each.max(machine.memory / 4),
+        );
+        if send_queues_bytes_max < one_each {
+            numbers.problems.at(
+                "limits.send_queues_bytes_max",
+                format!(
+                    "{send_queues_bytes_max} is too small: one connection of each of {workers} workers may take {one_each} \
+                     bytes; raise it, or lower limits.send_queue_bytes_max"
+                ),
+            );
+        }
         let limits = Self {
             connections_max: count(connections_max),
             head_bytes_max: count(numbers.read(&HEAD_BYTES_MAX, &mut table.head_bytes_max)),
@@ -377,11 +404,8 @@ impl NodeLimits {
                 &mut table.frame_bytes_max,
                 sizes.from_client.bytes.max(64 * KIB),
             )),
-            send_queue_bytes_max: count(numbers.read_derived(
-                &SEND_QUEUE_BYTES_MAX,
-                &mut table.send_queue_bytes_max,
-                sizes.to_client.bytes.max(MIB),
-            )),
+            send_queue_bytes_max: count(send_queue_bytes_max),
+            send_queues_bytes_max: count(send_queues_bytes_max),
             permits_per_worker: count(numbers.read(&PERMITS_PER_WORKER, &mut table.permits_per_worker)),
             http_body_bytes_max: count(numbers.read_derived(
                 &HTTP_BODY_BYTES_MAX,

@@ -1,14 +1,15 @@
-//! What the machine gives to this process: cores and file descriptors.
+//! What the machine gives to this process: cores, file descriptors and memory.
 //!
-//! Owns the two questions whose answers become defaults. Never changes a setting of the operator's.
+//! Owns the questions whose answers become defaults. Never changes a setting of the operator's.
 //! The invariant: everything else in the configuration comes from the file and the environment, so
-//! a test that gives a `Machine` depends on nothing around it. Next: `workers.rs` for the cores.
+//! a test that gives a `Machine` depends on nothing around it. Next: `workers.rs` for the cores,
+//! `memory.rs` for the memory.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::workers;
+use super::{memory, workers};
 
 /// The machine, as far as defaults depend on it.
 #[derive(Clone, Copy, Debug)]
@@ -17,13 +18,19 @@ pub struct Machine {
     pub cores: usize,
     /// Files that this process may have open, once [`raise_descriptor_limit`] was called.
     pub descriptors: u64,
+    /// Bytes of memory that this process may use.
+    pub memory: u64,
 }
 
 impl Machine {
     /// This machine.
     #[must_use]
     pub fn here() -> Self {
-        Self { cores: workers::available(), descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX) }
+        Self {
+            cores: workers::available(),
+            descriptors: getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX),
+            memory: memory::available(),
+        }
     }
 }
 

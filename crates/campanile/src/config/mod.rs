@@ -8,6 +8,7 @@
 
 mod allowed_origins;
 mod apps;
+mod cgroup;
 mod cors;
 mod drain;
 mod env;
@@ -18,6 +19,7 @@ pub mod limits;
 mod listen;
 mod log;
 mod machine;
+mod memory;
 mod network;
 mod problem;
 mod secret;
@@ -169,7 +171,7 @@ impl Config {
             io_uring,
             listen,
             tls: Tls::read(file.tls.as_ref(), problems),
-            limits: NodeLimits::read(&mut file.limits, workers, machine.descriptors, &sizes, problems),
+            limits: NodeLimits::read(&mut file.limits, workers, machine, &sizes, problems),
             drain: Drain::read(&mut file.drain, problems),
             log: Log::read(&mut file.log, problems),
             cors: Cors::read(&file.cors, problems),

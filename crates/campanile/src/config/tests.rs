@@ -10,7 +10,7 @@ use super::file::{File, Shape, Shaped};
 use super::limits::{self, Limit, Unset};
 use super::*;
 
-const MACHINE: Machine = Machine { cores: 2, descriptors: 100_000 };
+const MACHINE: Machine = Machine { cores: 2, descriptors: 100_000, memory: 1 << 32 };
 
 /// An app that nothing is wrong with.
 const APP: &str = "[[apps]]\nid = 'shop'\nkeys = [{ key = 'k1', secret = 's1' }]\n";
@@ -643,7 +643,7 @@ fn connections_must_fit_the_open_files() {
     accept(&file(available));
     assert_refused(&file(available + 1), "need 100001 open files, and this process may have 100000");
 
-    let too_few = Machine { cores: 1, descriptors: 256 + 128 };
+    let too_few = Machine { cores: 1, descriptors: 256 + 128, memory: 1 << 32 };
     let error = Config::load_explained(None, std::iter::empty(), &too_few).unwrap_err();
     assert!(error.to_string().contains("LimitNOFILE"), "{error}");
     let enough = Machine { descriptors: 256 + 128 + 1, ..too_few };

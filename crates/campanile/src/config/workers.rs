@@ -6,12 +6,14 @@
 use std::fs;
 use std::path::Path;
 
+use super::cgroup;
+
 /// The cores that affinity and quota leave to this process, at least one.
 #[must_use]
 pub(super) fn available() -> usize {
     let affinity = rustix::thread::sched_getaffinity(None).map_or(1, |cpus| usize::try_from(cpus.count()).unwrap_or(1));
-    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    share(affinity, quota(Path::new("/sys/fs/cgroup"), &membership))
+    let (root, membership) = cgroup::here();
+    share(affinity, quota(root, &membership))
 }
 
 /// A quota is rounded down: with one and a half cores, a second worker would be stopped by the
@@ -36,27 +38,7 @@ impl Quota {
 
 /// The tightest quota on the way from this process's group to the root.
 fn quota(root: &Path, membership: &str) -> Option<Quota> {
-    membership
-        .lines()
-        .filter_map(|line| {
-            let mut parts = line.splitn(3, ':').skip(1);
-            Some((parts.next()?, parts.next()?))
-        })
-        .flat_map(|(controllers, group)| match controllers {
-            "" => quotas_above(root, group, read_v2),
-            list if list.split(',').any(|controller| controller == "cpu") => {
-                let mut quotas = quotas_above(&root.join("cpu"), group, read_v1);
-                quotas.extend(quotas_above(&root.join(list), group, read_v1));
-                quotas
-            }
-            _ => Vec::new(),
-        })
-        .min_by_key(|quota| quota.cores())
-}
-
-fn quotas_above(mount: &Path, group: &str, read: fn(&Path) -> Option<Quota>) -> Vec<Quota> {
-    let group = Path::new(group.trim_start_matches('/'));
-    group.ancestors().filter_map(|group| read(&mount.join(group))).collect()
+    cgroup::readings(root, membership, "cpu", read_v2, read_v1).into_iter().min_by_key(|quota| quota.cores())
 }
 
 /// `cpu.max` holds the quota, or `max`, and the period.

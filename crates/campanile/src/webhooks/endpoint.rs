@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
+use super::alarms::Alarms;
 use super::call::call;
 use super::intake::{Arrival, Intake};
 use super::queue::{Event, Pending, Placed, Queue, QueueError};
@@ -42,6 +43,7 @@ pub(super) struct Endpoint {
     pub(super) intake: Intake,
     /// Something was committed.
     pub(super) committed: Notify,
+    pub(super) alarms: Alarms,
 }
 
 /// How the attempts for a batch ended.
@@ -68,10 +70,8 @@ impl Endpoint {
 
     /// Takes a notice that the endpoint wants. Called by workers: never waits for the disk or the network.
     pub(super) fn notify(&self, time_ms: u64, notice: &Arc<Notice>) {
-        if self.intake.push(Arrival { time_ms, notice: Arc::clone(notice) }) == Err(true) {
-            let settings = self.settings();
-            error!(app = %settings.app, endpoint = settings.address(), "webhook events are being lost: the disk does not keep up");
-        }
+        // One that is refused is counted, and told with the next commit.
+        self.intake.push(Arrival { time_ms, notice: Arc::clone(notice) });
     }
 
     /// Works until it is told to leave: commits the rest, then delivers until the deadline.
@@ -82,6 +82,7 @@ impl Endpoint {
             committed_all.send_replace(Some(deadline));
         };
         tokio::join!(commit, self.deliver_until_left(leave_delivery));
+        self.alarms.finish(&self.settings());
     }
 
     async fn commit_what_comes(&self, mut leave: watch::Receiver<Leave>) -> Instant {
@@ -104,10 +105,8 @@ impl Endpoint {
     /// Commits, again and again if the disk fails. On leaving there is one attempt only.
     async fn commit(&self, arrivals: Vec<Arrival>, leave: &mut watch::Receiver<Leave>) {
         let settings = self.settings();
-        let refused = self.intake.take_refused();
-        if refused > 0 {
-            error!(app = %settings.app, endpoint = settings.address(), events = refused, "webhook events are lost: the disk did not keep up");
-        }
+        let refused = Placed { lost: self.intake.take_refused(), ..Placed::default() };
+        self.alarms.add(&settings, refused, "the disk did not keep up");
         if arrivals.is_empty() {
             return;
         }
@@ -124,7 +123,7 @@ impl Endpoint {
             let (batch, bounds) = (Arc::clone(&events), settings.bounds());
             match self.on_disk(move |queue| queue.append(&batch, bounds, now_ms())).await {
                 Ok(placed) => {
-                    alarm(&settings, placed, "the queue is full");
+                    self.alarms.add(&settings, placed, "the queue is full");
                     self.committed.notify_one();
                     return;
                 }
@@ -226,7 +225,7 @@ impl Endpoint {
         loop {
             let settings = self.settings();
             match self.on_disk(write.clone()).await {
-                Ok(placed) => return alarm(&settings, placed, "the endpoint did not take them"),
+                Ok(placed) => return self.alarms.add(&settings, placed, "the endpoint did not take them"),
                 Err(failure) => {
                     error!(app = %settings.app, endpoint = settings.address(), %failure, "cannot write what became of webhook events: trying again");
                 }
@@ -247,16 +246,6 @@ impl Endpoint {
             // Only the end of the runtime cancels blocking work, and that ends this task too.
             Err(Err(_cancelled)) => std::future::pending().await,
         }
-    }
-}
-
-fn alarm(settings: &Settings, placed: Placed, why: &str) {
-    let (app, endpoint) = (&settings.app, settings.address());
-    if placed.dead > 0 {
-        warn!(%app, endpoint, events = placed.dead, why, "webhook events are dead letters now: see `campanile webhooks dead`");
-    }
-    if placed.lost > 0 {
-        error!(%app, endpoint, events = placed.lost, why, "webhook events are lost: the dead-letter list is full");
     }
 }
 

@@ -59,16 +59,16 @@ fn bytes_of(notice: &Notice) -> usize {
 }
 
 impl Intake {
-    /// Takes a notice, or refuses it at the bound. `Err` tells whether it is the first since the last
-    /// [`Intake::take_refused`].
-    pub(super) fn push(&self, arrival: Arrival) -> Result<(), bool> {
+    /// Takes a notice, or refuses and counts it at the bound. Whether it has been taken.
+    pub(super) fn push(&self, arrival: Arrival) -> bool {
         let bytes = bytes_of(&arrival.notice);
         {
             let mut waiting = self.waiting.lock();
             if waiting.arrivals.len() >= INTAKE_NOTICES_MAX || waiting.bytes + bytes > INTAKE_BYTES_MAX {
                 drop(waiting);
                 self.refused_ever.fetch_add(1, Ordering::Relaxed);
-                return Err(self.refused.fetch_add(1, Ordering::Relaxed) == 0);
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return false;
             }
             waiting.bytes += bytes;
             waiting.arrivals.push(arrival);
@@ -77,7 +77,7 @@ impl Intake {
             }
         }
         self.filled.notify_one();
-        Ok(())
+        true
     }
 
     /// Waits until something has come since the last wait ended.
@@ -141,13 +141,12 @@ mod tests {
     fn as_many_notices_wait_as_the_bound_and_the_next_is_refused_and_counted() {
         let intake = Intake::default();
         for _ in 0..INTAKE_NOTICES_MAX {
-            intake.push(small()).unwrap();
+            assert!(intake.push(small()));
         }
-        assert_eq!(intake.push(small()), Err(true), "the first refusal is to be told");
-        assert_eq!(intake.push(small()), Err(false), "the second is only counted");
+        assert!(!intake.push(small()) && !intake.push(small()));
         assert_eq!((intake.take_refused(), intake.take_refused(), intake.refused_ever()), (2, 0, 2));
         assert_eq!(intake.take().len(), INTAKE_NOTICES_MAX);
-        assert_eq!(intake.push(small()), Ok(()));
+        assert!(intake.push(small()));
     }
 
     async fn is_half_full(intake: &Intake) -> bool {
@@ -160,27 +159,27 @@ mod tests {
         let intake = Intake::default();
         for _ in 0..2 {
             for _ in 1..INTAKE_NOTICES_MAX / 2 {
-                intake.push(small()).unwrap();
+                assert!(intake.push(small()));
             }
             assert!(!is_half_full(&intake).await);
-            intake.push(small()).unwrap();
+            assert!(intake.push(small()));
             assert!(is_half_full(&intake).await);
             intake.take();
         }
-        intake.push(counting(INTAKE_BYTES_MAX / 2 - 1)).unwrap();
+        assert!(intake.push(counting(INTAKE_BYTES_MAX / 2 - 1)));
         assert!(!is_half_full(&intake).await);
-        intake.push(small()).unwrap();
+        assert!(intake.push(small()));
         assert!(is_half_full(&intake).await);
     }
 
     #[test]
     fn as_many_bytes_wait_as_the_bound_and_the_next_notice_is_refused() {
         let intake = Intake::default();
-        intake.push(counting(INTAKE_BYTES_MAX - NOTICE_BYTES)).unwrap();
-        intake.push(small()).unwrap();
-        assert_eq!(intake.push(small()), Err(true));
+        assert!(intake.push(counting(INTAKE_BYTES_MAX - NOTICE_BYTES)));
+        assert!(intake.push(small()));
+        assert!(!intake.push(small()));
         assert_eq!(intake.take().len(), 2);
-        assert_eq!(intake.push(counting(INTAKE_BYTES_MAX + 1)), Err(false));
-        assert_eq!(intake.push(counting(INTAKE_BYTES_MAX)), Ok(()));
+        assert!(!intake.push(counting(INTAKE_BYTES_MAX + 1)));
+        assert!(intake.push(counting(INTAKE_BYTES_MAX)));
     }
 }

@@ -3,8 +3,9 @@
 //! Owns a thread with a runtime of its own, and on it one task, one intake and one file per endpoint. Never makes a
 //! worker wait: [`Webhooks::notify`] pushes to a bounded list in memory. The invariant: no endpoint waits for another.
 //! Reading order: [`endpoint`] (the two loops), [`settings`] (what is told), [`intake`], [`queue`] (the file),
-//! [`schedule`], [`call`] (the request).
+//! [`schedule`], [`call`] (the request), [`alarms`].
 
+mod alarms;
 mod call;
 mod endpoint;
 mod intake;
@@ -34,10 +35,11 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use alarms::Alarms;
 use endpoint::{Endpoint, Leave, now_ms};
 use intake::Intake;
 pub use queue::DeadLetter;
-use queue::{Queue, QueueError};
+use queue::{Queue, QueueError, is_hollow};
 use schedule::Schedule;
 use settings::Settings;
 
@@ -295,7 +297,11 @@ impl Webhooks {
             };
             make_directory(&self.directory)?;
             for (key, settings) in new {
-                let queue = Queue::open(&key.path(&self.directory))?;
+                let path = key.path(&self.directory);
+                if is_hollow(&path) {
+                    warn!(path = %path.display(), app = key.app, "a webhook's queue is an empty file: what waited in it, if anything did, is lost");
+                }
+                let queue = Queue::open(&path)?;
                 opened.push((key, self.endpoint(settings, queue, client.clone())));
             }
         }
@@ -321,6 +327,7 @@ impl Webhooks {
             client,
             intake: Intake::default(),
             committed: Notify::new(),
+            alarms: Alarms::default(),
         })
     }
 

@@ -37,6 +37,17 @@ pub(super) enum QueueError {
     /// Somebody else has it.
     #[error("{} is in use: another campanile serves with this state_dir", .0.display())]
     InUse(PathBuf),
+    /// What is there cannot be read as a queue.
+    #[error(
+        "cannot open {}: {source}: put back a copy of the file, or move it away to begin with an empty queue",
+        path.display()
+    )]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<redb::Error>,
+    },
     /// The disk or the file.
     #[error("{}: {source}", path.display())]
     Store {
@@ -45,6 +56,12 @@ pub(super) enum QueueError {
         /// What is wrong.
         source: Box<redb::Error>,
     },
+}
+
+/// Whether a file is there and has nothing in it, not even an empty queue: a start that was broken off left it so, or a
+/// full disk.
+pub(super) fn is_hollow(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.len() == 0)
 }
 
 /// How much may wait, and how much is kept after giving up.
@@ -141,7 +158,7 @@ impl Queue {
         let mut store = self.store.lock();
         if store.database.is_none() {
             let database = Database::builder().set_cache_size(CACHE_BYTES).create(&self.path);
-            store.database = Some(database.map_err(|error| self.failed(error.into()))?);
+            store.database = Some(database.map_err(|error| self.not_opened(error.into()))?);
         }
         work(&mut store).map_err(|error| {
             store.database = None;
@@ -149,11 +166,15 @@ impl Queue {
         })
     }
 
-    fn failed(&self, source: redb::Error) -> QueueError {
+    fn not_opened(&self, source: redb::Error) -> QueueError {
         match source {
             redb::Error::DatabaseAlreadyOpen => QueueError::InUse(self.path.clone()),
-            source => QueueError::Store { path: self.path.clone(), source: Box::new(source) },
+            source => QueueError::Open { path: self.path.clone(), source: Box::new(source) },
         }
+    }
+
+    fn failed(&self, source: redb::Error) -> QueueError {
+        QueueError::Store { path: self.path.clone(), source: Box::new(source) }
     }
 
     /// Commits events, durably. Those past a bound, the newest, become dead letters, and past that bound are counted.
@@ -421,6 +442,24 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_file_becomes_a_queue_and_a_damaged_one_is_refused_and_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("q.redb");
+        assert!(!is_hollow(&path));
+        std::fs::write(&path, "").unwrap();
+        assert!(is_hollow(&path));
+        drop(Queue::open(&path).unwrap());
+        assert!(!is_hollow(&path));
+        for damaged in [b"x".repeat(10), b"not a queue".repeat(10_000), std::fs::read(&path).unwrap()[..5000].to_vec()]
+        {
+            std::fs::write(&path, &damaged).unwrap();
+            let refused = Queue::open(&path).unwrap_err().to_string();
+            assert!(refused.contains("move it away") && refused.contains("q.redb"), "{refused}");
+            assert_eq!(std::fs::read(&path).unwrap(), damaged);
+        }
+    }
+
+    #[test]
     fn the_queue_takes_as_many_events_as_its_bound_and_buries_the_next() {
         let (_directory, queue) = fresh();
         let bounds = Bounds { events_max: 2, ..ROOMY };
@@ -506,13 +545,5 @@ mod tests {
         assert!(matches!(Queue::open(&path), Err(QueueError::InUse(_))));
         drop(queue);
         assert!(Queue::open(&path).is_ok());
-    }
-
-    #[test]
-    fn a_file_that_is_something_else_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("q.redb");
-        std::fs::write(&path, "not a queue").unwrap();
-        assert!(matches!(Queue::open(&path), Err(QueueError::Store { .. })));
     }
 }

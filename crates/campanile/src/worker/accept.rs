@@ -109,7 +109,8 @@ impl Worker {
         }
         let id = ConnectionId { index, generation: self.generations[index as usize] };
         let timeout = self.config.limits.head_timeout.as_secs();
-        self.sockets[index as usize] = Some(Socket::new(id, wire, descriptor, self.now().after_secs(timeout)));
+        let look_at = self.now().after_secs(timeout);
+        self.sockets[index as usize] = Some(Socket::new(id, wire, descriptor, &self.backlog, look_at));
         Some(index)
     }
 }

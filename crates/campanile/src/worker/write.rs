@@ -3,6 +3,9 @@
 //! Owns writing, what the kernel has not taken, and closing. Never decides what is written. The invariant: each
 //! connection is written once in a tick, and nothing is taken for sent that the kernel has not taken.
 
+use std::cmp::Reverse;
+
+use campanile_hub::ConnectionId;
 use campanile_hub::letter::Departure;
 use campanile_protocol::CloseCode;
 use rustix::event::epoll;
@@ -95,6 +98,33 @@ impl Worker {
             }
         }
         true
+    }
+
+    /// Holds all send queues together to their bound: those who wait for most are closed, until a tenth of it is free, so
+    /// that this is not done again at once.
+    pub(super) fn relieve(&mut self) {
+        let max = self.config.limits.send_queues_bytes_max / self.config.workers.max(1);
+        if self.backlog.bytes() <= max {
+            return;
+        }
+        let slow = self.sockets.iter().flatten().filter(|socket| matches!(socket.stage, Stage::Open { .. }));
+        let mut slow: Vec<(usize, ConnectionId)> =
+            slow.map(|socket| (socket.queued_bytes(), socket.id)).filter(|(bytes, _)| *bytes > 0).collect();
+        slow.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        let (mut excess, before) = (self.backlog.bytes() - (max - max / 10), self.closes.len());
+        for (bytes, id) in slow {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(bytes);
+            let code = CloseCode::OverCapacity.number();
+            self.closes.push_back((id, code, "reads more slowly than its channels, and too many do".into()));
+        }
+        let closed = self.closes.len() - before;
+        tracing::warn!(
+            closed,
+            "the send queues of all connections have reached limits.send_queues_bytes_max: those who wait for most are closed"
+        );
     }
 
     /// Closes what must be closed.

@@ -297,6 +297,45 @@ fn a_subscriber_that_never_reads_is_closed_with_4100_and_nobody_else_loses_an_ev
 }
 
 #[test]
+fn slow_readers_together_take_no_more_than_they_may() {
+    const BYTES: usize = 100_000;
+    const ONE: &str = "1048576";
+    // Publishes to those who read nothing until the first of them is closed, or `events_max` are out.
+    let publish = |all: &str, events_max: usize| {
+        let server = start(&[
+            ("workers", "1"),
+            ("limits.send_queue_bytes_max", ONE),
+            ("limits.send_queues_bytes_max", all),
+            ("limits.closing_timeout_secs", "60"),
+            ("apps.0.event_data_bytes_max", "100000"),
+        ]);
+        let _slow: Vec<Client> = (0..6)
+            .map(|_| {
+                let mut client = Client::connect(&server);
+                client.subscribe("crowded");
+                client
+            })
+            .collect();
+        let mut reader = Client::connect(&server);
+        reader.subscribe("crowded");
+        let mut publisher = server.dial();
+        let mut events = 0;
+        while events < events_max && server.connections() == 7 {
+            let body = json!({ "name": format!("e{events}"), "channel": "crowded", "data": "x".repeat(BYTES) });
+            publisher.write_all(&signed_request("POST", "/apps/app/events", &[], &body.to_string())).unwrap();
+            assert_eq!(read_answer(&mut publisher).expect("an answer").status, 200);
+            assert_eq!(reader.event()["event"], format!("e{events}"));
+            events += 1;
+        }
+        (events, server.connections())
+    };
+    let (events, open) = publish(ONE, 1000);
+    assert!((1..7).contains(&open), "some who do not read are closed, and the one who does stays: {open}");
+    // Where all together may have more, each for itself is still within its own bound.
+    assert_eq!(publish("1073741824", events), (events, 7));
+}
+
+#[test]
 fn sockets_that_are_reset_within_a_fan_out_disturb_nobody() {
     let server = start(&[("limits.presence_grace_secs", "0")]);
     let mut readers: Vec<Client> = (0..20).map(|_| Client::connect(&server)).collect();

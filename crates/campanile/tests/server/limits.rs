@@ -20,6 +20,7 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("limits.head_timeout_secs", HERE, "a_head_that_does_not_end_is_not_waited_for"),
     ("limits.frame_bytes_max", HERE, "a_message_may_be_as_long_as_the_limit_and_no_longer"),
     ("limits.send_queue_bytes_max", "campanile/src/socket.rs", "as_many_bytes_wait_as_the_bound_and_no_more"),
+    ("limits.send_queues_bytes_max", ABUSE, "slow_readers_together_take_no_more_than_they_may"),
     ("limits.permits_per_worker", API, "without_room_nothing_is_published_and_the_request_may_be_repeated"),
     ("limits.http_body_bytes_max", API, "a_body_may_be_as_large_as_the_limit_and_no_larger"),
     ("limits.http_idle_timeout_secs", HERE, "a_publishers_connection_is_kept_while_it_is_used"),
@@ -121,6 +122,7 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
 const HERE: &str = "campanile/tests/server/limits.rs";
 const RIM: &str = "campanile/tests/rim/http.rs";
 const CONFIG: &str = "campanile/src/config/tests.rs";
+const ABUSE: &str = "campanile/tests/server/abuse.rs";
 const CROWDS: &str = "campanile/tests/server/crowds.rs";
 const REACTIONS: &str = "campanile/tests/server/reactions.rs";
 const API: &str = "campanile/src/api/tests.rs";
