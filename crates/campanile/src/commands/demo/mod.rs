@@ -92,8 +92,8 @@ pub fn run(args: &DemoArgs, out: &mut impl Write, err: &mut impl Write) -> io::R
     if room.users < args.users {
         writeln!(
             out,
-            "\n  {} users and not {}: this process may have {} files open (ulimit -Hn), and each\n  user takes two",
-            room.users,
+            "\n  {} and not {}: this process may have {} files open (ulimit -Hn),\n  and each user takes two",
+            screen::counted(room.users.into(), "user"),
             args.users,
             Machine::here().descriptors
         )?;
@@ -127,7 +127,8 @@ pub async fn run_against(
         }
     };
     let mut screen = Screen::new(out, view);
-    screen.print(&format!("\n  Campanile at {target}, app {}, and {} users\n", target.app_id, args.users))?;
+    let users = screen::counted(args.users.into(), "user");
+    screen.print(&format!("\n  Campanile at {target}, app {}, and {users}\n", target.app_id))?;
     let mut stage = Stage::new(target, args, has_server, api, screen);
     let outcome = tokio::select! {
         outcome = stage.play() => outcome,
