@@ -30,11 +30,11 @@ Examples:
   campanile trigger --channel orders --event shipped --data '{\"id\":7}'
 
 Environment:
-  CAMPANILE_CONFIG           the configuration file, where --config is not given
-  CAMPANILE__LISTEN__PORT    overrides listen.port; any setting, by the same rule
-  PUSHER_APP_ID/KEY/SECRET   the app, under names that Laravel teams already have
-  REVERB_APP_ID/KEY/SECRET   the same of Reverb; with REVERB_SERVER_HOST and _PORT
-  NO_COLOR                   set to anything: no colours, on a terminal either";
+  CAMPANILE_CONFIG           the configuration file, unless --config is given
+  CAMPANILE__LISTEN__PORT    overrides listen.port; so for every setting
+  PUSHER_APP_ID/KEY/SECRET   the app, by names that Laravel teams already have
+  REVERB_APP_ID/KEY/SECRET   the same of Reverb; also REVERB_SERVER_HOST, _PORT
+  NO_COLOR                   set to anything: no colours on a terminal";
 
 /// Columns of the help: what every terminal has. The examples are set by hand to fit.
 const COLUMNS: usize = 80;
@@ -424,6 +424,25 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lines_that_are_set_by_hand_are_not_broken() {
+        for text in [
+            EXAMPLES,
+            SERVE_EXAMPLES,
+            DEMO_EXAMPLES,
+            CHECK_EXAMPLES,
+            KEYS_EXAMPLES,
+            TRIGGER_EXAMPLES,
+            LISTEN_EXAMPLES,
+            WEBHOOKS_EXAMPLES,
+            COMPLETIONS_EXAMPLES,
+        ] {
+            for line in text.lines() {
+                assert!(line.chars().count() <= COLUMNS, "{line}");
+            }
+        }
     }
 
     #[test]
