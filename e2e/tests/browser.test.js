@@ -1,6 +1,7 @@
 // laravel-echo on pusher-js in Chromium, on a page of the application.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 
 import { openBrowser, openTab } from '../harness/browser.js';
@@ -42,6 +43,25 @@ describe('browser', () => {
   after(async () => {
     await browser?.close();
     await stage?.close();
+  });
+
+  test('the page of the README hears what is triggered', async (t) => {
+    const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+    const script = await readFile(new URL('../node_modules/pusher-js/dist/web/pusher.min.js', import.meta.url));
+    // As it stands, but for whose server it is.
+    const page = /```html\n([^`]*`[^`]*`[^`]*)```/.exec(readme)[1];
+    const body = page.replaceAll('6001', stage.server.port).replace('app-key', APP.key);
+    const context = await browser.newContext();
+    t.after(() => context.close());
+    await context.route('https://js.pusher.com/**', (route) => route.fulfill({ body: script, contentType: 'text/javascript' }));
+    const tab = await context.newPage();
+    // Over a page that did come from this machine, or the browser lets it connect to nothing here.
+    await tab.goto(`${stage.application.origin}/`);
+    await tab.setContent(body);
+    // A `const` of the page's script is visible to expressions of the page, not on `window`.
+    await tab.waitForFunction('pusher.channel("orders").subscribed');
+    await stage.sdk.trigger('orders', 'shipped', { id: 7 });
+    await tab.waitForFunction('document.body.innerText.includes("order 7 has shipped")');
   });
 
   const listening = async (tab, kind, name, event) => {

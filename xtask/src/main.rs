@@ -10,6 +10,8 @@ mod dependencies;
 mod fuzz;
 mod instructions;
 mod licence;
+#[cfg(test)]
+mod prose;
 mod steps;
 
 use std::path::Path;

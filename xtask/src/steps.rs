@@ -43,7 +43,13 @@ fn fmt(root: &Path) -> Result<(), String> {
 }
 
 fn clippy(root: &Path) -> Result<(), String> {
-    run(cargo(root).args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    run(cargo(root).args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    // A workspace of its own, so that a change in ours can break it unseen until it is fuzzed.
+    run(cargo(root)
+        .args(["clippy", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--bins"])
+        .arg("--target-dir")
+        .arg(target_directory(root)?.join("fuzz-check"))
+        .args(["--", "-D", "warnings"]))
 }
 
 fn test(root: &Path) -> Result<(), String> {

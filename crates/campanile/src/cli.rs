@@ -20,20 +20,24 @@ address but loopback.";
 /// Examples that take a newcomer from nothing to a running server.
 const EXAMPLES: &str = "\
 Examples:
-  campanile                                    serve the development app on 127.0.0.1:6001
-  campanile demo                               watch it work: a server and 300 users, no set-up
-  campanile keys new > campanile.toml          make the keys for an app of your own
-  campanile check --config campanile.toml      see what the server would run with
-  campanile serve --config campanile.toml      serve it
+  campanile                               the development app on 127.0.0.1:6001
+  campanile demo                          watch it work: a server and 300 users
+  campanile keys new > campanile.toml     make the keys for an app of your own
+  campanile check -c campanile.toml       see what the server would run with
+  campanile serve -c campanile.toml       serve it
 
-  campanile listen orders                      print what arrives on a channel
+  campanile listen orders                 print what arrives on a channel
   campanile trigger --channel orders --event shipped --data '{\"id\":7}'
 
 Environment:
-  CAMPANILE_CONFIG             the configuration file, where --config is not given
-  CAMPANILE__LISTEN__PORT      overrides listen.port; any setting, by the same rule
-  PUSHER_APP_ID/KEY/SECRET     the app, under the names that Laravel teams already have
-  REVERB_APP_ID/KEY/SECRET     the same, from Reverb; with REVERB_SERVER_HOST and _PORT";
+  CAMPANILE_CONFIG           the configuration file, unless --config is given
+  CAMPANILE__LISTEN__PORT    overrides listen.port; so for every setting
+  PUSHER_APP_ID/KEY/SECRET   the app, by names that Laravel teams already have
+  REVERB_APP_ID/KEY/SECRET   the same of Reverb; also REVERB_SERVER_HOST, _PORT
+  NO_COLOR                   set to anything: no colours on a terminal";
+
+/// Columns of the help: what every terminal has. The examples are set by hand to fit.
+const COLUMNS: usize = 80;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -45,7 +49,8 @@ Environment:
     after_long_help = EXAMPLES,
     after_help = "`campanile --help` has examples; `campanile help <COMMAND>` explains one command.",
     args_conflicts_with_subcommands = true,
-    disable_help_subcommand = false
+    disable_help_subcommand = false,
+    term_width = COLUMNS
 )]
 pub struct Cli {
     /// The subcommand; none means `serve`.
@@ -72,11 +77,11 @@ pub enum Command {
     #[command(after_long_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
 
-    /// Run a server and a crowd of users in one process, and show what happens
+    /// Run a server and a crowd of users, and show what happens
     #[command(after_long_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
 
-    /// Print the configuration that the server would run with, secrets redacted
+    /// Print the configuration that the server would run with
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
 
@@ -91,7 +96,7 @@ pub enum Command {
     #[command(after_long_help = LISTEN_EXAMPLES)]
     Listen(ListenArgs),
 
-    /// List the webhook events that no endpoint took, or put them back into their queues
+    /// List the webhook events that no endpoint took, or retry them
     #[command(after_long_help = WEBHOOKS_EXAMPLES)]
     Webhooks(WebhooksArgs),
 
@@ -106,23 +111,26 @@ Examples:
   CAMPANILE__LISTEN__PORT=7000 campanile serve
   PUSHER_APP_ID=1 PUSHER_APP_KEY=k PUSHER_APP_SECRET=s campanile serve
 
-Signals: SIGTERM or SIGINT drains and leaves, a second one leaves at once; SIGHUP reads the file
-again (apps, limits, certificate; where to listen needs a restart).";
+Signals: SIGTERM or SIGINT drains and leaves, a second one leaves at once;
+SIGHUP reads the file again (apps, limits, certificate; where to listen needs a
+restart).";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
-  campanile demo                               300 users, until Ctrl-C
-  campanile demo --users 2000 --seconds 30     a larger crowd, for half a minute
+  campanile demo                             300 users, until Ctrl-C
+  campanile demo --users 2000 --seconds 30   a larger crowd, for half a minute
 
-The demo binds loopback only and keeps its state in a temporary directory.";
+The demo binds loopback only and keeps its state in a temporary directory. Each
+user takes two open files: `ulimit -n` bounds how many there can be.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
-  campanile check --config campanile.toml      exit code 0 and the effective configuration, or
-                                               exit code 1 and every problem found
-  campanile check                              the development defaults, as TOML to start from
+  campanile check --config campanile.toml    the effective configuration, or
+                                             exit code 1 and every problem found
+  campanile check                            the development defaults, as TOML
 
-Each value that is not the default is followed by where it came from. No port is bound.";
+Each value that is not the default is followed by where it came from. No port is
+bound.";
 
 const TRIGGER_EXAMPLES: &str = "\
 Examples:
@@ -131,27 +139,33 @@ Examples:
   campanile trigger --channel private-a --event e --data '{}' --socket-id 12.34
   campanile trigger --channel '#server-to-user-7' --event ping --data '{}'
   campanile trigger --batch-file batch.json
-  campanile trigger --config campanile.toml --app-id shop --channel orders --event e --data '{}'
+  campanile trigger -c campanile.toml --app-id shop \\
+    --channel orders --event e --data '{}'
 
-Where the server is and who asks are taken, each value by itself, from the first of: the flag;
-PUSHER_* or REVERB_* in the environment; the file given with --config; the development defaults.";
+Where the server is and who asks are taken, each value by itself, from the first
+of: the flag; PUSHER_* or REVERB_* in the environment; the file given with
+--config; the development defaults.
+
+A server's certificate must be signed by an authority that the system trusts.
+For one that signs itself: SSL_CERT_FILE=cert.pem campanile trigger --tls ..";
 
 const LISTEN_EXAMPLES: &str = "\
 Examples:
-  campanile listen orders stock                two public channels
-  campanile listen private-orders              signed with the app's secret, as your backend would
+  campanile listen orders stock              two public channels
+  campanile listen private-orders            signed, as your backend would
   campanile listen presence-room --user-id 7 --user-info '{\"name\":\"Ann\"}'
-  campanile listen orders --json --count 1     one event as a line of JSON, then exit
+  campanile listen orders --json --count 1   one event as JSON, then exit
 
-Where the server is and who asks are found as for `campanile trigger`.";
+Where the server is and who asks are found as for `campanile trigger`, and so is
+whom to trust with --tls.";
 
 const WEBHOOKS_EXAMPLES: &str = "\
 Examples:
-  campanile webhooks dead --config campanile.toml             one line of JSON per event
+  campanile webhooks dead --config campanile.toml
   campanile webhooks retry --config campanile.toml --app-id shop
 
-Both read state_dir directly, so they need the server to be stopped; what is put back is delivered
-after its next start.";
+Both read state_dir directly, so they need the server to be stopped; what is put
+back is delivered after its next start.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -162,7 +176,7 @@ Examples:
 /// Which file to read.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConfigArgs {
-    /// The configuration file (TOML); none means the environment and the development defaults
+    /// The configuration file; without it, the environment and development defaults
     #[arg(long, short, value_name = "FILE", env = "CAMPANILE_CONFIG")]
     pub config: Option<PathBuf>,
 }
@@ -210,20 +224,20 @@ pub struct KeysArgs {
 /// What can be done with keys.
 #[derive(Clone, Debug, Subcommand)]
 pub enum KeysCommand {
-    /// Make a key and a secret, printed as TOML for the file and as lines for Laravel's .env
+    /// Make a key and a secret: TOML for the file, lines for Laravel's .env
     #[command(after_long_help = KEYS_EXAMPLES)]
     New(KeysNewArgs),
 }
 
 const KEYS_EXAMPLES: &str = "\
 Examples:
-  campanile keys new > campanile.toml          a file that `serve` takes as it is
-  campanile keys new --app-id shop             for an app with a name of your own
-  campanile keys new --count 3                 three apps at once
-  campanile keys new --format env >> .env      only the lines for a Laravel application
+  campanile keys new > campanile.toml        a file that `serve` takes as it is
+  campanile keys new --app-id shop           an app with a name of your own
+  campanile keys new --count 3               three apps at once
+  campanile keys new --format env >> .env    the lines for a Laravel application
 
-The key is public (20 hex digits), the secret is not (40 hex digits). Both come from the
-operating system's random number generator and are printed once, kept nowhere.";
+The key is public (20 hex digits), the secret is not (40 hex digits). Both come
+from the operating system's random numbers and are printed once, kept nowhere.";
 
 /// `campanile keys new`.
 #[derive(Args, Clone, Debug)]
@@ -368,9 +382,9 @@ pub struct WebhooksArgs {
 /// What can be done with dead letters.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WebhooksCommand {
-    /// Print each event whose delivery was given up, as a line of JSON, with the last error
+    /// Print each event that was given up, as a line of JSON
     Dead(WebhooksTargetArgs),
-    /// Put those events back into their queues, the oldest first, as far as there is room
+    /// Put those events back into their queues, oldest first, while there is room
     Retry(WebhooksTargetArgs),
 }
 
@@ -410,6 +424,40 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lines_that_are_set_by_hand_are_not_broken() {
+        for text in [
+            EXAMPLES,
+            SERVE_EXAMPLES,
+            DEMO_EXAMPLES,
+            CHECK_EXAMPLES,
+            KEYS_EXAMPLES,
+            TRIGGER_EXAMPLES,
+            LISTEN_EXAMPLES,
+            WEBHOOKS_EXAMPLES,
+            COMPLETIONS_EXAMPLES,
+        ] {
+            for line in text.lines() {
+                assert!(line.chars().count() <= COLUMNS, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_line_of_the_help_is_wider_than_a_terminal() {
+        fn check(command: &mut clap::Command) {
+            for help in [command.render_help(), command.render_long_help()] {
+                for line in help.to_string().lines() {
+                    assert!(line.chars().count() <= COLUMNS, "{}: {line}", command.get_name());
+                }
+            }
+            command.get_subcommands_mut().for_each(check);
+        }
+        let mut command = Cli::command();
+        command.build();
+        check(&mut command);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The binary: reads the command line and hands over to [`campanile::commands`].
 
 use std::future::Future;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use campanile::cli::{Cli, Command, KeysCommand};
@@ -26,7 +26,8 @@ fn main() -> io::Result<ExitCode> {
             },
         },
         Command::Trigger(args) => {
-            finished(commands::trigger::run(&args, environment, &mut io::stdin().lock(), out, err))
+            let (input, is_terminal) = (&mut io::stdin().lock(), io::stdin().is_terminal());
+            finished(commands::trigger::run(&args, environment, input, is_terminal, out, err))
         }
         Command::Listen(args) => finished(commands::listen::run(&args, environment, out, err)),
         Command::Webhooks(args) => commands::webhooks::run(&args, environment, out, err),

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 
 use crate::cli::TargetArgs;
 use crate::config::{self, AppConfig, AppKeyPair, Config, ConfigError, Machine, Secret};
@@ -27,6 +28,49 @@ pub struct Target {
     pub key: String,
     /// The app's secret.
     pub secret: Secret,
+    /// Where each of these was found, for who must correct one.
+    pub sources: Sources,
+}
+
+/// Where each value of a [`Target`] was found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Sources {
+    /// The host.
+    pub host: Source,
+    /// The port.
+    pub port: Source,
+    /// Whether to use TLS.
+    pub tls: Source,
+    /// The app's id.
+    pub app_id: Source,
+    /// The key.
+    pub key: Source,
+    /// The secret.
+    pub secret: Source,
+}
+
+/// Where one value was found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Source {
+    /// On the command line, as this flag.
+    Flag(&'static str),
+    /// In the environment, under this name.
+    Variable(&'static str),
+    /// In the configuration file at this path, as the environment may have changed it.
+    File(PathBuf),
+    /// Nowhere: it is the development server's.
+    #[default]
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) | Self::Variable(name) => f.write_str(name),
+            Self::File(path) => path.display().fmt(f),
+            Self::Default => f.write_str("development default"),
+        }
+    }
 }
 
 /// Why no target can be made of what was said.
@@ -80,44 +124,60 @@ impl Target {
             None => None,
         };
 
-        let app_id = args.app_id.clone().or_else(|| variables.get(["PUSHER_APP_ID", "REVERB_APP_ID"]));
-        let key = args.key.clone().or_else(|| variables.get(["PUSHER_APP_KEY", "REVERB_APP_KEY"]));
-        let secret = args.secret.clone().or_else(|| variables.get(["PUSHER_APP_SECRET", "REVERB_APP_SECRET"]));
-        let (app_id, key, secret) = match (app_id, key, secret, &config) {
-            (Some(app_id), Some(key), Some(secret), _) => (app_id, key, secret),
-            (app_id, key, secret, Some(config)) => from_file(config, app_id, key, secret)?,
-            (app_id, key, secret, None) => (
-                app_id.unwrap_or_else(|| config::DEVELOPMENT_ID.to_owned()),
-                key.unwrap_or_else(|| config::DEVELOPMENT_KEY.to_owned()),
-                secret.unwrap_or_else(|| config::DEVELOPMENT_SECRET.to_owned()),
-            ),
+        let app_id = flag(&args.app_id, "--app-id").or_else(|| variables.get(["PUSHER_APP_ID", "REVERB_APP_ID"]));
+        let key = flag(&args.key, "--key").or_else(|| variables.get(["PUSHER_APP_KEY", "REVERB_APP_KEY"]));
+        let secret =
+            flag(&args.secret, "--secret").or_else(|| variables.get(["PUSHER_APP_SECRET", "REVERB_APP_SECRET"]));
+        let file = args.file.config.as_deref().zip(config.as_ref());
+        let Identity { app_id, key, secret } = match (app_id, key, secret, file) {
+            (Some(app_id), Some(key), Some(secret), _) => Identity { app_id, key, secret },
+            (app_id, key, secret, Some((path, config))) => from_file(path, config, app_id, key, secret)?,
+            (app_id, key, secret, None) => Identity {
+                app_id: app_id.unwrap_or_else(|| Found::by_default(config::DEVELOPMENT_ID)),
+                key: key.unwrap_or_else(|| Found::by_default(config::DEVELOPMENT_KEY)),
+                secret: secret.unwrap_or_else(|| Found::by_default(config::DEVELOPMENT_SECRET)),
+            },
         };
 
-        let listen = config.as_ref().map(|config| &config.listen);
-        let host = args.host.clone().or_else(|| variables.get(["PUSHER_HOST", "REVERB_HOST"]));
+        let listen = file.map(|(path, config)| (path, &config.listen));
+        let host = flag(&args.host, "--host")
+            .or_else(|| variables.get(["PUSHER_HOST", "REVERB_HOST"]))
+            .or_else(|| listen.map(|(path, listen)| Found::in_file(path, reachable(listen.address.ip()).to_string())))
+            .unwrap_or_else(|| Found::by_default(&Ipv4Addr::LOCALHOST.to_string()));
         let port = match args.port {
-            Some(port) => Some(port),
+            Some(port) => Some(Found { value: port, source: Source::Flag("--port") }),
             None => variables.port()?,
         };
+        let port = port
+            .or_else(|| listen.map(|(path, listen)| Found::in_file(path, listen.address.port())))
+            .unwrap_or(Found { value: DEVELOPMENT_PORT, source: Source::Default });
         let tls = match (args.tls, variables.is_https()?) {
-            (true, _) => true,
-            (false, Some(is_https)) => is_https,
-            (false, None) => config.as_ref().is_some_and(|config| config.tls.is_some()),
+            (true, _) => Some(Found { value: true, source: Source::Flag("--tls") }),
+            (false, in_environment) => in_environment,
         };
+        let tls = tls
+            .or_else(|| file.map(|(path, config)| Found::in_file(path, config.tls.is_some())))
+            .unwrap_or(Found { value: false, source: Source::Default });
         let path_prefix = match &args.path_prefix {
             Some(path) => normal_prefix(path),
-            None => listen.map_or_else(String::new, |listen| listen.path_prefix.clone()),
+            None => listen.map_or_else(String::new, |(_, listen)| listen.path_prefix.clone()),
         };
         Ok(Self {
-            host: host
-                .or_else(|| listen.map(|listen| reachable(listen.address.ip()).to_string()))
-                .map_or_else(|| Ipv4Addr::LOCALHOST.to_string(), |host| host.trim_matches(['[', ']']).to_owned()),
-            port: port.or_else(|| listen.map(|listen| listen.address.port())).unwrap_or(DEVELOPMENT_PORT),
-            tls,
+            host: host.value.trim_matches(['[', ']']).to_owned(),
+            port: port.value,
+            tls: tls.value,
             path_prefix,
-            app_id,
-            key,
-            secret: Secret::new(secret),
+            app_id: app_id.value,
+            key: key.value,
+            secret: Secret::new(secret.value),
+            sources: Sources {
+                host: host.source,
+                port: port.source,
+                tls: tls.source,
+                app_id: app_id.source,
+                key: key.source,
+                secret: secret.source,
+            },
         })
     }
 
@@ -128,6 +188,16 @@ impl Target {
             true => format!("[{}]:{}", self.host, self.port),
             false => format!("{}:{}", self.host, self.port),
         }
+    }
+
+    /// Where the server was looked for and as whom, each value with its source. The secret itself is not among them.
+    #[must_use]
+    pub fn account(&self) -> String {
+        let Sources { host, port, app_id, key, secret, .. } = &self.sources;
+        format!(
+            "server: {self} (host: {host}; port: {port})\n  as: app {} ({app_id}), key {} ({key}), secret ({secret})",
+            self.app_id, self.key
+        )
     }
 }
 
@@ -141,33 +211,64 @@ impl fmt::Display for Target {
 /// Where the server listens unless it is told otherwise.
 pub(crate) const DEVELOPMENT_PORT: u16 = 6001;
 
+/// A value, and where it was found.
+struct Found<T> {
+    value: T,
+    source: Source,
+}
+
+impl<T> Found<T> {
+    fn in_file(path: &Path, value: T) -> Self {
+        Self { value, source: Source::File(path.to_owned()) }
+    }
+}
+
+impl Found<String> {
+    fn by_default(value: &str) -> Self {
+        Self { value: value.to_owned(), source: Source::Default }
+    }
+}
+
+/// As whom to speak.
+struct Identity {
+    app_id: Found<String>,
+    key: Found<String>,
+    secret: Found<String>,
+}
+
+fn flag(value: &Option<String>, name: &'static str) -> Option<Found<String>> {
+    value.clone().map(|value| Found { value, source: Source::Flag(name) })
+}
+
 /// What the file says of an app, where nothing before it did.
 fn from_file(
+    path: &Path,
     config: &Config,
-    app_id: Option<String>,
-    key: Option<String>,
-    secret: Option<String>,
-) -> Result<(String, String, String), TargetError> {
+    app_id: Option<Found<String>>,
+    key: Option<Found<String>>,
+    secret: Option<Found<String>>,
+) -> Result<Identity, TargetError> {
     let app = match (&app_id, &key, config.apps.as_slice()) {
         (Some(id), ..) => {
-            config.apps.iter().find(|app| &app.id == id).ok_or_else(|| TargetError::NoSuchApp(id.clone()))?
+            config.apps.iter().find(|app| app.id == id.value).ok_or_else(|| TargetError::NoSuchApp(id.value.clone()))?
         }
         (None, _, [only]) => only,
         (None, key, apps) => {
             let has_key =
-                |app: &&AppConfig| key.as_ref().is_some_and(|key| app.keys.iter().any(|pair| &pair.key == key));
+                |app: &&AppConfig| key.as_ref().is_some_and(|key| app.keys.iter().any(|pair| pair.key == key.value));
             apps.iter()
                 .find(has_key)
                 .ok_or_else(|| TargetError::WhichApp(apps.iter().map(|app| app.id.clone()).collect()))?
         }
     };
-    let is_meant = |pair: &&AppKeyPair| key.as_ref().map_or(pair.enabled, |key| &pair.key == key);
+    let is_meant = |pair: &&AppKeyPair| key.as_ref().map_or(pair.enabled, |key| pair.key == key.value);
     let pair = app.keys.iter().find(is_meant);
-    let named = key.clone().unwrap_or_default();
-    let key = key.or_else(|| pair.map(|pair| pair.key.clone()));
-    let secret = secret.or_else(|| pair.map(|pair| pair.secret.expose().to_owned()));
+    let named = key.as_ref().map(|key| key.value.clone()).unwrap_or_default();
+    let app_id = app_id.unwrap_or_else(|| Found::in_file(path, app.id.clone()));
+    let key = key.or_else(|| pair.map(|pair| Found::in_file(path, pair.key.clone())));
+    let secret = secret.or_else(|| pair.map(|pair| Found::in_file(path, pair.secret.expose().to_owned())));
     match (key, secret) {
-        (Some(key), Some(secret)) => Ok((app.id.clone(), key, secret)),
+        (Some(key), Some(secret)) => Ok(Identity { app_id, key, secret }),
         _ => Err(TargetError::NoSecret(named)),
     }
 }
@@ -201,25 +302,25 @@ impl Variables {
         })
     }
 
-    fn get(&self, names: [&'static str; 2]) -> Option<String> {
-        self.first(names).map(|(_, value)| value.to_owned())
+    fn get(&self, names: [&'static str; 2]) -> Option<Found<String>> {
+        self.first(names).map(|(name, value)| Found { value: value.to_owned(), source: Source::Variable(name) })
     }
 
-    fn port(&self) -> Result<Option<u16>, TargetError> {
+    fn port(&self) -> Result<Option<Found<u16>>, TargetError> {
         let Some((name, value)) = self.first(["PUSHER_PORT", "REVERB_PORT"]) else {
             return Ok(None);
         };
         match value.trim().parse() {
-            Ok(port) => Ok(Some(port)),
+            Ok(port) => Ok(Some(Found { value: port, source: Source::Variable(name) })),
             Err(_) => Err(TargetError::Port { name, value: value.to_owned() }),
         }
     }
 
-    fn is_https(&self) -> Result<Option<bool>, TargetError> {
+    fn is_https(&self) -> Result<Option<Found<bool>>, TargetError> {
         match self.first(["PUSHER_SCHEME", "REVERB_SCHEME"]) {
             None => Ok(None),
-            Some((_, "https")) => Ok(Some(true)),
-            Some((_, "http")) => Ok(Some(false)),
+            Some((name, "https")) => Ok(Some(Found { value: true, source: Source::Variable(name) })),
+            Some((name, "http")) => Ok(Some(Found { value: false, source: Source::Variable(name) })),
             Some((name, value)) => Err(TargetError::Scheme { name, value: value.to_owned() }),
         }
     }
@@ -326,5 +427,24 @@ mod tests {
     fn a_target_is_printed_without_its_secret() {
         let target = find(TargetArgs::default(), None, &[]).unwrap();
         assert!(!format!("{target:?}").contains("app-secret"));
+        assert!(!target.account().contains("app-secret"));
+    }
+
+    #[test]
+    fn the_account_names_the_source_of_each_value() {
+        let target = find(TargetArgs::default(), None, &[]).unwrap();
+        assert_eq!(
+            target.account(),
+            "server: ws://127.0.0.1:6001 (host: development default; port: development default)\n  as: app app-id \
+             (development default), key app-key (development default), secret (development default)"
+        );
+        let args = TargetArgs { port: Some(3), key: Some("k2".to_owned()), ..TargetArgs::default() };
+        let target = find(args, Some(ONE_APP), &[("PUSHER_HOST", "p.example"), ("REVERB_SCHEME", "https")]).unwrap();
+        let Sources { host, port, tls, app_id, key, secret } = &target.sources;
+        assert_eq!((host, port), (&Source::Variable("PUSHER_HOST"), &Source::Flag("--port")));
+        assert_eq!((tls, key), (&Source::Variable("REVERB_SCHEME"), &Source::Flag("--key")));
+        for source in [app_id, secret] {
+            assert!(matches!(source, Source::File(path) if path.ends_with("campanile.toml")), "{source}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use campanile_protocol::signature::sign_request;
 use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 
+use super::obstacle::Obstacle;
 use crate::crypto;
 use crate::target::Target;
 
@@ -52,6 +53,20 @@ pub(crate) enum ApiError {
     /// An answer longer than any that the API gives.
     #[error("the answer has more than {REPLY_BYTES_MAX} bytes: is it a Pusher Channels server?")]
     TooLong,
+    /// A success that the API cannot have meant.
+    #[error("the server answered {status} with a page")]
+    Page { status: u16 },
+}
+
+impl ApiError {
+    /// What to do something about, where that is known.
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        match self {
+            Self::Unanswered { source, .. } => Obstacle::of(source),
+            Self::Refused { status, message } => Obstacle::of_refusal(*status, message),
+            Self::TooLong | Self::Page { .. } => Some(Obstacle::NotPusher),
+        }
+    }
 }
 
 impl Api {
@@ -92,6 +107,7 @@ impl Api {
         let status = response.status();
         // Some servers refuse with 200, and only the body tells.
         match status.is_success() && !is_refusal(&reply) {
+            true if reply.starts_with('<') => Err(ApiError::Page { status: status.as_u16() }),
             true => Ok(Answer { body: reply }),
             false => Err(ApiError::Refused { status: status.as_u16(), message: message(&reply) }),
         }
@@ -107,8 +123,8 @@ fn is_refusal(reply: &str) -> bool {
     serde_json::from_str::<Refusal>(reply).is_ok_and(|reply| reply.error.is_some())
 }
 
-/// What the server says is wrong: the sentence in its JSON, or the text as it stands.
-fn message(reply: &str) -> String {
+/// What the server says is wrong: the sentence in its JSON, the title of a page, or the text as it stands.
+pub(super) fn message(reply: &str) -> String {
     #[derive(Deserialize)]
     struct Reply {
         #[serde(alias = "message")]
@@ -117,8 +133,16 @@ fn message(reply: &str) -> String {
     match serde_json::from_str::<Reply>(reply) {
         Ok(reply) => reply.error,
         Err(_) if reply.is_empty() => "without a word".to_owned(),
+        Err(_) if reply.starts_with('<') => title(reply).unwrap_or("with a page").to_owned(),
         Err(_) => reply.chars().take(ERROR_CHARACTERS_MAX).collect(),
     }
+}
+
+/// The title of a page, if it fits into a line.
+fn title(page: &str) -> Option<&str> {
+    let (_, rest) = page.split_once("<title>")?;
+    let (title, _) = rest.split_once("</title>")?;
+    (!title.is_empty() && title.len() <= ERROR_CHARACTERS_MAX && !title.contains(char::is_control)).then_some(title)
 }
 
 /// The innermost cause, which names what the operating system said.
@@ -140,6 +164,13 @@ mod tests {
         assert_eq!(message(r#"{"message":"too long"}"#), "too long");
         assert_eq!(message("Not found"), "Not found");
         assert_eq!(message(""), "without a word");
+        assert_eq!(message("<html><head><title>502 Bad Gateway</title></head>"), "502 Bad Gateway");
+        for page in ["<html>", "<title></title>", "<title>\u{1b}[2J</title>"] {
+            assert_eq!(message(page), "with a page");
+        }
+        let long = format!("<title>{}</title>", "x".repeat(ERROR_CHARACTERS_MAX));
+        assert_eq!(message(&long).len(), ERROR_CHARACTERS_MAX);
+        assert_eq!(message(&long.replace("</", "x</")), "with a page");
     }
 
     #[test]

@@ -23,6 +23,8 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::api::message;
+use super::obstacle::Obstacle;
 use super::transport::{self, Transport};
 use crate::target::Target;
 
@@ -37,6 +39,12 @@ const ACTIVITY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(120);
 
 /// Bytes of the head of the answer to the upgrade.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of its body that are read where it is no upgrade, for the reason in it.
+const REFUSAL_BYTES_MAX: usize = 1024;
+
+/// Characters of that reason that are shown.
+const REASON_CHARACTERS_MAX: usize = 200;
 
 /// Headers of that answer.
 const HEADERS_MAX: usize = 64;
@@ -84,8 +92,11 @@ pub(crate) enum Ended {
     #[error("closed by the server{}", described(*.code, .reason))]
     Closed { code: Option<u16>, reason: String },
     /// The network did.
-    #[error("{0}")]
-    Lost(String),
+    #[error("{reason}")]
+    Lost { reason: String, obstacle: Option<Obstacle> },
+    /// An HTTP answer came in place of a WebSocket.
+    #[error("the server refused the WebSocket with HTTP {status}{}", colon(.reason))]
+    NotUpgraded { status: u16, reason: String },
     /// The server answered neither with events nor to a ping.
     #[error("the server has fallen silent")]
     Silent,
@@ -103,9 +114,28 @@ impl Ended {
         }
     }
 
-    fn lost(error: &io::Error) -> Self {
-        Self::Lost(error.to_string())
+    /// What to do something about, where that is known.
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        match self {
+            Self::Closed { code: Some(4001), .. } => Some(Obstacle::UnknownKey),
+            Self::Closed { .. } | Self::Silent => None,
+            Self::Lost { obstacle, .. } => *obstacle,
+            Self::NotUpgraded { status, reason } => Obstacle::of_no_upgrade(*status, reason),
+            Self::Foreign(_) => Some(Obstacle::NotPusher),
+        }
     }
+
+    fn lost(error: &io::Error) -> Self {
+        Self::Lost { reason: error.to_string(), obstacle: Obstacle::of(error) }
+    }
+
+    fn lost_for(reason: impl Into<String>) -> Self {
+        Self::Lost { reason: reason.into(), obstacle: None }
+    }
+}
+
+fn colon(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
 fn described(code: Option<u16>, reason: &str) -> String {
@@ -173,7 +203,7 @@ impl Connection {
             let transport = transport::connect(target, source).await.map_err(|error| Ended::lost(&error))?;
             Self::over(transport, target).await
         };
-        let too_long = |_| Ended::Lost(format!("no greeting within {} s", OPENING_TIMEOUT.as_secs()));
+        let too_long = |_| Ended::lost_for(format!("no greeting within {} s", OPENING_TIMEOUT.as_secs()));
         timeout(OPENING_TIMEOUT, opening).await.map_err(too_long)?
     }
 
@@ -299,7 +329,7 @@ impl Connection {
     async fn flush(&mut self) -> Result<(), Ended> {
         while !self.outgoing.is_empty() {
             match self.transport.write(&self.outgoing).await {
-                Ok(0) => return Err(Ended::Lost("the connection takes no more bytes".to_owned())),
+                Ok(0) => return Err(Ended::lost_for("the connection takes no more bytes")),
                 Ok(written) => drop(self.outgoing.drain(..written)),
                 Err(error) => return Err(Ended::lost(&error)),
             }
@@ -374,7 +404,7 @@ fn to_json(value: &impl Serialize) -> Result<String, Ended> {
 
 fn random<const N: usize>() -> Result<[u8; N], Ended> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| Ended::Lost(format!("no random numbers: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| Ended::lost_for(format!("no random numbers: {error}")))?;
     Ok(bytes)
 }
 
@@ -392,6 +422,8 @@ fn upgrade_request(target: &Target, key: &str) -> String {
 
 /// Reads the answer to the upgrade, and gives what has come of the first frames after it.
 async fn read_head(transport: &mut dyn Transport, key: &str) -> Result<Vec<u8>, Ended> {
+    /// Every TLS record of the version that an alert is sent in begins with these.
+    const TLS_ALERT: &[u8] = &[21, 3];
     let mut head = Vec::with_capacity(512);
     loop {
         if head.len() >= HEAD_BYTES_MAX {
@@ -400,7 +432,12 @@ async fn read_head(transport: &mut dyn Transport, key: &str) -> Result<Vec<u8>, 
         let room = (HEAD_BYTES_MAX - head.len()) as u64;
         let count = (&mut *transport).take(room).read_buf(&mut head).await.map_err(|error| Ended::lost(&error))?;
         if count == 0 {
-            return Err(Ended::Lost("the server hung up before it answered".to_owned()));
+            let reason = "the server hung up before it answered".to_owned();
+            return Err(Ended::Lost { reason, obstacle: Some(Obstacle::HungUp) });
+        }
+        if head.starts_with(TLS_ALERT) {
+            let reason = "the server answered in TLS".to_owned();
+            return Err(Ended::Lost { reason, obstacle: Some(Obstacle::WantsTls) });
         }
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut response = httparse::Response::new(&mut headers);
@@ -408,27 +445,46 @@ async fn read_head(transport: &mut dyn Transport, key: &str) -> Result<Vec<u8>, 
             .parse(&head)
             .map_err(|error| Ended::Foreign(format!("the server does not speak HTTP/1.1: {error}")))?;
         if let httparse::Status::Complete(size) = status {
-            judge(&response, key)?;
-            return Ok(head.split_off(size));
+            let header = |name: &str| {
+                let header = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+                std::str::from_utf8(header.value).ok()
+            };
+            return match response.code {
+                Some(101) if header("Sec-WebSocket-Accept") == Some(accept_key(key).as_str()) => {
+                    Ok(head.split_off(size))
+                }
+                Some(101) => Err(Ended::Foreign("the server answered some other WebSocket's key".to_owned())),
+                Some(status) => {
+                    let length = header("Content-Length").and_then(|length| length.trim().parse().ok()).unwrap_or(0);
+                    let phrase = response.reason.unwrap_or_default().to_owned();
+                    let said = read_refusal(transport, head.split_off(size), length).await;
+                    Err(Ended::NotUpgraded { status, reason: if said.is_empty() { phrase } else { said } })
+                }
+                None => Err(Ended::Foreign("the server answered without a status".to_owned())),
+            };
         }
     }
 }
 
-fn judge(response: &httparse::Response<'_, '_>, key: &str) -> Result<(), Ended> {
-    let header = |name: &str| response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-    match response.code {
-        Some(101) => {}
-        Some(code) => {
-            let reason = response.reason.unwrap_or_default();
-            return Err(Ended::Foreign(format!("the server refused the WebSocket with HTTP {code} {reason}")));
+/// The reason in a refusal's body: what has come of it, and what follows up to its length and the bound.
+async fn read_refusal(transport: &mut dyn Transport, mut body: Vec<u8>, length: usize) -> String {
+    let length = length.min(REFUSAL_BYTES_MAX);
+    while body.len() < length {
+        let room = (length - body.len()) as u64;
+        match (&mut *transport).take(room).read_buf(&mut body).await {
+            // The refusal stands, whether or not all of its reason comes.
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
         }
-        None => return Err(Ended::Foreign("the server answered without a status".to_owned())),
     }
-    let accepted = header("Sec-WebSocket-Accept").map(|header| header.value);
-    if accepted != Some(accept_key(key).as_bytes()) {
-        return Err(Ended::Foreign("the server answered some other WebSocket's key".to_owned()));
+    body.truncate(REFUSAL_BYTES_MAX);
+    let text = String::from_utf8_lossy(&body);
+    if text.trim().is_empty() {
+        return String::new();
     }
-    Ok(())
+    let message = message(text.trim());
+    let first = message.lines().next().unwrap_or_default();
+    first.chars().filter(|character| !character.is_control()).take(REASON_CHARACTERS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -438,6 +494,7 @@ mod tests {
 
     use super::*;
     use crate::config;
+    use crate::target::Sources;
 
     const GREETING: &[u8] =
         br#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.2\",\"activity_timeout\":30}"}"#;
@@ -451,6 +508,7 @@ mod tests {
             app_id: "app-id".to_owned(),
             key: "app-key".to_owned(),
             secret: config::Secret::new("app-secret".to_owned()),
+            sources: Sources::default(),
         }
     }
 
@@ -622,6 +680,51 @@ mod tests {
             stream
         };
         let (connection, _stream) = tokio::join!(Connection::open(&target, None), answer);
-        assert_eq!(connection.err().unwrap().to_string(), "the server refused the WebSocket with HTTP 404 Not Found");
+        assert_eq!(connection.err().unwrap().to_string(), "the server refused the WebSocket with HTTP 404: Not Found");
+    }
+
+    /// What a client makes of a server that answers its first bytes with these, and hangs up.
+    async fn answered(answer: &[u8]) -> Ended {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = target(listener.local_addr().unwrap().port());
+        let answer = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_buf(&mut Vec::with_capacity(4096)).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+        };
+        tokio::join!(Connection::open(&target, None), answer).0.err().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_port_of_another_kind_is_told_by_what_it_answers() {
+        let page = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 58\r\n\r\nClient sent an HTTP request to an HTTPS server.\nand so on.";
+        for (answer, obstacle, told) in [
+            (&page[..], Obstacle::WantsTls, "HTTP 400: Client sent an HTTP request to an HTTPS server."),
+            (b"\x15\x03\x01\x00\x02\x02\x46", Obstacle::WantsTls, "answered in TLS"),
+            (b"", Obstacle::HungUp, "hung up before it answered"),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", Obstacle::NotPusher, "does not speak HTTP/1.1"),
+            (b"HTTP/1.1 200 OK\r\n\r\n<html>", Obstacle::NotPusher, "HTTP 200: with a page"),
+        ] {
+            let ended = answered(answer).await;
+            assert_eq!(ended.obstacle(), Some(obstacle), "{ended}");
+            assert!(ended.to_string().contains(told), "{ended}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_reason_is_cut_at_the_bound() {
+        for (length, shown) in
+            [(REASON_CHARACTERS_MAX, REASON_CHARACTERS_MAX), (REASON_CHARACTERS_MAX + 1, REASON_CHARACTERS_MAX)]
+        {
+            let answer = format!("HTTP/1.1 400 No\r\ncontent-length: {length}\r\n\r\n{}", "x".repeat(length));
+            let Ended::NotUpgraded { status: 400, reason } = answered(answer.as_bytes()).await else {
+                panic!("an upgrade");
+            };
+            assert_eq!(reason.len(), shown);
+        }
+        let endless =
+            [b"HTTP/1.1 400 No\r\ncontent-length: 999999\r\n\r\n", " ".repeat(REFUSAL_BYTES_MAX).as_bytes(), b"x"]
+                .concat();
+        assert_eq!(answered(&endless).await, Ended::NotUpgraded { status: 400, reason: "No".to_owned() });
     }
 }

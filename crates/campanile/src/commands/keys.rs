@@ -169,4 +169,22 @@ mod tests {
         assert_eq!(config.apps[0].id, "shop");
         assert_eq!(config.apps[0].keys[0].secret.expose().len(), 40);
     }
+
+    #[test]
+    fn the_readme_shows_what_is_printed_and_uses_no_other_name() {
+        const README: &str = include_str!("../../../../README.md");
+        let (_, block) = README.split_once("```ini\n").unwrap();
+        let (block, echo) = block.split_once("```").unwrap();
+        let names = |text: &str| -> Vec<String> {
+            text.lines().map(|line| line.split('=').next().unwrap_or_default().to_owned()).collect()
+        };
+        let printed = names(&keys(None, 1, KeysFormat::Env));
+        assert_eq!(names(block), printed);
+        let used = echo.split("import.meta.env.").skip(1);
+        let used: Vec<_> = used.map(|rest| rest.split(|c: char| !c.is_ascii_uppercase() && c != '_').next()).collect();
+        assert!(used.len() > 4, "{used:?}");
+        for name in used.into_iter().flatten() {
+            assert!(printed.iter().any(|known| known == name), "{name}");
+        }
+    }
 }

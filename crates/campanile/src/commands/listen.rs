@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::cli::ListenArgs;
-use crate::client::{Connection, Ended, Incident, Member, Next, after_close};
+use crate::client::{Connection, Ended, Incident, Member, Next, Obstacle, after_close, explained};
 use crate::target::Target;
 
 /// Listens until it was enough: `--count`, `--seconds`, Ctrl-C, or a refusal.
@@ -40,7 +40,8 @@ pub async fn run(
         }
     };
     let secret = Secret::new(target.secret.expose());
-    let mut listener = Listener { args, target, secret, member, was_connected: false, refused: 0, seen: 0, out, err };
+    let mut listener =
+        Listener { args, target, secret, member, was_connected: false, complaint: None, refused: 0, seen: 0, out, err };
     let outcome = tokio::select! {
         outcome = listener.listen() => outcome,
         _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
@@ -83,6 +84,8 @@ struct Listener<'a, O, E> {
     secret: Secret,
     member: Option<Member>,
     was_connected: bool,
+    /// What was last said about having no connection.
+    complaint: Option<Ended>,
     refused: usize,
     seen: u64,
     out: &'a mut O,
@@ -100,22 +103,43 @@ impl<O: Write, E: Write> Listener<'_, O, E> {
                 },
                 Err(ended) => (ended, false),
             };
-            match after_close(ended.code(), was_established) {
+            let next = match ended.obstacle() {
+                // A server that has once been right is expected back, whatever is there now.
+                Some(obstacle) if obstacle.is_final() && !self.was_connected => Next::GiveUp,
+                _ => after_close(ended.code(), was_established),
+            };
+            match next {
                 Next::GiveUp => {
-                    writeln!(self.err, "error: {}: {ended}", self.target)?;
+                    writeln!(self.err, "error: {}", explained(&ended, ended.obstacle(), &self.target))?;
                     return Ok(ExitCode::FAILURE);
                 }
                 Next::ConnectAfter(delay) => {
-                    writeln!(self.err, "{}: {ended}; connecting again", self.target)?;
+                    self.complain(&ended)?;
                     sleep(delay).await;
                 }
             }
         }
     }
 
+    /// Says why there is no connection: in full the first time, and not again while nothing changes.
+    fn complain(&mut self, ended: &Ended) -> io::Result<()> {
+        if self.complaint.as_ref() == Some(ended) {
+            return Ok(());
+        }
+        match self.was_connected {
+            true => writeln!(self.err, "{}: {ended}; connecting again", self.target)?,
+            false => {
+                let explained = explained(ended, ended.obstacle(), &self.target);
+                writeln!(self.err, "{explained}\n  connecting again until it works; Ctrl-C ends")?;
+            }
+        }
+        self.complaint = Some(ended.clone());
+        Ok(())
+    }
+
     /// One connection, until it ends or it was enough.
     async fn follow(&mut self, mut connection: Connection) -> io::Result<Followed> {
-        (self.refused, self.was_connected) = (0, true);
+        (self.refused, self.was_connected, self.complaint) = (0, true, None);
         writeln!(self.err, "connected to {} as {}", self.target, connection.socket_id())?;
         for channel in self.channels() {
             if let Err(ended) = connection.subscribe(&self.target.key, &self.secret, channel, self.member.as_ref()) {
@@ -151,6 +175,11 @@ impl<O: Write, E: Write> Listener<'_, O, E> {
             "pusher_internal:subscription_succeeded" => writeln!(self.err, "subscribed to {}", visible(channel))?,
             "pusher:subscription_error" => {
                 writeln!(self.err, "error: {} was refused: {}", visible(channel), visible(&incident.data))?;
+                // Once: every signed channel has the same key and secret.
+                if self.refused == 0 && incident.data.contains("signature") {
+                    writeln!(self.err, "  {}", self.target.account())?;
+                    writeln!(self.err, "  hint: {}", Obstacle::WrongSecret.advice(&self.target))?;
+                }
                 self.refused += 1;
                 if self.refused >= self.channels().count() {
                     return Ok(Some(ExitCode::FAILURE));
@@ -176,7 +205,7 @@ impl<O: Write, E: Write> Listener<'_, O, E> {
     /// The end of `--seconds`: fine, unless more was expected in that time.
     fn time_is_up(&mut self) -> io::Result<ExitCode> {
         if !self.was_connected {
-            writeln!(self.err, "error: never connected to {}: is a server running there?", self.target)?;
+            writeln!(self.err, "error: never connected to {}", self.target)?;
             return Ok(ExitCode::FAILURE);
         }
         match self.args.count {
@@ -302,6 +331,7 @@ mod tests {
             secret,
             member: None,
             was_connected: false,
+            complaint: None,
             refused: 0,
             seen: 0,
             out: &mut out,

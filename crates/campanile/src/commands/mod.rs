@@ -6,6 +6,7 @@
 pub mod check;
 pub mod completions;
 pub mod demo;
+mod invocation;
 pub mod keys;
 pub mod listen;
 pub mod serve;

@@ -21,8 +21,8 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         Err(error) => return fail(&error),
     };
     let filter = tracing_subscriber::EnvFilter::new(config.log.level.as_str());
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let has_colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(has_colours);
     match config.log.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -13,13 +13,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::cli::TriggerArgs;
-use crate::client::Api;
+use crate::client::{Api, ApiError, explained};
 use crate::target::Target;
 
 /// Bytes read from a file or from standard input, so that a wrong file is told and not swallowed.
 const INPUT_BYTES_MAX: u64 = 16 << 20;
 
-/// Publishes, and says what came of it.
+const STANDARD_INPUT: &str = "standard input";
+
+/// Publishes, and says what came of it. `input_is_terminal` tells whether a person types it.
 ///
 /// # Errors
 ///
@@ -28,9 +30,20 @@ pub async fn run(
     args: &TriggerArgs,
     environment: impl Iterator<Item = (String, String)>,
     input: &mut impl Read,
+    input_is_terminal: bool,
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<ExitCode> {
+    if input_is_terminal && let Some(what) = awaited(args) {
+        writeln!(
+            err,
+            "type {what} and end with Ctrl-D on a line of its own{}",
+            match args.batch_file {
+                Some(_) => "",
+                None => "; --data 'TEXT' needs no typing",
+            }
+        )?;
+    }
     match publish(args, environment, input).await {
         Ok(outcome) => {
             out.write_all(outcome.as_bytes())?;
@@ -43,6 +56,14 @@ pub async fn run(
     }
 }
 
+/// What is read from standard input, if anything is.
+fn awaited(args: &TriggerArgs) -> Option<&'static str> {
+    match (&args.batch_file, &args.data) {
+        (Some(path), _) => (path == Path::new("-")).then_some("the batch"),
+        (None, data) => data.is_none().then_some("the event's data"),
+    }
+}
+
 async fn publish(
     args: &TriggerArgs,
     environment: impl Iterator<Item = (String, String)>,
@@ -50,8 +71,9 @@ async fn publish(
 ) -> Result<String, String> {
     let target = Target::find(&args.target, environment).map_err(|error| error.to_string())?;
     let request = Request::read(args, input)?;
-    let api = Api::new(&target).map_err(|error| error.to_string())?;
-    let answer = api.post(request.path, request.body).await.map_err(|error| error.to_string())?;
+    let told = |error: ApiError| explained(&error, error.obstacle(), &target);
+    let api = Api::new(&target).map_err(told)?;
+    let answer = api.post(request.path, request.body).await.map_err(told)?;
     let mut outcome = format!("published {} as app {} at {}\n", request.what, target.app_id, target.authority());
     // `{}` says nothing; anything else was asked for.
     if !matches!(answer.body.as_str(), "" | "{}") {
@@ -87,7 +109,7 @@ impl Request {
         }
         let data = match &args.data {
             Some(data) => data.clone(),
-            None => read_text(input, "standard input")?,
+            None => read_text(input, STANDARD_INPUT)?,
         };
         let name = args.event.as_deref().unwrap_or_default();
         let event = Event {
@@ -119,7 +141,7 @@ impl Request {
 
 fn read_batch(path: &Path, input: &mut impl Read) -> Result<String, String> {
     if path == Path::new("-") {
-        return read_text(input, "standard input");
+        return read_text(input, STANDARD_INPUT);
     }
     let name = path.display().to_string();
     let mut file = File::open(path).map_err(|error| format!("cannot open {name}: {error}"))?;
@@ -191,13 +213,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_person_is_told_that_input_is_awaited_and_a_pipe_is_not() {
+        let hint = async |args: &TriggerArgs, is_terminal| {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            // A port that is none, so that nothing is sent.
+            let variables = std::iter::once(("PUSHER_PORT".to_owned(), "none".to_owned()));
+            run(args, variables, &mut io::empty(), is_terminal, &mut out, &mut err).await.unwrap();
+            String::from_utf8(err).unwrap()
+        };
+        let typed = args(&["a"]);
+        assert!(hint(&typed, true).await.starts_with("type the event's data and end with Ctrl-D"));
+        assert!(!hint(&typed, false).await.contains("type"));
+        assert!(!hint(&TriggerArgs { data: Some("x".to_owned()), ..args(&["a"]) }, true).await.contains("type"));
+        let batch = |path: &str| TriggerArgs { batch_file: Some(PathBuf::from(path)), ..TriggerArgs::default() };
+        assert!(hint(&batch("-"), true).await.starts_with("type the batch"));
+        assert!(!hint(&batch("b.json"), true).await.contains("type"));
+    }
+
+    #[tokio::test]
     async fn a_server_that_is_not_there_is_told_and_fails() {
         // Bound and dropped again, so that nobody listens there.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut args = TriggerArgs { data: Some("x".to_owned()), ..args(&["a"]) };
         args.target.port = Some(port);
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = run(&args, std::iter::empty(), &mut io::empty(), &mut out, &mut err).await.unwrap();
+        let code = run(&args, std::iter::empty(), &mut io::empty(), false, &mut out, &mut err).await.unwrap();
         let err = String::from_utf8(err).unwrap();
         assert_eq!((code, out.as_slice()), (ExitCode::FAILURE, &b""[..]));
         assert!(err.starts_with(&format!("error: no answer from http://127.0.0.1:{port}: ")), "{err}");

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::cli::{WebhooksArgs, WebhooksCommand, WebhooksTargetArgs};
-use crate::config::Config;
+use crate::config::{AppConfig, Config};
 use crate::state_dir::StateDir;
 use crate::webhooks::{Archive, Error};
 
@@ -79,7 +79,7 @@ pub fn run(
         }
     };
     let done = match args.command {
-        WebhooksCommand::Dead(_) => list(&config, target, out),
+        WebhooksCommand::Dead(_) => list(&config, target, out, err),
         WebhooksCommand::Retry(_) => retry(&config, target, out),
     };
     match done {
@@ -92,7 +92,14 @@ pub fn run(
     }
 }
 
-fn list(config: &Config, target: &WebhooksTargetArgs, out: &mut impl Write) -> Result<(), Failure> {
+/// One line for each on standard output; if there is none, a word of that on standard error, which no program reads.
+fn list(
+    config: &Config,
+    target: &WebhooksTargetArgs,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> Result<(), Failure> {
+    let mut listed = 0_u64;
     for archive in Archive::open_all(config, target.app_id.as_deref())? {
         let status = archive.status()?;
         archive.dead_letters(|letter| {
@@ -106,8 +113,19 @@ fn list(config: &Config, target: &WebhooksTargetArgs, out: &mut impl Write) -> R
                 event,
             };
             serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
+            listed += 1;
             out.write_all(b"\n").map_err(Failure::from)
         })?;
+    }
+    if listed == 0 {
+        let state_dir = config.state_dir.display();
+        let is_asked = |app: &&AppConfig| target.app_id.as_ref().is_none_or(|id| app.id == *id);
+        let has_webhooks = config.apps.iter().filter(is_asked).any(|app| !app.webhooks.is_empty());
+        match (has_webhooks, config.state_dir.exists()) {
+            (false, _) => writeln!(err, "no webhooks are configured, so there are no dead letters")?,
+            (true, false) => writeln!(err, "no dead letters: no server has used {state_dir} yet")?,
+            (true, true) => writeln!(err, "no dead letters in {state_dir}")?,
+        }
     }
     Ok(())
 }
@@ -181,7 +199,9 @@ mod tests {
         let url = format!("url = 'http://{}/hook?token=t'", silent.local_addr().unwrap());
         let path = configure(directory.path(), &format!("{url}\nqueue_events_max = 1"));
         let config = Config::load(Some(&path), std::iter::empty()).unwrap();
-        assert_eq!(run_on(&path, None, WebhooksCommand::Dead), (ExitCode::SUCCESS, String::new()));
+        let (code, text) = run_on(&path, None, WebhooksCommand::Dead);
+        assert_eq!(code, ExitCode::SUCCESS);
+        assert!(text.starts_with("no dead letters: no server has used "), "{text}");
 
         let webhooks = Webhooks::start(&config, 1, &config.state_dir).unwrap();
         for (edge, name) in (0..).zip(["waits", "dead"]) {
@@ -214,7 +234,21 @@ mod tests {
         let (code, text) = run_on(&path, None, WebhooksCommand::Retry);
         assert_eq!(code, ExitCode::SUCCESS);
         assert!(text.contains("1 events put back; the server delivers them after its next start"), "{text}");
-        assert_eq!(run_on(&path, None, WebhooksCommand::Dead), (ExitCode::SUCCESS, String::new()));
+        let (code, text) = run_on(&path, None, WebhooksCommand::Dead);
+        assert_eq!((code, text), (ExitCode::SUCCESS, format!("no dead letters in {}\n", config.state_dir.display())));
+    }
+
+    #[test]
+    fn that_there_are_no_dead_letters_is_said_beside_the_json() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("campanile.toml");
+        std::fs::write(&path, "[[apps]]\nid = 'shop'\nkeys = [{ key = 'k1', secret = 'very-secret' }]\n").unwrap();
+        let file = ConfigArgs { config: Some(path) };
+        let args = WebhooksArgs { command: WebhooksCommand::Dead(WebhooksTargetArgs { file, app_id: None }) };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        assert_eq!(run(&args, std::iter::empty(), &mut out, &mut err).unwrap(), ExitCode::SUCCESS);
+        assert_eq!(out, b"");
+        assert_eq!(err, b"no webhooks are configured, so there are no dead letters\n");
     }
 
     #[test]

@@ -183,7 +183,7 @@ impl AppConfig {
         let id = table.id.clone();
         match &id {
             Some(id) => check_name(id, &format!("{path}.id"), problems),
-            None => problems.at(path, "id is missing: it names the app in /apps/{id}"),
+            None => problems.missing(path, "id", "id is missing: it names the app in /apps/{id}"),
         }
         let name = table.name.get_or_insert_with(|| id.clone().unwrap_or_default()).clone();
         let keys = read_keys(table, path, problems);
@@ -223,14 +223,15 @@ impl AppConfig {
 
 fn read_keys(table: &mut AppTable, path: &str, problems: &mut Problems) -> Vec<AppKeyPair> {
     if table.keys.is_empty() {
-        problems.at(path, "has no keys: add keys = [{ key = \"...\", secret = \"...\" }], from `campanile keys new`");
+        let text = "has no keys: add keys = [{ key = \"...\", secret = \"...\" }], from `campanile keys new`";
+        problems.missing(path, "keys", text);
     }
     let mut pairs = Vec::new();
     for (index, table) in table.keys.iter_mut().enumerate() {
         let path = format!("{path}.keys[{index}]");
         match &table.key {
             Some(key) => check_name(key, &format!("{path}.key"), problems),
-            None => problems.at(&path, "key is missing: make a pair with `campanile keys new`"),
+            None => problems.missing(&path, "key", "key is missing: make a pair with `campanile keys new`"),
         }
         let secret = read_secret(table, &path, problems);
         let enabled = *table.enabled.get_or_insert(true);
@@ -272,7 +273,10 @@ fn read_secret(table: &KeyTable, path: &str, problems: &mut Problems) -> Option<
             return None;
         }
         (None, None) => {
-            problems.at(path, "has no secret: set secret or secret_file; `campanile keys new` makes one");
+            if !problems.is_spoiled(&format!("{path}.secret_file")) {
+                let text = "has no secret: set secret or secret_file; `campanile keys new` makes one";
+                problems.missing(path, "secret", text);
+            }
             return None;
         }
     };

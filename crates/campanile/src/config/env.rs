@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::file::{Field, File, Shape, Shaped};
 use super::problem::Problems;
-use super::tree::{join, nearest};
+use super::tree::{blank, join, nearest};
 
 /// What every name of ours begins with.
 pub(super) const PREFIX: &str = "CAMPANILE__";
@@ -115,7 +115,10 @@ impl Setting<'_> {
             }
             (Shape::Text | Shape::Integer | Shape::Boolean, at, []) => match scalar(shape, self.value) {
                 Ok(value) => *at = value,
-                Err(reason) => problems.in_environment(self.name, reason),
+                Err(reason) => {
+                    problems.in_environment(self.name, reason);
+                    problems.spoil(path);
+                }
             },
             (Shape::List(_), _, _) => problems.in_environment(
                 self.name,
@@ -134,7 +137,10 @@ impl Setting<'_> {
 
     fn unknown(&self, part: &str, path: &str, fields: &[Field], problems: &mut Problems) {
         let text = match nearest(part, path, fields) {
-            Some(known) => format!("unknown setting; did you mean {}?", variable(&known)),
+            Some(known) => {
+                problems.spoil(&known);
+                format!("unknown setting; did you mean {}?", variable(&known))
+            }
             None => {
                 let known: Vec<_> = fields.iter().map(|f| variable(&join(path, f.name))).collect();
                 format!("unknown setting; known here: {}", known.join(", "))
@@ -156,17 +162,6 @@ fn scalar(shape: Shape, text: &str) -> Result<Value, String> {
             text.trim().parse().map(Value::Boolean).map_err(|_| format!("must be true or false, not {text:?}"))
         }
         Shape::Text | Shape::List(_) | Shape::Map | Shape::Table(_) => Ok(Value::String(text.to_owned())),
-    }
-}
-
-/// The empty value of a shape, for what the file does not mention.
-fn blank(shape: Shape) -> Value {
-    match shape {
-        Shape::Text => Value::String(String::new()),
-        Shape::Integer => Value::Integer(0),
-        Shape::Boolean => Value::Boolean(false),
-        Shape::List(_) => Value::Array(Vec::new()),
-        Shape::Map | Shape::Table(_) => Value::Table(Table::new()),
     }
 }
 

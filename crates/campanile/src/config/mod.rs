@@ -130,17 +130,25 @@ impl Config {
         };
         problems.settle()?;
 
-        // Form first: a value of the wrong type would only cause follow-up problems below.
+        // Form first. What is found there is told together with the values that are wrong, less those that only seem
+        // so because of it.
         let variables: Vec<_> = environment.collect();
-        let mut tree = tree::from_document(&text, &mut problems);
+        let document = tree::from_document(&text, &mut problems);
+        let is_toml = document.is_some();
+        let mut tree = document.unwrap_or_default();
         let notes = laravel::overlay(&mut tree, &variables, &mut problems);
         env::overlay(&mut tree, &variables, &mut problems);
-        problems.settle()?;
-        let mut file = File::deserialize(tree).unwrap_or_else(|error| {
-            problems.in_file(0, "", error.to_string());
-            File::default()
-        });
-        problems.settle()?;
+        if !is_toml {
+            problems.settle()?;
+        }
+        let mut file = match File::deserialize(tree) {
+            Ok(file) => file,
+            Err(error) => {
+                problems.in_file(0, "", error.to_string());
+                problems.settle()?;
+                File::default()
+            }
+        };
 
         let config = Self::read(&mut file, machine, notes, &mut problems);
         problems.settle()?;
@@ -159,10 +167,12 @@ impl Config {
         let workers = count(workers);
         let io_uring = *file.io_uring.get_or_insert(true);
         let listen = Listen::read(&mut file.listen, problems);
+        let mut is_loopback = listen.address.ip().to_canonical().is_loopback();
         if file.apps.is_empty() {
+            // Stands in for apps that could not be read, too, and is then no reason to complain of the address.
+            is_loopback |= problems.has_any();
             file.apps.push(apps::development());
         }
-        let is_loopback = listen.address.ip().to_canonical().is_loopback();
         let apps = apps::read(&mut file.apps, is_loopback, problems);
         let sizes = Sizes::of(&apps);
         Self {

@@ -5,7 +5,7 @@
 //! where it is, what is wrong and what to do. Next: `tree.rs`, which finds the first kind of
 //! problem, and the files per subject, which find the second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Where a value came from.
@@ -94,21 +94,50 @@ pub(super) struct Problems {
     file_name: String,
     pub(super) origins: Origins,
     found: Vec<Problem>,
+    /// Paths whose values were refused for their form, or stand under a misspelt name: whatever seems wrong with what is
+    /// read there follows from that.
+    spoiled: BTreeSet<String>,
 }
 
 impl Problems {
     pub(super) fn new(file_name: String) -> Self {
-        Self { file_name, origins: Origins::default(), found: Vec::new() }
+        Self { file_name, origins: Origins::default(), found: Vec::new(), spoiled: BTreeSet::new() }
+    }
+
+    /// Nothing more is told of the value at `path`, because what stands there is not what was written.
+    pub(super) fn spoil(&mut self, path: &str) {
+        self.spoiled.insert(path.to_owned());
+    }
+
+    /// Whether the value at `path`, or a table around it, is not what was written.
+    pub(super) fn is_spoiled(&self, path: &str) -> bool {
+        let around = path.match_indices(['.', '[']).map(|(end, _)| &path[..end]);
+        self.spoiled.contains(path) || around.into_iter().any(|path| self.spoiled.contains(path))
+    }
+
+    /// Whether anything at all is not what was written, so that relations between values prove nothing.
+    pub(super) fn is_any_spoiled(&self) -> bool {
+        !self.spoiled.is_empty()
     }
 
     /// A problem with the value at `path`, placed where the value was written.
     pub(super) fn at(&mut self, path: &str, text: impl Into<String>) {
+        if self.is_spoiled(path) {
+            return;
+        }
         let place = match self.origins.around(path) {
             Some(Origin::File { line }) => Place::File(self.file_name.clone(), *line),
             Some(Origin::Environment(name)) => Place::Environment(name.clone()),
             Some(Origin::Derived(_)) | None => Place::Nowhere,
         };
         self.found.push(Problem { place, path: path.to_owned(), text: text.into() });
+    }
+
+    /// A problem with the table at `path`, which lacks something.
+    pub(super) fn missing(&mut self, path: &str, name: &str, text: impl Into<String>) {
+        if !self.is_spoiled(&format!("{path}.{name}")) {
+            self.at(path, text);
+        }
     }
 
     /// A problem in the file; line 0 where no line is known.
@@ -123,6 +152,11 @@ impl Problems {
     /// A problem with an environment variable.
     pub(super) fn in_environment(&mut self, name: &str, text: impl Into<String>) {
         self.found.push(Problem { place: Place::Environment(name.to_owned()), path: String::new(), text: text.into() });
+    }
+
+    /// Whether anything was found so far.
+    pub(super) fn has_any(&self) -> bool {
+        !self.found.is_empty()
     }
 
     /// Nothing if nothing was found; otherwise the error that tells all of it.

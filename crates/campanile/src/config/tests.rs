@@ -181,10 +181,13 @@ fn a_value_of_the_wrong_type_is_refused_without_being_quoted() {
         ("listen = 6001", "line 1: listen: must be a table, not a whole number"),
         ("[cors]\nallowed_origins = '*'", "line 2: cors.allowed_origins: must be an array, not a string"),
         (
-            "[[apps]]\nkeys = [\n{ key = 'k', secret = 31337 }]",
+            "[[apps]]\nid = 'a'\nkeys = [{ key = 'k', secret =\n31337 }]",
             "line 3: apps[0].keys[0].secret: must be a string, not a whole number",
         ),
-        ("[[apps]]\nenabled = 'yes'", "line 2: apps[0].enabled: must be true or false, not a string"),
+        (
+            "[[apps]]\nenabled = 'yes'\nid = 'a'\nkeys = [{ key = 'k', secret = 's' }]",
+            "line 2: apps[0].enabled: must be true or false, not a string",
+        ),
         ("apps = [1]", "line 1: apps[0]: must be a table, not a whole number"),
     ] {
         assert_eq!(refusals(text), [expected]);
@@ -209,6 +212,68 @@ fn all_problems_are_told_at_once_in_the_order_of_the_file() {
     assert!(found[1].starts_with("line 6: log.level: \"loud\" is not one of error, warn"));
     assert!(found[2].starts_with("line 8: listen.host: \"here\" is not an IP address"));
     assert!(found[3].starts_with("CAMPANILE__LISTEN__PORT: listen.port: 65536 is above"));
+}
+
+#[test]
+fn unknown_settings_wrong_types_and_bad_values_are_told_in_one_run() {
+    let found = refusals_with(
+        Some(
+            "[listen]\nprot = 7000\nhost = '0.0.0.0'\n\
+             [limits]\nhead_bytes_max = 1\nframe_bytes_max = 'many'\n\
+             [[apps]]\nidd = 'a'\nkeys = [{ key = 'k', secert = 's' }]\n\
+             [[apps]]\nid = 'b'\nkeys = 1\ncolour = 'red'\n\
+             [[apps]]\nenabled = 'yes'\n\
+             [log]\nlevel = 'loud'\n",
+        ),
+        &[("CAMPANILE__WORKERS", "two"), ("CAMPANILE__TLS__CERT_FLE", "x"), ("CAMPANILE__DRAIN__WAVE_SECS", "601")],
+    );
+    let begins = [
+        "line 2: listen.prot: unknown setting; did you mean `listen.port`?",
+        "line 5: limits.head_bytes_max: 1 is below",
+        "line 6: limits.frame_bytes_max: must be a whole number",
+        "line 8: apps[0].idd: unknown setting; did you mean `apps[0].id`?",
+        "line 9: apps[0].keys[0].secert: unknown setting; did you mean `apps[0].keys[0].secret`?",
+        "line 12: apps[1].keys: must be an array",
+        "line 13: apps[1].colour: unknown setting; known here: ",
+        "line 14: apps[2]: id is missing",
+        "line 14: apps[2]: has no keys",
+        "line 15: apps[2].enabled: must be true or false",
+        "line 17: log.level: \"loud\" is not one of",
+        "CAMPANILE__DRAIN__WAVE_SECS: drain.wave_secs: 601 is above",
+        "CAMPANILE__TLS__CERT_FLE: unknown setting; did you mean CAMPANILE__TLS__CERT_FILE?",
+        "CAMPANILE__TLS__CERT_FLE: tls: key_file is missing",
+        "CAMPANILE__WORKERS: must be a whole number",
+    ];
+    assert_eq!(found.len(), begins.len(), "{found:#?}");
+    for (found, begin) in found.iter().zip(begins) {
+        assert!(found.starts_with(begin), "{found}\nis not\n{begin}");
+    }
+}
+
+#[test]
+fn what_only_follows_from_another_problem_is_not_told() {
+    for (text, expected) in [
+        // The development app would stand in, and complain of the address.
+        ("listen.host = '0.0.0.0'\n[[appps]]\nid = 'a'", "line 2: appps: unknown setting; did you mean `apps`?"),
+        ("listen.host = '0.0.0.0'\napps = 'a'", "line 2: apps: must be an array, not a string"),
+        // What it would have allowed is not known.
+        (
+            "[limits]\nhttp_body_bytes_max = 16384\n[[apps]]\nid = 'a'\nkeys = [{ key = 'k', secret = 's' }]\n\
+             event_data_bytes_max = '1'",
+            "line 6: apps[0].event_data_bytes_max: must be a whole number, not a string",
+        ),
+    ] {
+        assert_eq!(refusals(text), [expected]);
+    }
+    // An item that is none keeps its place, so that the next has the number under which the file's reader finds it.
+    let found = refusals("apps = [1, { id = 'b', keys = [{ key = 'k', secret = 's' }], enabled = 2 }]");
+    assert_eq!(
+        found,
+        [
+            "line 1: apps[0]: must be a table, not a whole number",
+            "line 1: apps[1].enabled: must be true or false, not a whole number"
+        ]
+    );
 }
 
 #[test]

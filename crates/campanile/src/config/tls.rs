@@ -23,7 +23,11 @@ impl Tls {
         let table = table?;
         let mut path = |name: &str, written: &Option<String>| {
             let Some(written) = written else {
-                problems.at("tls", format!("{name} is missing: set both cert_file and key_file, or neither"));
+                problems.missing(
+                    "tls",
+                    name,
+                    format!("{name} is missing: set both cert_file and key_file, or neither"),
+                );
                 return None;
             };
             if let Err(error) = File::open(written) {

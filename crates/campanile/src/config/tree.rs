@@ -11,24 +11,36 @@ use toml::{Spanned, Table, Value};
 use super::file::{Field, File, Shape, Shaped};
 use super::problem::{Origin, Problems};
 
-/// Reads the document into a tree; whatever does not fit is left out and told to `problems`.
-pub(super) fn from_document(text: &str, problems: &mut Problems) -> Table {
+/// Reads the document into a tree; whatever does not fit is left out and told to `problems`. No tree comes of what is
+/// no TOML.
+pub(super) fn from_document(text: &str, problems: &mut Problems) -> Option<Table> {
     let mut tree = Table::new();
     let lines = Lines::of(text);
     match DeTable::parse(text) {
         Ok(document) => {
-            let Shape::Table(fields) = File::SHAPE else {
-                return tree;
-            };
-            Reader { lines, problems }.table(document.get_ref(), fields, "", &mut tree);
+            if let Shape::Table(fields) = File::SHAPE {
+                Reader { lines, problems }.table(document.get_ref(), fields, "", &mut tree);
+            }
+            Some(tree)
         }
         // Only the message: the error's own display quotes the line, which may hold a secret.
         Err(error) => {
             let line = error.span().map_or(0, |span| lines.number(span.start));
             problems.in_file(line, "", format!("not valid TOML: {}", error.message()));
+            None
         }
     }
-    tree
+}
+
+/// The empty value of a shape, for what the file does not mention.
+pub(super) fn blank(shape: Shape) -> Value {
+    match shape {
+        Shape::Text => Value::String(String::new()),
+        Shape::Integer => Value::Integer(0),
+        Shape::Boolean => Value::Boolean(false),
+        Shape::List(_) => Value::Array(Vec::new()),
+        Shape::Map | Shape::Table(_) => Value::Table(Table::new()),
+    }
 }
 
 /// The path of `name` inside the table at `path`.
@@ -63,8 +75,12 @@ impl Reader<'_> {
             let line = self.lines.number(key.span().start);
             let at = join(path, name);
             let Some(field) = fields.iter().find(|field| field.name == name) else {
-                let text = format!("unknown setting; {}", suggestion(name, path, fields));
+                let meant = nearest(name, path, fields);
+                let text = format!("unknown setting; {}", suggestion(meant.as_deref(), fields));
                 self.problems.in_file(line, &at, text);
+                if let Some(meant) = meant {
+                    self.problems.spoil(&meant);
+                }
                 continue;
             };
             self.problems.origins.record(&at, Origin::File { line });
@@ -89,7 +105,8 @@ impl Reader<'_> {
                     let at = format!("{at}[{index}]");
                     let line = self.lines.number(value.span().start);
                     self.problems.origins.record(&at, Origin::File { line });
-                    list.extend(self.value(value, *item, &at, line));
+                    // What is refused leaves a gap, so that the items after it keep their numbers.
+                    list.push(self.value(value, *item, &at, line).unwrap_or_else(|| blank(*item)));
                 }
                 Some(Value::Array(list))
             }
@@ -119,6 +136,7 @@ impl Reader<'_> {
 
     fn refuse(&mut self, at: &str, line: usize, text: &str) -> Option<Value> {
         self.problems.in_file(line, at, text);
+        self.problems.spoil(at);
         None
     }
 }
@@ -136,10 +154,9 @@ fn found(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// What an unknown name was probably meant to be: its nearest sibling, else a setting of that name
-/// elsewhere, else the list of what is known here.
-pub(super) fn suggestion(name: &str, path: &str, siblings: &[Field]) -> String {
-    match nearest(name, path, siblings) {
+/// What to say of an unknown name: what it was probably meant to be, or what is known here.
+fn suggestion(meant: Option<&str>, siblings: &[Field]) -> String {
+    match meant {
         Some(known) => format!("did you mean `{known}`?"),
         None => {
             let known: Vec<_> = siblings.iter().map(|field| field.name).collect();
@@ -148,7 +165,7 @@ pub(super) fn suggestion(name: &str, path: &str, siblings: &[Field]) -> String {
     }
 }
 
-/// The full path of the nearest known setting.
+/// The full path of the nearest known setting: a sibling, else a setting of exactly that name elsewhere.
 pub(super) fn nearest(name: &str, path: &str, siblings: &[Field]) -> Option<String> {
     let name = name.to_lowercase();
     let sibling = siblings.iter().map(|field| (strsim::damerau_levenshtein(&name, field.name), field.name)).min();

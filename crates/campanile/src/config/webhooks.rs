@@ -146,7 +146,7 @@ impl WebhookConfig {
 
 fn url(table: &WebhookTable, path: &str, problems: &mut Problems) -> Option<Url> {
     let Some(written) = &table.url else {
-        problems.at(path, "url is missing: set where to send the events");
+        problems.missing(path, "url", "url is missing: set where to send the events");
         return None;
     };
     let at = format!("{path}.url");

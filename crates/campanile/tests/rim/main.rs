@@ -1,8 +1,9 @@
-//! The rim of a running server: TLS, the Unix socket, HTTP/2, bounds on connections, the lock, the drain.
+//! The rim of a running server: TLS, the Unix socket, HTTP/2, bounds on connections, the lock, the drain, our own commands.
 //!
 //! Each test starts a server in this process, on a port of its own, and speaks to it as a stranger would.
 
 mod client;
+mod command_line;
 mod drain;
 mod http;
 mod log;

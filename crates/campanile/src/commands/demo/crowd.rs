@@ -16,14 +16,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::ledger::Ledger;
 use super::orders::{self, Order};
+use super::room;
 use crate::client::{Api, Connection, Ended, Next, after_close};
+use crate::config::Machine;
 use crate::target::Target;
 
 /// Connections that are being opened at a time.
 const OPENINGS_MAX: usize = 64;
-
-/// Requests that are under way at a time.
-const REQUESTS_MAX: usize = 64;
 
 /// Connections from one loopback address: the kernel has some 28,000 ports for each.
 const USERS_PER_SOURCE: u32 = 20_000;
@@ -47,6 +46,8 @@ pub(super) struct Shared {
     secret: Secret,
     begun: Instant,
     openings: Semaphore,
+    /// Requests that are under way at a time.
+    requests_max: usize,
     connected: AtomicUsize,
     reconnected: AtomicU64,
     /// Users who will not try again.
@@ -64,6 +65,7 @@ impl Crowd {
             secret: Secret::new(target.secret.expose()),
             begun,
             openings: Semaphore::new(OPENINGS_MAX),
+            requests_max: room::requests_max(Machine::here().descriptors),
             connected: AtomicUsize::new(0),
             reconnected: AtomicU64::new(0),
             gone: AtomicUsize::new(0),
@@ -180,7 +182,7 @@ impl Shared {
                 let round = shipped % (2 * BATCH_ORDERS as u64);
                 let count = if round < BATCH_ORDERS as u64 { 1 } else { BATCH_ORDERS };
                 shipped += count as u64;
-                while requests.len() >= REQUESTS_MAX {
+                while requests.len() >= self.requests_max {
                     requests.join_next().await;
                 }
                 requests.spawn(Arc::clone(self).publish(Arc::clone(api), users, count));

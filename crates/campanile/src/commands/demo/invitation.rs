@@ -6,8 +6,8 @@
 use crate::config;
 use crate::target::Target;
 
-/// The lines, for this server and app.
-pub(super) fn invitation(target: &Target) -> String {
+/// The lines, for this server and app; `campanile` is what a shell calls this binary by.
+pub(super) fn invitation(target: &Target, campanile: &str) -> String {
     let secret = match target.secret.expose() {
         known if known == config::DEVELOPMENT_SECRET => known,
         _ => "...the app's secret...",
@@ -43,17 +43,19 @@ pub(super) fn invitation(target: &Target) -> String {
     PUSHER_HOST={host}
     PUSHER_PORT={port}
     PUSHER_SCHEME={scheme}
+    PUSHER_APP_CLUSTER=mt1
 
-  and in the browser:
+  and in the browser (pusher-js wants a cluster; it means nothing here):
 
-    new Echo({{ broadcaster: 'pusher', key: '{key}', cluster: '',
+    new Echo({{ broadcaster: 'pusher', key: '{key}', cluster: 'mt1',
       wsHost: '{host}', wsPort: {port}, wssPort: {port}, {ws_path}
       forceTLS: {tls}, enabledTransports: ['ws', 'wss'] }})
 
   Or from two more terminals:
 
-    campanile listen private-user.1 {flags}
-    campanile trigger --channel private-user.1 --event hello --data '{{\"id\":7}}' {flags}
+    {campanile} listen private-user.1 {flags}
+    {campanile} trigger {flags} \\
+      --channel private-user.1 --event hello --data '{{\"id\":7}}'
 
 ",
         tls = target.tls,
@@ -83,8 +85,9 @@ mod tests {
             ..target()
         };
         for target in [target(), elsewhere] {
-            let text = invitation(&target);
-            let commands: Vec<_> = text.lines().filter(|line| line.starts_with("    campanile ")).collect();
+            let text = invitation(&target, "target/release/campanile").replace("\\\n", "");
+            let commands: Vec<_> =
+                text.lines().filter(|line| line.starts_with("    target/release/campanile ")).collect();
             assert_eq!(commands.len(), 2);
             for line in commands {
                 let words = line.split_whitespace().map(|word| word.trim_matches('\''));
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_environment_is_what_laravel_reads() {
-        let text = invitation(&target());
+        let text = invitation(&target(), "campanile");
         for line in [
             "BROADCAST_CONNECTION=pusher",
             "PUSHER_APP_ID=app-id",
@@ -111,6 +114,7 @@ mod tests {
             "PUSHER_HOST=127.0.0.1",
             "PUSHER_PORT=40123",
             "PUSHER_SCHEME=http",
+            "PUSHER_APP_CLUSTER=mt1",
         ] {
             assert!(text.contains(&format!("\n    {line}\n")), "{text}");
         }
@@ -120,6 +124,6 @@ mod tests {
     #[test]
     fn a_secret_of_ones_own_is_not_shown() {
         let own = Target { secret: config::Secret::new("s3cr3t".to_owned()), ..target() };
-        assert!(!invitation(&own).contains("s3cr3t"));
+        assert!(!invitation(&own, "campanile").contains("s3cr3t"));
     }
 }

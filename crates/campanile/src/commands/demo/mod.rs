@@ -8,6 +8,7 @@ mod crowd;
 mod invitation;
 mod ledger;
 mod orders;
+mod room;
 mod screen;
 
 use std::collections::VecDeque;
@@ -21,13 +22,15 @@ use tokio::time::{Instant, interval, sleep_until};
 
 pub use screen::View;
 
+use super::invocation::invocation;
 use crate::cli::{DemoArgs, TargetArgs};
 use crate::client::Api;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Machine};
 use crate::server::Server;
 use crate::target::Target;
 use crowd::Crowd;
 use ledger::Counts;
+use room::Room;
 use screen::{Figures, Memory, Phase, Screen};
 
 /// How long users may take to connect, all together.
@@ -56,11 +59,23 @@ const RATE_WINDOW: Duration = Duration::from_secs(1);
 ///
 /// When the output cannot be written or the system refuses what a server needs.
 pub fn run(args: &DemoArgs, out: &mut impl Write, err: &mut impl Write) -> io::Result<ExitCode> {
+    // The room is counted in what this allows; where the kernel refuses, connecting will tell.
+    let _ = config::raise_descriptor_limit();
+    let Some(room) = Room::on(&Machine::here(), args.users) else {
+        let descriptors = Machine::here().descriptors;
+        writeln!(
+            err,
+            "error: this process may have {descriptors} files open, too few for even one user: ulimit -n 1024"
+        )?;
+        return Ok(ExitCode::FAILURE);
+    };
     let state = tempfile::Builder::new().prefix("campanile-demo-").tempdir()?;
     let settings = [
         ("CAMPANILE__LISTEN__PORT", args.port.to_string()),
         ("CAMPANILE__STATE_DIR", state.path().display().to_string()),
         ("CAMPANILE__DRAIN__WAVE_SECS", "0".to_owned()),
+        ("CAMPANILE__WORKERS", room.workers.to_string()),
+        ("CAMPANILE__LIMITS__HTTP_CONNECTIONS_MAX", room.http_connections_max.to_string()),
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value));
     let started = Config::load(None, settings.into_iter()).map_err(|error| error.to_string());
@@ -74,7 +89,17 @@ pub fn run(args: &DemoArgs, out: &mut impl Write, err: &mut impl Write) -> io::R
     let here = TargetArgs { port: Some(server.local_addr().port()), ..TargetArgs::default() };
     let target = Target::find(&here, std::iter::empty()).expect("an address on loopback and the development keys");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let shown = runtime.block_on(run_against(&target, args, true, View::of_stdout(), out));
+    if room.users < args.users {
+        writeln!(
+            out,
+            "\n  {} and not {}: this process may have {} files open (ulimit -Hn),\n  and each user takes two",
+            screen::counted(room.users.into(), "user"),
+            args.users,
+            Machine::here().descriptors
+        )?;
+    }
+    let args = DemoArgs { users: room.users, ..args.clone() };
+    let shown = runtime.block_on(run_against(&target, &args, true, View::of_stdout(), out));
     runtime.block_on(server.drain())?;
     shown
 }
@@ -92,7 +117,7 @@ pub async fn run_against(
     view: View,
     out: &mut impl Write,
 ) -> io::Result<ExitCode> {
-    // Two sockets for each user, where the server is here. If the kernel refuses, the users that find none complain.
+    // If the kernel refuses, the users that find none complain.
     let _ = config::raise_descriptor_limit();
     let api = match Api::new(target) {
         Ok(api) => Arc::new(api),
@@ -102,7 +127,8 @@ pub async fn run_against(
         }
     };
     let mut screen = Screen::new(out, view);
-    screen.print(&format!("\n  Campanile at {target}, app {}, and {} users\n", target.app_id, args.users))?;
+    let users = screen::counted(args.users.into(), "user");
+    screen.print(&format!("\n  Campanile at {target}, app {}, and {users}\n", target.app_id))?;
     let mut stage = Stage::new(target, args, has_server, api, screen);
     let outcome = tokio::select! {
         outcome = stage.play() => outcome,
@@ -166,7 +192,7 @@ impl<'a, W: Write> Stage<'a, W> {
             return Ok(());
         }
         self.screen.print("\n")?;
-        self.screen.print(&invitation::invitation(self.target))?;
+        self.screen.print(&invitation::invitation(self.target, &invocation()))?;
         self.stay_up().await
     }
 

@@ -309,9 +309,9 @@ fn plain_line(figures: &Figures) -> String {
 pub(super) fn summary(figures: &Figures, shipping: Duration) -> String {
     let counts = figures.counts;
     let mut text = format!(
-        "  {} orders to {} users in {:.1} s: ",
-        grouped(counts.shipped),
-        grouped(figures.connected as u64),
+        "  {} to {} in {:.1} s: ",
+        counted(counts.shipped, "order"),
+        counted(figures.connected as u64, "user"),
         shipping.as_secs_f64()
     );
     if counts.shipped == 0 {
@@ -332,12 +332,17 @@ pub(super) fn summary(figures: &Figures, shipping: Duration) -> String {
     }
     if let Some(latency) = figures.latency {
         text.push_str(&format!(
-            "  Half within {}, 99 of 100 within {}, from the HTTP request to the user's socket.\n",
+            "  Half within {}, 99 of 100 within {}, from request to user's socket.\n",
             micros(latency.p50),
             micros(latency.p99)
         ));
     }
     text
+}
+
+/// `1 user`, `300 users`
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// `████░░░░`
