@@ -70,12 +70,12 @@ mod tests {
     use crate::config::Config;
 
     fn users(descriptors: u64, cores: usize) -> Option<u32> {
-        Room::on(&Machine { cores, descriptors }, 50_000).map(|room| room.users)
+        Room::on(&Machine { cores, descriptors, memory: 1 << 32 }, 50_000).map(|room| room.users)
     }
 
     #[test]
     fn users_are_as_many_as_there_are_descriptors_for() {
-        assert_eq!(Room::on(&Machine { cores: 2, descriptors: 1024 }, 300).unwrap().users, 300);
+        assert_eq!(Room::on(&Machine { cores: 2, descriptors: 1024, memory: 1 << 32 }, 300).unwrap().users, 300);
         assert_eq!(users(256, 2), Some(88));
         // A smaller machine keeps less back, a larger one no more.
         assert_eq!(users(200, 1), Some(56));
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_server_takes_what_the_room_says() {
         for (descriptors, cores) in [(161, 4), (256, 4), (1024, 4), (4095, 4), (4096, 64), (20_000, 256)] {
-            let machine = Machine { cores, descriptors };
+            let machine = Machine { cores, descriptors, memory: 1 << 32 };
             let room = Room::on(&machine, 50_000).unwrap();
             let settings = [
                 ("CAMPANILE__WORKERS", room.workers.to_string()),
