@@ -111,7 +111,7 @@ limits! {
         "a request's head is held before anything is known of its sender";
         "answered 431 and closed";
     HEAD_TIMEOUT_SECS: "limits" "head_timeout_secs", Default(10), 1..=120, "seconds";
-        "a head that never ends must not hold a descriptor";
+        "a head that never ends must not hold a descriptor, be it a connection's first or, from its first byte on, a later one";
         "closed";
     FRAME_BYTES_MAX: "limits" "frame_bytes_max", Derived("64 KiB, or what the apps' limits need"), KIB..=4 * MIB, "bytes";
         "one client's message is held in memory until it is whole";
@@ -126,7 +126,7 @@ limits! {
         "a body is held in memory until its signature is checked";
         "answered 413";
     HTTP_IDLE_TIMEOUT_SECS: "limits" "http_idle_timeout_secs", Default(60), 1..=3600, "seconds";
-        "publishers keep connections alive; forgotten ones pile up";
+        "publishers keep connections alive between requests; forgotten ones pile up";
         "closed";
     HTTP_REQUEST_TIMEOUT_SECS: "limits" "http_request_timeout_secs", Default(10), 1..=300, "seconds";
         "publishers give up after 5 to 30 seconds; an answer later than that is lost";

@@ -279,6 +279,36 @@ async fn an_idle_connection_is_closed_in_either_version() {
 }
 
 #[tokio::test]
+async fn a_later_head_has_as_long_as_the_first_from_its_first_byte_on() {
+    let stage = Stage::open("[limits]\nhead_timeout_secs = 1\nhttp_idle_timeout_secs = 60\n");
+    let mut stream = stage.tcp().await;
+    let live = async |stream: &mut TcpStream| assert!(answer(stream).await.starts_with("HTTP/1.1 200 "));
+    stream.write_all(LIVE.as_bytes()).await.unwrap();
+    live(&mut stream).await;
+    // Silence is measured by the idle timeout alone, and a head in parts is in time as long as its end is.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let (begin, end) = LIVE.split_at(10);
+    stream.write_all(begin.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stream.write_all(end.as_bytes()).await.unwrap();
+    live(&mut stream).await;
+    // One that drips on past it is not.
+    let before = Instant::now();
+    let (mut reader, mut writer) = stream.into_split();
+    let dripping = async {
+        // Until the server no longer listens.
+        while writer.write_all(b"GET /live?").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let mut heard = Vec::new();
+    let (_, read) = within(async { tokio::join!(dripping, reader.read_to_end(&mut heard)) }).await;
+    assert!(heard.is_empty() && read.is_ok_and(|length| length == 0));
+    assert!((Duration::from_millis(950)..Duration::from_secs(5)).contains(&before.elapsed()), "{:?}", before.elapsed());
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn whoever_asks_and_never_listens_is_given_up() {
     let stage = Stage::open("workers = 1\n[limits]\nhttp_request_timeout_secs = 1\n");
     let socket = TcpSocket::new_v4().unwrap();
