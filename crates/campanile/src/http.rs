@@ -3,8 +3,10 @@
 //! Owns how hyper serves each (HTTP/1.1, or HTTP/2 for whoever opens with its preface), that they leave at a drain, and
 //! that one of HTTP/1.1 may become a WebSocket: then it goes back to the worker. Never reads a request's meaning:
 //! [`crate::api`] does, and [`crate::upgrade`]. The invariant: a connection counts from its acceptance until its task
-//! ends, and every task ends: idle ones by a timeout, the others by their requests'. Read on in [`slots`] for the count.
+//! ends, and every task ends: idle ones by a timeout, the others by their requests'. Read on in [`slots`] for the count,
+//! in [`frames`] for what an HTTP/2 client may send.
 
+mod frames;
 mod metered;
 mod slots;
 
@@ -27,16 +29,18 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::api;
 use crate::config::NodeLimits;
-use crate::config::limits::HTTP2_STREAMS_MAX;
+use crate::config::limits::{HTTP2_ERRORS_MAX, HTTP2_RESETS_MAX, HTTP2_STREAMS_MAX};
 use crate::door::Door;
 use crate::forwarded::{self, Peer};
 use crate::node::Descriptor;
 use crate::upgrade::{self, Version};
 use crate::wire::Wire;
-use metered::Metered;
+use frames::Frames;
+use metered::{Count, Metered};
 use slots::{Busy, Slots};
 
 pub(crate) use slots::Slot;
@@ -167,7 +171,7 @@ impl Conversation {
         let idle = self.slot.idle_for(limits.http_idle_timeout, limits.head_timeout);
         match self.version {
             Version::Http1 => {
-                let io = TokioIo::new(Metered::new(polled, self.slot.have_come()));
+                let io = TokioIo::new(Metered::new(polled, Count::Bytes(self.slot.have_come())));
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     // `idle` tells a head that is late from one that has not begun.
@@ -179,11 +183,15 @@ impl Conversation {
                 self.drive(connection, http1::UpgradeableConnection::graceful_shutdown, leave, idle, &limits).await?;
             }
             Version::Http2 => {
+                let frames = Frames::new(upgrade::PREFACE.len(), Instant::now());
+                let io = TokioIo::new(Metered::new(polled, Count::Frames(frames)));
                 let connection = http2::Builder::new(ThisThread)
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(HTTP2_STREAMS_MAX)
+                    .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
+                    .max_local_error_reset_streams(HTTP2_ERRORS_MAX)
                     .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
-                    .serve_connection(TokioIo::new(polled), service);
+                    .serve_connection(io, service);
                 self.drive(connection, http2::Connection::graceful_shutdown, leave, idle, &limits).await?;
             }
         }

@@ -30,6 +30,24 @@ pub const TLS_FILE_BYTES_MAX: u64 = MIB;
 /// Requests that one HTTP/2 connection may have under way.
 pub const HTTP2_STREAMS_MAX: u32 = 100;
 
+/// Streams of one HTTP/2 connection that its client has reset before we have looked at them.
+pub const HTTP2_RESETS_MAX: usize = 20;
+
+/// Streams of one HTTP/2 connection that we have reset because its client broke the rules there.
+pub const HTTP2_ERRORS_MAX: usize = 1024;
+
+/// Frames that an HTTP/2 client may send at once, whatever they ask for.
+pub const HTTP2_FRAMES_BURST: u32 = 10_000;
+
+/// Frames that it may send in each second after that.
+pub const HTTP2_FRAMES_PER_SEC: u32 = 1000;
+
+/// Frames that it may send for each frame of an answer. Honest ones send about one.
+pub const HTTP2_FRAMES_PER_ANSWER_FRAME: u32 = 4;
+
+/// Bytes of a body in one frame from which on the frame is not counted.
+pub const HTTP2_DATA_BYTES_FREE: usize = 1024;
+
 /// Characters of an app's id, of a key and of a secret.
 pub const CREDENTIAL_LENGTH_MAX: usize = 200;
 
@@ -489,6 +507,13 @@ pub fn to_markdown() -> String {
          | the path of a Unix socket | {UNIX_SOCKET_PATH_BYTES_MAX} bytes | the start is refused |\n\
          | requests under way on one HTTP/2 connection | {HTTP2_STREAMS_MAX} | the client waits until one is \
          answered |\n\
+         | HTTP/2 streams that their client resets before they were looked at | {HTTP2_RESETS_MAX} | closed with \
+         ENHANCE_YOUR_CALM |\n\
+         | HTTP/2 streams of one connection that break the rules | {HTTP2_ERRORS_MAX} | closed with \
+         ENHANCE_YOUR_CALM |\n\
+         | HTTP/2 frames from one client, but for those with {HTTP2_DATA_BYTES_FREE} bytes of a body or more | \
+         {HTTP2_FRAMES_BURST} at once, {HTTP2_FRAMES_PER_SEC} a second, and {HTTP2_FRAMES_PER_ANSWER_FRAME} more for \
+         each frame of an answer | closed with ENHANCE_YOUR_CALM |\n\
          | an `Idempotency-Key` | {KEY_LENGTH_MAX} characters | answered 400 |\n\
          | writing to an HTTP client that takes nothing | `limits.http_request_timeout_secs` | closed |\n\
          | an HTTP client that has been told the end and stays | `limits.closing_timeout_secs` | closed |\n\

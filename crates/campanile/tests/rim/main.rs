@@ -4,6 +4,7 @@
 
 mod client;
 mod drain;
+mod floods;
 mod http;
 mod log;
 mod reload;
