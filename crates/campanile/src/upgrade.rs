@@ -55,7 +55,8 @@ pub(crate) struct Admitted {
     pub(crate) place: Place,
 }
 
-const HEADERS_MAX: usize = 64;
+/// Headers of a request that is not read by hyper.
+pub(crate) const HEADERS_MAX: usize = 64;
 
 /// The longest end of a line, and the line end after it that makes it blank.
 const BLANK_LINE_BYTES: usize = 3;

@@ -151,7 +151,7 @@ limits! {
         "a late body is answered 408 and closed, a late answer becomes 503";
     HTTP_CONNECTIONS_MAX: "limits" "http_connections_max", Default(256), 1..=65_536, "connections per worker";
         "publishers are few and keep their connections";
-        "the one that has been idle for longest is closed; if none is idle, the new one is answered 503 and closed";
+        "the one that has been idle for longest is closed; if none is idle, the new one is answered 503 and closed, or, where it asks /live, /ready or /status over HTTP/1, answered and closed";
     REMEMBERED_BYTES_MAX: "limits" "remembered_bytes_max", Default(64 * MIB), 4 * MIB..=64 * GIB, "bytes";
         "cache channels keep their last event in memory, and names cost nothing to invent: each counts its frame, its data, its name and 768 bytes";
         "the event remembered longest is forgotten: its next subscriber gets cache_miss";

@@ -15,7 +15,8 @@ use rustix::event::epoll;
 #[cfg(test)]
 use super::tests;
 use super::{READ_BYTES, Worker};
-use crate::socket::Stage;
+use crate::api;
+use crate::socket::{Socket, Stage};
 use crate::upgrade::{self, First, Version};
 use crate::wire::Inbound;
 
@@ -178,7 +179,10 @@ impl Worker {
 
     pub(super) fn hand_to_http(&mut self, index: u32, version: Version) {
         let Some(slot) = self.http.reserve(self.config.limits.http_connections_max) else {
-            return self.refuse(index, upgrade::full(version));
+            let Some(Socket { stage: Stage::Head(head), .. }) = &self.sockets[index as usize] else { return };
+            // A node must not look dead because many use it.
+            let answer = api::answer_head(head, &self.node).unwrap_or_else(|| upgrade::full(version));
+            return self.refuse(index, answer);
         };
         let Some(socket) = self.sockets[index as usize].take() else { return };
         self.release(index);
