@@ -152,6 +152,50 @@ async fn whoever_takes_back_what_it_has_asked_for_is_told_to_go() {
     stage.close().await;
 }
 
+/// Whether a GOAWAY is heard before the answer to a ping.
+async fn is_told_to_go(stage: &Stage, frames: &[u8]) -> bool {
+    let mut stream = stage.tcp().await;
+    let ping = frame(PING, 0, 0, &[0; 8]);
+    // In one packet, so that all of it is read before anything of it is served.
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), frames, &ping].concat()).await.unwrap();
+    within(async {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            stream.read_exact(&mut vec![0; usize::from(head[2])]).await.unwrap();
+            if matches!(head[3], PING | GOAWAY) {
+                return head[3] == GOAWAY;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_may_take_back_as_many_requests_unseen_as_the_bound_and_no_more() {
+    let stage = Stage::open("");
+    let taken_back = |many: u32| -> Vec<u8> {
+        let numbers = (0..many).map(|number| 2 * number + 1);
+        numbers.flat_map(|id| [unfinished(id), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat()).collect()
+    };
+    assert!(!is_told_to_go(&stage, &taken_back(20)).await);
+    assert!(is_told_to_go(&stage, &taken_back(21)).await);
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_client_may_break_the_rules_on_as_many_streams_as_the_bound_and_no_more() {
+    let stage = Stage::open("");
+    // Without a path.
+    let wrong = |many: u32| -> Vec<u8> {
+        let numbers = (0..many).map(|number| 2 * number + 1);
+        numbers.flat_map(|id| frame(HEADERS, END_HEADERS | END_STREAM, id, b"\x82\x86\x01\x01x")).collect()
+    };
+    assert!(!is_told_to_go(&stage, &wrong(1024)).await);
+    assert!(is_told_to_go(&stage, &wrong(1025)).await);
+    stage.close().await;
+}
+
 #[tokio::test]
 async fn a_busy_publisher_may_go_on_for_as_long_as_it_is_answered() {
     const REQUESTS: usize = 6000;
