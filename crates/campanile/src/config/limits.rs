@@ -523,7 +523,8 @@ pub fn to_markdown() -> String {
          | descriptors kept back from `limits.connections_max` | {DESCRIPTORS_RESERVED}, and \
          `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\
          | sockets, half-open ones among them | `limits.connections_max`, `limits.http_connections_max` \
-         for each worker, and {} | further ones wait in the backlog |\n\n\
+         for each worker, and {} | whoever has been half open for longest is \
+         closed, or else whoever has been told the end longest ago; if there is none, further ones wait in the backlog |\n\n\
          ## Relations\n\n\
          Three limits of the node must hold what its apps allow; their defaults grow with it, and a \
          smaller\nvalue is refused:\n\n\

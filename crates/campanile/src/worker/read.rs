@@ -171,9 +171,11 @@ impl Worker {
     pub(super) fn refuse(&mut self, index: u32, response: Bytes) {
         let look_at = self.now().after_secs(self.config.limits.closing_timeout.as_secs());
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
+        let id = socket.id;
         if socket.dismiss(response, look_at).is_err() {
             return self.drop_socket(index, Departure::Vanished);
         }
+        self.let_go(id);
         self.finish(index);
     }
 
