@@ -3,8 +3,11 @@
 //! Owns how hyper serves each (HTTP/1.1, or HTTP/2 for whoever opens with its preface), that they leave at a drain, and
 //! that one of HTTP/1.1 may become a WebSocket: then it goes back to the worker. Never reads a request's meaning:
 //! [`crate::api`] does, and [`crate::upgrade`]. The invariant: a connection counts from its acceptance until its task
-//! ends, and every task ends: idle ones by a timeout, the others by their requests'. Read on in [`slots`] for the count.
+//! ends, and every task ends: idle ones by a timeout, the others by their requests'. Read on in [`slots`] for the count,
+//! in [`frames`] for what an HTTP/2 client may send.
 
+mod frames;
+mod metered;
 mod slots;
 
 use std::cell::{Cell, RefCell};
@@ -26,15 +29,18 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::api;
 use crate::config::NodeLimits;
-use crate::config::limits::HTTP2_STREAMS_MAX;
+use crate::config::limits::{HTTP2_ERRORS_MAX, HTTP2_RESETS_MAX, HTTP2_STREAMS_MAX};
 use crate::door::Door;
 use crate::forwarded::{self, Peer};
 use crate::node::Descriptor;
 use crate::upgrade::{self, Version};
-use crate::wire::{Polled, Wire};
+use crate::wire::Wire;
+use frames::Frames;
+use metered::{Count, Metered};
 use slots::{Busy, Slots};
 
 pub(crate) use slots::Slot;
@@ -157,37 +163,41 @@ impl Conversation {
         leave: watch::Receiver<bool>,
     ) -> Result<Option<(Wire, upgrade::Request, Vec<u8>)>, Failure> {
         let limits = self.door.node().config().limits.clone();
-        let io = TokioIo::new(wire.into_polled(head, limits.http_request_timeout, limits.closing_timeout)?);
+        let polled = wire.into_polled(head, limits.http_request_timeout, limits.closing_timeout)?;
         let service = service_fn(|request| {
             let (conversation, busy) = (Rc::clone(self), self.slot.begin());
             async move { Ok::<_, Infallible>(conversation.answer(request, busy).await) }
         });
+        let idle = self.slot.idle_for(limits.http_idle_timeout, limits.head_timeout);
         match self.version {
             Version::Http1 => {
+                let io = TokioIo::new(Metered::new(polled, Count::Bytes(self.slot.have_come())));
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
-                    .header_read_timeout(limits.http_idle_timeout)
+                    // `idle` tells a head that is late from one that has not begun.
+                    .header_read_timeout(None)
                     .max_header_size(limits.head_bytes_max)
                     .max_buf_size(limits.head_bytes_max.max(BUFFER_BYTES_MIN))
                     .serve_connection(io, service)
                     .with_upgrades();
-                // Idle connections are found by the timeout above.
-                let idle = std::future::pending();
                 self.drive(connection, http1::UpgradeableConnection::graceful_shutdown, leave, idle, &limits).await?;
             }
             Version::Http2 => {
+                let frames = Frames::new(upgrade::PREFACE.len(), Instant::now());
+                let io = TokioIo::new(Metered::new(polled, Count::Frames(frames)));
                 let connection = http2::Builder::new(ThisThread)
                     .timer(TokioTimer::new())
                     .max_concurrent_streams(HTTP2_STREAMS_MAX)
+                    .max_pending_accept_reset_streams(HTTP2_RESETS_MAX)
+                    .max_local_error_reset_streams(HTTP2_ERRORS_MAX)
                     .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
                     .serve_connection(io, service);
-                let idle = self.slot.idle_for(limits.http_idle_timeout);
                 self.drive(connection, http2::Connection::graceful_shutdown, leave, idle, &limits).await?;
             }
         }
         let Some(Switch { request, done, .. }) = self.switch.take() else { return Ok(None) };
-        let parts = done.await?.downcast::<TokioIo<Polled>>().map_err(|_| "hyper has given back another stream")?;
-        let (wire, rest) = parts.io.into_inner().into_wire(&parts.read_buf)?;
+        let parts = done.await?.downcast::<TokioIo<Metered>>().map_err(|_| "hyper has given back another stream")?;
+        let (wire, rest) = parts.io.into_inner().into_polled().into_wire(&parts.read_buf)?;
         Ok(Some((wire, request, rest)))
     }
 

@@ -55,13 +55,14 @@ pub(crate) struct Admitted {
     pub(crate) place: Place,
 }
 
-const HEADERS_MAX: usize = 64;
+/// Headers of a request that is not read by hyper.
+pub(crate) const HEADERS_MAX: usize = 64;
 
 /// The longest end of a line, and the line end after it that makes it blank.
 const BLANK_LINE_BYTES: usize = 3;
 
 /// What an HTTP/2 client sends first.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Looks at what has come so far, of which `seen` bytes have been looked at before.
 pub(crate) fn read(head: &[u8], seen: usize, path_prefix: &str, head_bytes_max: usize) -> First {

@@ -31,8 +31,10 @@ use crate::socket::{Socket, Stage};
 use crate::uring::{self, Ring};
 use crate::webhooks::Webhooks;
 use crate::wire::Wire;
+use line::Line;
 
 mod accept;
+mod line;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -105,6 +107,10 @@ pub(crate) struct Worker {
     backlog: Backlog,
     free: Vec<u32>,
     generations: Vec<u32>,
+    /// Those whose first request is still arriving.
+    coming: Line,
+    /// Those who have been told the end.
+    going: Line,
     closes: VecDeque<(ConnectionId, u16, Box<str>)>,
     letters: VecDeque<Envelope>,
     effects: Vec<Effect>,
@@ -162,6 +168,8 @@ impl Worker {
             backlog: Backlog::default(),
             free: Vec::new(),
             generations: Vec::new(),
+            coming: Line::default(),
+            going: Line::default(),
             closes: VecDeque::new(),
             letters: VecDeque::new(),
             effects: Vec::new(),

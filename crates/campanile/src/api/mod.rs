@@ -30,6 +30,7 @@ use serde::Serialize;
 
 use crate::door::{Door, Visit};
 use error::ApiError;
+pub(crate) use health::answer_head;
 use idempotency::once;
 use router::{Resource, Route};
 use signed_request::SignedRequest;

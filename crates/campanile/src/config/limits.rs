@@ -31,6 +31,24 @@ pub const TLS_FILE_BYTES_MAX: u64 = MIB;
 /// Requests that one HTTP/2 connection may have under way.
 pub const HTTP2_STREAMS_MAX: u32 = 100;
 
+/// Streams of one HTTP/2 connection that its client has reset before we have looked at them.
+pub const HTTP2_RESETS_MAX: usize = 20;
+
+/// Streams of one HTTP/2 connection that we have reset because its client broke the rules there.
+pub const HTTP2_ERRORS_MAX: usize = 1024;
+
+/// Frames that an HTTP/2 client may send at once, whatever they ask for.
+pub const HTTP2_FRAMES_BURST: u32 = 10_000;
+
+/// Frames that it may send in each second after that.
+pub const HTTP2_FRAMES_PER_SEC: u32 = 1000;
+
+/// Frames that it may send for each frame of an answer. Honest ones send about one.
+pub const HTTP2_FRAMES_PER_ANSWER_FRAME: u32 = 4;
+
+/// Bytes of a body in one frame from which on the frame is not counted.
+pub const HTTP2_DATA_BYTES_FREE: usize = 1024;
+
 /// Characters of an app's id, of a key and of a secret.
 pub const CREDENTIAL_LENGTH_MAX: usize = 200;
 
@@ -112,7 +130,7 @@ limits! {
         "a request's head is held before anything is known of its sender";
         "answered 431 and closed";
     HEAD_TIMEOUT_SECS: "limits" "head_timeout_secs", Default(10), 1..=120, "seconds";
-        "a head that never ends must not hold a descriptor";
+        "a head that never ends must not hold a descriptor, be it a connection's first or, from its first byte on, a later one";
         "closed";
     FRAME_BYTES_MAX: "limits" "frame_bytes_max", Derived("64 KiB, or what the apps' limits need"), KIB..=4 * MIB, "bytes";
         "one client's message is held in memory until it is whole";
@@ -130,14 +148,14 @@ limits! {
         "a body is held in memory until its signature is checked";
         "answered 413";
     HTTP_IDLE_TIMEOUT_SECS: "limits" "http_idle_timeout_secs", Default(60), 1..=3600, "seconds";
-        "publishers keep connections alive; forgotten ones pile up";
+        "publishers keep connections alive between requests; forgotten ones pile up";
         "closed";
     HTTP_REQUEST_TIMEOUT_SECS: "limits" "http_request_timeout_secs", Default(10), 1..=300, "seconds";
         "publishers give up after 5 to 30 seconds; an answer later than that is lost";
         "a late body is answered 408 and closed, a late answer becomes 503";
     HTTP_CONNECTIONS_MAX: "limits" "http_connections_max", Default(256), 1..=65_536, "connections per worker";
         "publishers are few and keep their connections";
-        "the one that has been idle for longest is closed; if none is idle, the new one is answered 503 and closed";
+        "the one that has been idle for longest is closed; if none is idle, the new one is answered 503 and closed, or, where it asks /live, /ready or /status over HTTP/1, answered and closed";
     REMEMBERED_BYTES_MAX: "limits" "remembered_bytes_max", Default(64 * MIB), 4 * MIB..=64 * GIB, "bytes";
         "cache channels keep their last event in memory, and names cost nothing to invent: each counts its frame, its data, its name and 768 bytes";
         "the event remembered longest is forgotten: its next subscriber gets cache_miss";
@@ -514,6 +532,13 @@ pub fn to_markdown() -> String {
          | the path of a Unix socket | {UNIX_SOCKET_PATH_BYTES_MAX} bytes | the start is refused |\n\
          | requests under way on one HTTP/2 connection | {HTTP2_STREAMS_MAX} | the client waits until one is \
          answered |\n\
+         | HTTP/2 streams that their client resets before they were looked at | {HTTP2_RESETS_MAX} | closed with \
+         ENHANCE_YOUR_CALM |\n\
+         | HTTP/2 streams of one connection that break the rules | {HTTP2_ERRORS_MAX} | closed with \
+         ENHANCE_YOUR_CALM |\n\
+         | HTTP/2 frames from one client, but for those with {HTTP2_DATA_BYTES_FREE} bytes of a body or more | \
+         {HTTP2_FRAMES_BURST} at once, {HTTP2_FRAMES_PER_SEC} a second, and {HTTP2_FRAMES_PER_ANSWER_FRAME} more for \
+         each frame of an answer | closed with ENHANCE_YOUR_CALM |\n\
          | an `Idempotency-Key` | {KEY_LENGTH_MAX} characters | answered 400 |\n\
          | writing to an HTTP client that takes nothing | `limits.http_request_timeout_secs` | closed |\n\
          | an HTTP client that has been told the end and stays | `limits.closing_timeout_secs` | closed |\n\
@@ -523,7 +548,8 @@ pub fn to_markdown() -> String {
          | descriptors kept back from `limits.connections_max` | {DESCRIPTORS_RESERVED}, and \
          `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\
          | sockets, half-open ones among them | `limits.connections_max`, `limits.http_connections_max` \
-         for each worker, and {} | further ones wait in the backlog |\n\n\
+         for each worker, and {} | whoever has been half open for longest is \
+         closed, or else whoever has been told the end longest ago; if there is none, further ones wait in the backlog |\n\n\
          ## Relations\n\n\
          Three limits of the node must hold what its apps allow; their defaults grow with it, and a \
          smaller\nvalue is refused:\n\n\

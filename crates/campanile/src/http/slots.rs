@@ -1,12 +1,17 @@
 //! How many HTTP connections a worker has, and which of them may be spared.
 //!
 //! Owns the count and what each connection is at. Never closes one itself: whoever drives it is told by
-//! [`Slot::evicted`]. The invariant: there are never more slots than the bound, and a connection with a request under
+//! [`Slot::evicted`] and [`Slot::idle_for`]. The invariant: there are never more slots than the bound, and a connection with a request under
 //! way keeps its slot. Read on in [`crate::http`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -35,6 +40,10 @@ pub(super) struct Busy(Rc<Activity>);
 struct Activity {
     under_way: Cell<usize>,
     idle_since: Cell<Instant>,
+    /// Whether bytes have come since the last request began or ended. Shared with who reads them.
+    have_come: Arc<AtomicBool>,
+    /// When the next request's head was first seen to arrive.
+    head_since: Cell<Option<Instant>>,
     evicted: Notify,
 }
 
@@ -63,21 +72,34 @@ impl Slots {
 impl Slot {
     /// Keeps the slot until what is returned is dropped.
     pub(super) fn begin(&self) -> Busy {
+        self.activity.turn();
         self.activity.under_way.set(self.activity.under_way.get() + 1);
         Busy(Rc::clone(&self.activity))
     }
 
-    /// Waits until the connection has asked for nothing for so long.
-    pub(super) async fn idle_for(&self, timeout: Duration) {
-        loop {
-            let now = Instant::now();
-            let is_busy = self.activity.under_way.get() > 0;
-            let due = if is_busy { now } else { self.activity.idle_since.get() } + timeout;
-            if due <= now {
-                return;
+    /// To be set whenever bytes come.
+    pub(super) fn have_come(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.activity.have_come)
+    }
+
+    /// Waits until the connection has asked for nothing for as long as `idle_timeout`, or has been asking for as long as
+    /// `head_timeout`. To be polled whenever its bytes have been read, by the same task.
+    pub(super) async fn idle_for(&self, idle_timeout: Duration, head_timeout: Duration) {
+        let mut sleep = pin!(tokio::time::sleep(idle_timeout));
+        poll_fn(|context| {
+            loop {
+                let now = Instant::now();
+                let due = self.activity.due(now, idle_timeout, head_timeout);
+                if due <= now {
+                    return Poll::Ready(());
+                }
+                if sleep.is_elapsed() || due < sleep.deadline() {
+                    sleep.as_mut().reset(due);
+                }
+                ready!(sleep.as_mut().poll(context));
             }
-            tokio::time::sleep_until(due).await;
-        }
+        })
+        .await;
     }
 
     /// Waits until somebody else has got the slot.
@@ -88,7 +110,29 @@ impl Slot {
 
 impl Activity {
     fn new() -> Self {
-        Self { under_way: Cell::new(0), idle_since: Cell::new(Instant::now()), evicted: Notify::new() }
+        Self {
+            under_way: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            have_come: Arc::default(),
+            head_since: Cell::new(None),
+            evicted: Notify::new(),
+        }
+    }
+
+    /// A request begins or ends: what came before was its own.
+    fn turn(&self) {
+        self.have_come.store(false, Ordering::Relaxed);
+        self.head_since.set(None);
+    }
+
+    fn due(&self, now: Instant, idle_timeout: Duration, head_timeout: Duration) -> Instant {
+        if self.under_way.get() > 0 {
+            return now + idle_timeout;
+        }
+        if self.head_since.get().is_none() && self.have_come.load(Ordering::Relaxed) {
+            self.head_since.set(Some(now));
+        }
+        self.head_since.get().map_or(self.idle_since.get() + idle_timeout, |since| since + head_timeout)
     }
 }
 
@@ -102,15 +146,12 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.0.under_way.set(self.0.under_way.get() - 1);
         self.0.idle_since.set(Instant::now());
+        self.0.turn();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::pin::pin;
-    use std::task::Poll;
-
     use super::*;
 
     async fn is_evicted(slot: &Slot) -> bool {
@@ -152,6 +193,39 @@ mod tests {
         assert!(!is_evicted(&first).await && is_evicted(&second).await);
         assert!(slots.take(1).is_none());
         drop(two);
+    }
+
+    #[test]
+    fn an_idle_time_runs_until_bytes_come_and_then_a_heads_time() {
+        const IDLE: Duration = Duration::from_secs(60);
+        const HEAD: Duration = Duration::from_secs(10);
+        let slot = Rc::new(Slots::default()).take(1).unwrap();
+        let due = |now| slot.activity.due(now, IDLE, HEAD);
+        let began = slot.activity.idle_since.get();
+        let later = |secs| began + Duration::from_secs(secs);
+        assert_eq!(due(later(50)), later(60));
+        slot.have_come().store(true, Ordering::Relaxed);
+        assert_eq!(due(later(55)), later(65));
+        // One byte more is no new head.
+        slot.have_come().store(true, Ordering::Relaxed);
+        assert_eq!(due(later(64)), later(65));
+        // What comes while a request is under way belongs to that.
+        let busy = slot.begin();
+        slot.have_come().store(true, Ordering::Relaxed);
+        assert_eq!(due(later(1000)), later(1060));
+        drop(busy);
+        let ended = slot.activity.idle_since.get();
+        assert_eq!(due(ended + HEAD), ended + IDLE);
+    }
+
+    #[tokio::test]
+    async fn an_idle_wait_ends_at_a_late_head() {
+        let slot = Rc::new(Slots::default()).take(1).unwrap();
+        let mut idle = pin!(slot.idle_for(Duration::from_secs(3600), Duration::from_millis(20)));
+        let is_over = poll_fn(|context| Poll::Ready(idle.as_mut().poll(context).is_ready())).await;
+        slot.have_come().store(true, Ordering::Relaxed);
+        assert!(!is_over);
+        tokio::time::timeout(Duration::from_secs(10), idle).await.unwrap();
     }
 
     #[tokio::test]

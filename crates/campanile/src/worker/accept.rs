@@ -1,20 +1,23 @@
 //! How connections come to a worker.
 //!
 //! Owns accepting, and the registration of each connection with the worker's epoll. Never reads a byte (`read.rs` does).
-//! The invariant: no connection is accepted without a descriptor that is its own; where there is none, the listeners
-//! rest until the next sweep.
+//! The invariant: no connection is accepted without a descriptor that is its own; where there is none, whoever has been
+//! half open for longest makes room, and never one who is being served.
 
 use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 
+use campanile_hub::letter::Departure;
 use campanile_hub::{ConnectionId, WorkerId};
-use rustix::event::epoll;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
 use super::{Listeners, TCP_LISTENER, UNIX_LISTENER, Worker};
 use crate::http::Upgraded;
 use crate::mailbox::Arrival;
 use crate::node::Descriptor;
-use crate::socket::Socket;
+use crate::socket::{Socket, Stage};
 use crate::wire::Wire;
 
 /// A listener accepts at most so many connections in a tick.
@@ -25,14 +28,13 @@ impl Worker {
     pub(super) fn accept(&mut self) -> bool {
         let (mut tcp, mut unix) = (0, 0);
         while tcp < ACCEPTS_MAX
-            && let Some((stream, descriptor)) = self.accepted(|listeners| Some(listeners.tcp.accept()))
+            && let Some((stream, descriptor)) = self.accepted(|listeners| Some(&listeners.tcp), TcpListener::accept)
         {
             tcp += 1;
             self.take_in(Wire::tcp(stream, self.node.tls()), descriptor);
         }
         while unix < ACCEPTS_MAX
-            && let Some((stream, descriptor)) =
-                self.accepted(|listeners| listeners.unix.as_ref().map(UnixListener::accept))
+            && let Some((stream, descriptor)) = self.accepted(|listeners| listeners.unix.as_ref(), UnixListener::accept)
         {
             unix += 1;
             let arrival = Arrival { stream, descriptor };
@@ -48,18 +50,27 @@ impl Worker {
         tcp == ACCEPTS_MAX || unix == ACCEPTS_MAX
     }
 
-    /// One connection and its descriptor. Where there is no room, the listeners rest until the next sweep: trying again
-    /// at once would only turn in circles.
-    pub(super) fn accepted<S, A>(
+    /// One connection and its descriptor. Where there is no room and none can be made, the listeners rest until the next
+    /// sweep: trying again at once would only turn in circles.
+    pub(super) fn accepted<L: AsFd, S, A>(
         &mut self,
-        accept: impl FnOnce(&Listeners) -> Option<io::Result<(S, A)>>,
+        listener: impl Fn(&Listeners) -> Option<&L>,
+        accept: impl FnOnce(&L) -> io::Result<(S, A)>,
     ) -> Option<(S, Descriptor)> {
-        let listeners = self.listeners.as_ref()?;
-        let Some(descriptor) = self.node.take_descriptor() else {
-            self.watch_listeners(false);
-            return None;
+        let descriptor = loop {
+            if let Some(descriptor) = self.node.take_descriptor() {
+                break descriptor;
+            }
+            // Nobody is closed for nobody.
+            if !is_awaited(listener(self.listeners.as_ref()?)?) {
+                return None;
+            }
+            if !self.make_room() {
+                self.watch_listeners(false);
+                return None;
+            }
         };
-        match accept(listeners)? {
+        match accept(listener(self.listeners.as_ref()?)?) {
             Ok((stream, _)) => Some((stream, descriptor)),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionAborted) => None,
             Err(error) => {
@@ -68,6 +79,27 @@ impl Worker {
                 None
             }
         }
+    }
+
+    /// Closes whoever has been half open for longest, be it in a handshake or in a head, or else whoever was told the end
+    /// longest ago and has only not gone yet. False: there is none.
+    fn make_room(&mut self) -> bool {
+        let sockets = &self.sockets;
+        let is_coming = |id| is_at(sockets, id, |socket| matches!(socket.stage, Stage::Head(_)));
+        let has_heard_all =
+            |id| is_at(sockets, id, |socket| matches!(socket.stage, Stage::Closing) && !socket.has_queued());
+        let Some(spared) = self.coming.first(is_coming).or_else(|| self.going.first(has_heard_all)) else {
+            return false;
+        };
+        tracing::debug!(connection = spared.index, "closed to make room: there are as many sockets as there may be");
+        self.drop_socket(spared.index, Departure::Vanished);
+        true
+    }
+
+    /// A socket has been told the end.
+    pub(super) fn let_go(&mut self, id: ConnectionId) {
+        let sockets = &self.sockets;
+        self.going.join(id, |id| is_at(sockets, id, |socket| matches!(socket.stage, Stage::Closing)));
     }
 
     pub(super) fn watch_listeners(&mut self, wanted: bool) {
@@ -111,6 +143,20 @@ impl Worker {
         let timeout = self.config.limits.head_timeout.as_secs();
         let look_at = self.now().after_secs(timeout);
         self.sockets[index as usize] = Some(Socket::new(id, wire, descriptor, &self.backlog, look_at));
+        let sockets = &self.sockets;
+        self.coming.join(id, |id| is_at(sockets, id, |socket| matches!(socket.stage, Stage::Head(_))));
         Some(index)
     }
+}
+
+/// Whether a connection's socket is still there, and at that.
+fn is_at(sockets: &[Option<Socket>], id: ConnectionId, stage: impl Fn(&Socket) -> bool) -> bool {
+    sockets[id.index as usize].as_ref().is_some_and(|socket| socket.id == id && stage(socket))
+}
+
+/// Whether somebody waits to be accepted. If the kernel does not say, accepting will.
+fn is_awaited(listener: &impl AsFd) -> bool {
+    let mut listener = [PollFd::new(listener, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut listener, Some(&at_once)).map_or(true, |ready| ready > 0)
 }

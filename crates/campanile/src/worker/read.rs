@@ -15,7 +15,8 @@ use rustix::event::epoll;
 #[cfg(test)]
 use super::tests;
 use super::{READ_BYTES, Worker};
-use crate::socket::Stage;
+use crate::api;
+use crate::socket::{Socket, Stage};
 use crate::upgrade::{self, First, Version};
 use crate::wire::Inbound;
 
@@ -170,15 +171,20 @@ impl Worker {
     pub(super) fn refuse(&mut self, index: u32, response: Bytes) {
         let look_at = self.now().after_secs(self.config.limits.closing_timeout.as_secs());
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
+        let id = socket.id;
         if socket.dismiss(response, look_at).is_err() {
             return self.drop_socket(index, Departure::Vanished);
         }
+        self.let_go(id);
         self.finish(index);
     }
 
     pub(super) fn hand_to_http(&mut self, index: u32, version: Version) {
         let Some(slot) = self.http.reserve(self.config.limits.http_connections_max) else {
-            return self.refuse(index, upgrade::full(version));
+            let Some(Socket { stage: Stage::Head(head), .. }) = &self.sockets[index as usize] else { return };
+            // A node must not look dead because many use it.
+            let answer = api::answer_head(head, &self.node).unwrap_or_else(|| upgrade::full(version));
+            return self.refuse(index, answer);
         };
         let Some(socket) = self.sockets[index as usize].take() else { return };
         self.release(index);

@@ -140,6 +140,7 @@ impl Worker {
                 self.drop_socket(id.index, Departure::Vanished);
             } else {
                 // The peer reads to the end, answers and closes; until then its bytes are thrown away.
+                self.let_go(id);
                 self.finish(id.index);
             }
         }

@@ -11,6 +11,7 @@ use crate::log;
 use crate::stage::{KEY, Stage, event, http, publish, signed};
 
 const LIVE: &str = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
+const CHANNELS: &str = "GET /apps/rim/channels HTTP/1.1\r\nHost: x\r\n\r\n";
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const EMPTY_SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
 
@@ -109,7 +110,7 @@ async fn as_many_http_connections_as_the_bound_says_and_one_more_is_refused() {
         stream.write_all((LIVE.to_owned() + &waiting()).as_bytes()).await.unwrap();
         assert!(answer(stream).await.starts_with("HTTP/1.1 200 "));
     }
-    let refused = ask(stage.tcp().await, LIVE).await;
+    let refused = ask(stage.tcp().await, CHANNELS).await;
     assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
     assert!(refused.contains("\r\nRetry-After: 1\r\n") && refused.contains("\r\nConnection: close\r\n"), "{refused}");
 
@@ -128,11 +129,41 @@ async fn as_many_http_connections_as_the_bound_says_and_one_more_is_refused() {
     assert!(answer(&mut first).await.starts_with("HTTP/1.1 400 "));
     drop(second);
     within(async {
-        while ask(stage.tcp().await, "GET /live HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.1 503 ") {
+        while ask(stage.tcp().await, CHANNELS).await.starts_with("HTTP/1.1 503 ") {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn probes_are_answered_when_all_http_connections_are_busy() {
+    let stage = Stage::open("workers = 1\n[limits]\nhttp_connections_max = 1\n[listen]\npath_prefix = '/ws'\n");
+    let mut busy = stage.tcp().await;
+    busy.write_all((LIVE.to_owned() + &waiting()).as_bytes()).await.unwrap();
+    assert!(answer(&mut busy).await.starts_with("HTTP/1.1 200 "));
+    for (question, status, body) in [
+        ("GET /live", "200 OK", "live\n"),
+        ("GET /ready", "200 OK", "ready\n"),
+        ("GET /ws/ready?from=balancer", "200 OK", "ready\n"),
+        ("HEAD /live", "200 OK", ""),
+        ("GET /", "200 OK", "campanile\n"),
+        ("POST /live", "503 Service Unavailable", "try again\"}"),
+        ("GET /lively", "503 Service Unavailable", "try again\"}"),
+        ("GET /apps/rim/channels", "503 Service Unavailable", "try again\"}"),
+    ] {
+        let heard = ask(stage.tcp().await, &format!("{question} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let (head, said) = heard.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{question}: {head}");
+        assert!(head.to_ascii_lowercase().contains("\r\nconnection: close"), "{question}: {head}");
+        assert!(if body.is_empty() { said.is_empty() } else { said.ends_with(body) }, "{question}: {said}");
+    }
+    // They are said in the same words as ever.
+    let status = ask(stage.tcp().await, "GET /status HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(status.contains("\r\ncache-control: no-store\r\n") && status.contains("\"ready\":true"), "{status}");
+    busy.write_all(b"body").await.unwrap();
+    assert!(answer(&mut busy).await.starts_with("HTTP/1.1 400 "));
     stage.close().await;
 }
 
@@ -275,6 +306,36 @@ async fn an_idle_connection_is_closed_in_either_version() {
     assert!(before.elapsed() >= Duration::from_millis(900), "{:?}", before.elapsed());
     let goaway = heard.windows(5).any(|frame| frame[3..5] == [7, 0]);
     assert!(goaway, "{heard:?}");
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_later_head_has_as_long_as_the_first_from_its_first_byte_on() {
+    let stage = Stage::open("[limits]\nhead_timeout_secs = 1\nhttp_idle_timeout_secs = 60\n");
+    let mut stream = stage.tcp().await;
+    let live = async |stream: &mut TcpStream| assert!(answer(stream).await.starts_with("HTTP/1.1 200 "));
+    stream.write_all(LIVE.as_bytes()).await.unwrap();
+    live(&mut stream).await;
+    // Silence is measured by the idle timeout alone, and a head in parts is in time as long as its end is.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let (begin, end) = LIVE.split_at(10);
+    stream.write_all(begin.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stream.write_all(end.as_bytes()).await.unwrap();
+    live(&mut stream).await;
+    // One that drips on past it is not.
+    let before = Instant::now();
+    let (mut reader, mut writer) = stream.into_split();
+    let dripping = async {
+        // Until the server no longer listens.
+        while writer.write_all(b"GET /live?").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let mut heard = Vec::new();
+    let (_, read) = within(async { tokio::join!(dripping, reader.read_to_end(&mut heard)) }).await;
+    assert!(heard.is_empty() && read.is_ok_and(|length| length == 0));
+    assert!((Duration::from_millis(950)..Duration::from_secs(5)).contains(&before.elapsed()), "{:?}", before.elapsed());
     stage.close().await;
 }
 

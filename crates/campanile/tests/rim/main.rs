@@ -5,6 +5,7 @@
 mod client;
 mod command_line;
 mod drain;
+mod floods;
 mod http;
 mod log;
 mod reload;

@@ -497,17 +497,39 @@ impl Cramped {
     }
 }
 
+/// Sockets that a [`Cramped`] server may have: what clients and publishers may, and half of the reserve.
+const fn sockets_of(descriptors: usize) -> usize {
+    descriptors - 128 + 64
+}
+
 #[test]
-fn half_open_sockets_take_no_more_descriptors_than_are_theirs_and_the_rest_wait() {
+fn half_open_sockets_take_no_more_descriptors_than_are_theirs_and_the_oldest_make_room() {
     const DESCRIPTORS: usize = 300;
+    const LATE: usize = 50;
     let server = Cramped::start(DESCRIPTORS);
     let mut client = server.client();
     let before = server.descriptors();
-    let mut waiting: Vec<Client> = (0..DESCRIPTORS + 50).map(|_| Client::at(server.address)).collect();
-    std::thread::sleep(Duration::from_millis(700));
-    // All that it may have for sockets: what clients and publishers may have, and half of the reserve.
-    let sockets = server.descriptors() - before + 1;
-    assert_eq!(sockets, DESCRIPTORS - 128 + 64);
+    // Beside the client's.
+    let room = sockets_of(DESCRIPTORS) - 1;
+    let mut half_open: Vec<Client> = (0..room).map(|_| Client::at(server.address)).collect();
+    let opened = || server.descriptors() - before;
+    until(|| if opened() == room { Ok(()) } else { Err(format!("{} sockets", opened())) });
+    // As many as may be, and all of them stay; for each of these one of those goes, the oldest first.
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(opened(), room);
+    half_open.extend((0..LATE).map(|_| Client::at(server.address)));
+    for gone in &mut half_open[..LATE] {
+        gone.ends();
+    }
+    assert_eq!(opened(), room);
+    // Those who are left are served when they say what they want, and only the next oldest are missing.
+    let head = Opening { key: campanile::config::DEVELOPMENT_KEY, ..Opening::default() }.head();
+    for kept in [LATE, LATE + 1, room, room + LATE - 1] {
+        half_open[kept].raw(head.as_bytes());
+        half_open[kept].upgraded();
+        half_open[kept].establish();
+    }
+    // Whoever is served is not what makes room, and a full house costs no time.
     let (ticks, began) = (server.ticks(), Instant::now());
     while began.elapsed() < Duration::from_secs(1) {
         assert_eq!(client.sync(), [] as [Value; 0]);
@@ -515,13 +537,66 @@ fn half_open_sockets_take_no_more_descriptors_than_are_theirs_and_the_rest_wait(
     }
     let used = server.ticks() - ticks;
     assert!(used < 50, "it turned in circles for {used} ticks of 10 ms within a second");
-    // Those who say nothing are closed in time, and those behind them get their turn.
-    let mut last = waiting.pop().expect("there are many");
-    last.raw(Opening { key: campanile::config::DEVELOPMENT_KEY, ..Opening::default() }.head().as_bytes());
-    last.upgraded();
-    last.establish();
-    drop(waiting);
+    drop(half_open);
     server.client();
+}
+
+#[test]
+fn ten_thousand_half_open_sockets_lock_nobody_out() {
+    const DESCRIPTORS: usize = 300;
+    let server = Cramped::start(DESCRIPTORS);
+    let mut client = server.client();
+    let mut half_open = std::collections::VecDeque::new();
+    let mut slowest = Duration::ZERO;
+    for number in 0..10_000 {
+        // An end of a head, a beginning of a handshake, nothing at all.
+        let mut stranger = Client::at(server.address);
+        stranger.raw([&b"GET /app/x HTTP/1.1\r\n"[..], b"\x16\x03\x01", b""][number % 3]);
+        half_open.push_back(stranger);
+        if half_open.len() > 500 {
+            half_open.pop_front();
+        }
+        if number % 500 == 499 {
+            let began = Instant::now();
+            let mut newcomer = server.client();
+            assert_eq!(newcomer.sync(), [] as [Value; 0]);
+            slowest = slowest.max(began.elapsed());
+        }
+    }
+    // Less than half of what a head may take, which is when room would come by itself.
+    assert!(slowest < Duration::from_secs(2), "a newcomer waited for {slowest:?}");
+    assert_eq!(client.sync(), [] as [Value; 0]);
+}
+
+#[test]
+fn whoever_has_been_told_the_end_makes_room_as_well_and_whoever_is_served_does_not() {
+    const DESCRIPTORS: usize = 300;
+    let server = Cramped::start(DESCRIPTORS);
+    // Its body does not come yet.
+    let mut publisher = Client::at(server.address);
+    let (id, key) = (campanile::config::DEVELOPMENT_ID, campanile::config::DEVELOPMENT_KEY);
+    let head = format!("POST /apps/{id}/events?auth_key={key} HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n");
+    publisher.raw(head.as_bytes());
+    let mut clients: Vec<Client> = (0..20).map(|_| server.client()).collect();
+    // Refused, and they do not go.
+    let refused: Vec<Client> = (0..sockets_of(DESCRIPTORS) + 50)
+        .map(|_| {
+            let mut refused = Client::at(server.address);
+            refused.raw(b"GET /app/x HTTP/1.1\r\n\r\n");
+            refused
+        })
+        .collect();
+    let began = Instant::now();
+    let mut newcomer = server.client();
+    assert_eq!(newcomer.sync(), [] as [Value; 0]);
+    // Long before the refused would have had to go.
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    for client in &mut clients {
+        assert_eq!(client.sync(), [] as [Value; 0]);
+    }
+    publisher.raw(b"body");
+    assert_eq!(read_answer(&mut publisher.stream).expect("an answer").status, 401);
+    drop(refused);
 }
 
 #[test]

@@ -92,6 +92,21 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
     ("the path of a Unix socket", CONFIG, "the_path_of_a_unix_socket_must_fit_the_address"),
     ("requests under way on one HTTP/2 connection", RIM, "as_many_requests_share_a_connection_as_may_and_no_more"),
     (
+        "HTTP/2 streams that their client resets before they were looked at",
+        FLOODS,
+        "a_client_may_take_back_as_many_requests_unseen_as_the_bound_and_no_more",
+    ),
+    (
+        "HTTP/2 streams of one connection that break the rules",
+        FLOODS,
+        "a_client_may_break_the_rules_on_as_many_streams_as_the_bound_and_no_more",
+    ),
+    (
+        "HTTP/2 frames from one client, but for those with 1024 bytes of a body or more",
+        "campanile/src/http/frames.rs",
+        "as_many_frames_as_the_bound_and_one_more_is_too_many",
+    ),
+    (
         "an `Idempotency-Key`",
         "campanile-protocol/src/idempotency.rs",
         "a_key_may_be_as_long_as_the_bound_and_no_longer",
@@ -116,11 +131,12 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
     (
         "sockets, half-open ones among them",
         "campanile/tests/server/abuse.rs",
-        "half_open_sockets_take_no_more_descriptors_than_are_theirs_and_the_rest_wait",
+        "half_open_sockets_take_no_more_descriptors_than_are_theirs_and_the_oldest_make_room",
     ),
 ];
 const HERE: &str = "campanile/tests/server/limits.rs";
 const RIM: &str = "campanile/tests/rim/http.rs";
+const FLOODS: &str = "campanile/tests/rim/floods.rs";
 const CONFIG: &str = "campanile/src/config/tests.rs";
 const ABUSE: &str = "campanile/tests/server/abuse.rs";
 const CROWDS: &str = "campanile/tests/server/crowds.rs";
@@ -299,13 +315,13 @@ fn a_message_may_be_as_long_as_the_limit_and_no_longer() {
 
 #[test]
 fn a_publishers_connection_is_kept_while_it_is_used() {
-    let server = start(&[("limits.http_idle_timeout_secs", "1")]);
+    let server = start(&[("limits.http_idle_timeout_secs", "1"), ("limits.head_timeout_secs", "1")]);
     let mut publisher = server.dial();
     let mut idle = server.dial();
     let request = signed_request("GET", "/apps/app/connections", &[], "");
     idle.write_all(&request).unwrap();
     assert_eq!(read_answer(&mut idle).expect("an answer").status, 200);
-    // A next head that does not end is as good as silence.
+    // A next head that does not end is waited for no longer than a first.
     idle.write_all(b"GET /").unwrap();
     for _ in 0..4 {
         publisher.write_all(&request).unwrap();
