@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use campanile_protocol::refusal::Refusal;
 use campanile_protocol::signature::SignedQuery;
-use campanile_protocol::trigger::{Batch, Refusal, Trigger};
+use campanile_protocol::trigger::{Batch, Trigger};
 use campanile_protocol::{Access, Limits, ServerFrame};
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;

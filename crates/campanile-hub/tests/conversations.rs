@@ -459,13 +459,22 @@ fn played(script: &str) -> (String, Vec<Census>) {
     (out, censuses)
 }
 
+/// With `UPDATE_CONVERSATIONS` in the environment, what happens is written into the file, for its author to read.
 fn check(path: &Path) {
-    let script = std::fs::read_to_string(path).expect("the file has just been listed");
+    let mut script = std::fs::read_to_string(path).expect("the file has just been listed");
     let (played, censuses) = played(&script);
+    if std::env::var_os("UPDATE_CONVERSATIONS").is_some() {
+        std::fs::write(path, &played).expect("the file can be written");
+        script.clone_from(&played);
+    }
     let (name, unlike) = (path.display(), script.lines().zip(played.lines()).position(|(a, b)| a != b));
     if let Some(line) = unlike.or((script.lines().count() != played.lines().count()).then_some(script.lines().count()))
     {
-        panic!("{name}:{} is not what happens, which is:\n\n{played}", line + 1);
+        panic!(
+            "{name}:{} is not what happens, which is:\n\n{played}\n\nif that is meant, UPDATE_CONVERSATIONS=1 cargo test -p \
+             campanile-hub --test conversations writes it down",
+            line + 1
+        );
     }
     assert!(script.lines().any(is_said), "{name} says nothing");
     for census in censuses {

@@ -3,9 +3,10 @@
 //! Owns every shape on the wire: names, frames, signatures, API bodies, webhooks, close codes, limits.
 //! Never does I/O, spawns, reads a clock or draws randomness: bytes and times go in, values come out.
 //! One invariant: a value that exists is valid, so nobody checks it again.
-//! Reading order: [`channel_kind`] and [`name`], [`frame`], [`signature`], [`trigger`]; then [`close`],
-//! [`idempotency`], [`limits`], [`webhook`], [`websocket`].
+//! Reading order: [`channel_kind`] and [`name`], [`frame`], [`signature`], [`trigger`],
+//! [`refusal`], [`attributes`], [`replies`]; then [`close`], [`idempotency`], [`limits`], [`webhook`], [`websocket`].
 
+pub mod attributes;
 pub mod channel_kind;
 pub mod close;
 pub mod frame;
@@ -13,6 +14,8 @@ pub mod idempotency;
 pub mod json;
 pub mod limits;
 pub mod name;
+pub mod refusal;
+pub mod replies;
 pub mod signature;
 pub mod trigger;
 pub mod webhook;

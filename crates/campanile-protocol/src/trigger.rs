@@ -1,9 +1,9 @@
-//! The bodies and replies of the HTTP API.
+//! The events that a publisher's requests carry.
 //!
-//! Owns how a publisher's request is read ([`Trigger`], [`Batch`], [`Attributes`]), the words of a [`Refusal`] and the
-//! shapes of the replies. Never publishes, and never asks whether a channel exists. The invariant: a trigger that
-//! exists is within its app's limits, so whoever publishes it checks nothing. Read on in [`crate::signature`] for what
-//! must have been proved before a body is read, and in [`crate::json`] for what happens to `data`.
+//! Owns how a request is read: [`Trigger`], [`Batch`]. Never publishes, and never asks whether a channel exists. The
+//! invariant: a trigger that exists is within its app's limits, so whoever publishes it checks nothing. Read on in
+//! [`crate::signature`] for what must have been proved before a body is read, in [`crate::refusal`] for what is wrong with
+//! one, in [`crate::attributes`] and [`crate::replies`] for the answer, and in [`crate::json`] for what happens to `data`.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -11,14 +11,15 @@ use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
-use serde::ser::Serializer;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::channel_kind::{Access, ChannelKind};
+use crate::attributes::{Attribute, Attributes};
+use crate::channel_kind::Access;
 use crate::json::DataLiteral;
 use crate::limits::Limits;
-use crate::name::{ChannelName, EventName, InvalidName, SocketId};
+use crate::name::{ChannelName, EventName, SocketId};
+use crate::refusal::{Reason, Refusal};
 use crate::signature::SignedQuery;
 
 /// One event for one or more channels.
@@ -41,236 +42,6 @@ pub struct Trigger {
 pub struct Batch {
     /// At least one; the replies stand in the same order.
     pub events: Vec<Trigger>,
-}
-
-/// What may be asked of a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attribute {
-    /// Users in a presence channel.
-    UserCount,
-    /// Connections that are subscribed.
-    SubscriptionCount,
-    /// What a cache channel remembers.
-    Cache,
-}
-
-impl Attribute {
-    /// What can be told of a channel that was just published to, and of many channels at once.
-    pub const COUNTS: &[Self] = &[Self::UserCount, Self::SubscriptionCount];
-    /// What can be told of one channel.
-    pub const ALL: &[Self] = &[Self::UserCount, Self::SubscriptionCount, Self::Cache];
-
-    /// Its name in `info`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::UserCount => "user_count",
-            Self::SubscriptionCount => "subscription_count",
-            Self::Cache => "cache",
-        }
-    }
-
-    /// Whether channels of this kind have it.
-    pub fn applies_to(self, kind: ChannelKind) -> bool {
-        match self {
-            Self::UserCount => kind.is_presence(),
-            Self::SubscriptionCount => true,
-            Self::Cache => kind.cached,
-        }
-    }
-
-    fn bit(self) -> u8 {
-        match self {
-            Self::UserCount => 1,
-            Self::SubscriptionCount => 2,
-            Self::Cache => 4,
-        }
-    }
-}
-
-/// The attributes that a request's `info` names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Attributes(u8);
-
-impl Attributes {
-    /// Parses a comma-separated list, of which each must be one of `offered`. Empty items are passed over.
-    pub fn parse(info: &str, offered: &'static [Attribute]) -> Result<Self, Refusal> {
-        let mut named = Self::default();
-        for name in info.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-            match offered.iter().find(|attribute| attribute.name() == name) {
-                Some(attribute) => named.0 |= attribute.bit(),
-                None => return Err(Refusal::at("info", Reason::UnknownAttribute { name: clipped(name), offered })),
-            }
-        }
-        Ok(named)
-    }
-
-    /// Whether it is named.
-    pub fn has(self, attribute: Attribute) -> bool {
-        self.0 & attribute.bit() != 0
-    }
-
-    /// Whether none is named.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Refuses what channels of this kind do not have.
-    pub fn check(self, channel: &ChannelName) -> Result<(), Refusal> {
-        let foreign = |attribute: &&Attribute| self.has(**attribute) && !attribute.applies_to(channel.kind());
-        match Attribute::ALL.iter().find(foreign) {
-            Some(attribute) => Err(Refusal::at(
-                "info",
-                Reason::AttributeDoesNotApply { attribute: attribute.name(), channel: channel.as_str().into() },
-            )),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Why a request was refused, and which of its fields is to blame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Its position in the batch.
-    pub item: Option<usize>,
-    /// The field, as the publisher wrote it.
-    pub field: &'static str,
-    /// The reason.
-    pub reason: Reason,
-}
-
-/// The reasons for a [`Refusal`], in words for whoever publishes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
-    /// Not JSON, or not the documented object.
-    #[error("the body must be one JSON object: {0}")]
-    Malformed(String),
-    /// A field that every such request has.
-    #[error("is missing")]
-    Missing,
-    /// Not the documented type.
-    #[error("must be {expected}")]
-    Type {
-        /// What was expected.
-        expected: &'static str,
-    },
-    /// A name that is none.
-    #[error("{name:?} is refused: {why}")]
-    Name {
-        /// What was given, cut short where it is long.
-        name: String,
-        /// Why it is none.
-        why: InvalidName,
-    },
-    /// A list without items.
-    #[error("must not be empty")]
-    Empty,
-    /// A list with too many items.
-    #[error("has {given} items, at most {max} are allowed; split the request")]
-    TooMany {
-        /// How many were given.
-        given: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// An encrypted event is encrypted for one channel.
-    #[error("{channel:?} is end-to-end encrypted: its events are published to it alone, not with other channels")]
-    EncryptedAmongOthers {
-        /// The encrypted channel.
-        channel: String,
-    },
-    /// The data is past the app's limit. The words up to the bracket are those that client libraries look for.
-    #[error(
-        "The data content of this event exceeds the allowed maximum ({max} bytes): event {event:?} on channel \
-         {channel:?} has {size} bytes"
-    )]
-    TooLarge {
-        /// The event.
-        event: String,
-        /// The first of its channels.
-        channel: String,
-        /// The decoded data, in bytes.
-        size: usize,
-        /// The limit.
-        max: usize,
-    },
-    /// An attribute that we do not know, or that this request cannot ask for.
-    #[error("{name:?} is not an attribute of this request; known are {}", listed(.offered))]
-    UnknownAttribute {
-        /// What was asked for, cut short where it is long.
-        name: String,
-        /// What can be asked for.
-        offered: &'static [Attribute],
-    },
-    /// An attribute that channels of this kind do not have.
-    #[error(
-        "channel {channel:?} has no {attribute}: only presence channels have user_count, only cache channels cache"
-    )]
-    AttributeDoesNotApply {
-        /// The attribute.
-        attribute: &'static str,
-        /// The channel.
-        channel: String,
-    },
-    /// `user_count` of channels that may have no users.
-    #[error("user_count needs a filter_by_prefix that begins with presence-")]
-    UserCountNeedsPresence,
-    /// Members of a channel that has none.
-    #[error("channel {channel:?} has no members: only presence channels do")]
-    NotPresence {
-        /// The channel.
-        channel: String,
-    },
-}
-
-impl Refusal {
-    /// A refusal outside any batch.
-    pub fn at(field: &'static str, reason: Reason) -> Self {
-        Self { item: None, field, reason }
-    }
-
-    /// The HTTP status: 413 for data that is too large, else 400.
-    pub fn status(&self) -> u16 {
-        if matches!(self.reason, Reason::TooLarge { .. }) { 413 } else { 400 }
-    }
-
-    /// The field to blame, as in `channels` or `batch[2].data`.
-    pub fn field(&self) -> String {
-        match self.item {
-            Some(item) => format!("batch[{item}].{}", self.field),
-            None => self.field.to_owned(),
-        }
-    }
-
-    /// A name that was refused.
-    pub fn name(field: &'static str, name: &str, why: InvalidName) -> Self {
-        Self::at(field, Reason::Name { name: clipped(name), why })
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.reason, self.item) {
-            // The documented sentence comes first, for those who compare its beginning.
-            (Reason::TooLarge { .. }, Some(item)) => write!(f, "{}, at batch[{item}]", self.reason),
-            (Reason::TooLarge { .. } | Reason::Malformed(_), _) => self.reason.fmt(f),
-            _ => write!(f, "{}: {}", self.field(), self.reason),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-/// A stranger's text, short enough to repeat.
-fn clipped(text: &str) -> String {
-    const CHARS_MAX: usize = 64;
-    match text.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-fn listed(attributes: &[Attribute]) -> String {
-    attributes.iter().map(|attribute| attribute.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// A string that is borrowed from the body unless it has escapes.
@@ -529,72 +300,6 @@ fn socket_id(id: Option<&str>) -> Result<Option<SocketId>, Refusal> {
     }
 }
 
-/// What a reply says of one channel: only what was asked for and applies to it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct ChannelReply {
-    /// Whether anybody subscribes; only where one channel was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub occupied: Option<bool>,
-    /// Users in it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_count: Option<usize>,
-    /// Connections that are subscribed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subscription_count: Option<usize>,
-    /// What it remembers; `Some(None)`, written as `null`, is nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache: Option<Option<CacheReply>>,
-}
-
-/// What a cache channel remembers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CacheReply {
-    /// The data of the last event.
-    pub data: String,
-    /// For how many more seconds.
-    pub ttl: u64,
-}
-
-/// `{"channels":{"<name>":{..}}}`: to `GET /channels`, and to a trigger that asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ChannelsReply {
-    /// In this order.
-    #[serde(serialize_with = "as_map")]
-    pub channels: Vec<(ChannelName, ChannelReply)>,
-}
-
-fn as_map<S: Serializer>(channels: &[(ChannelName, ChannelReply)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(channels.iter().map(|(name, reply)| (name.as_str(), reply)))
-}
-
-/// `{"batch":[{..},{}]}`: to a batch of which an event asked, in its order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BatchReply {
-    /// Empty objects for events that did not ask.
-    pub batch: Vec<ChannelReply>,
-}
-
-/// `{"users":[{"id":".."}]}`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UsersReply<'a> {
-    /// Each user once.
-    pub users: Vec<UserReply<'a>>,
-}
-
-/// A member of a presence channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UserReply<'a> {
-    /// The user's id.
-    pub id: &'a str,
-}
-
-/// `{"connections":3}`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct ConnectionsReply {
-    /// Connections of the app on this node.
-    pub connections: usize,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -790,46 +495,5 @@ mod tests {
         assert_eq!(deprecated("", "").unwrap_err().to_string(), "name: is missing");
         assert!(deprecated(&"x".repeat(10_240), "name=e").is_ok());
         assert_eq!(deprecated(&"x".repeat(10_241), "name=e").unwrap_err().status(), 413);
-    }
-
-    #[test]
-    fn attributes_apply_to_the_channels_that_have_them() {
-        for (channel, info, applies) in [
-            ("presence-a", "user_count,subscription_count", true),
-            ("a", "subscription_count", true),
-            ("a", "user_count", false),
-            ("a", "cache", false),
-            ("cache-a", "cache", true),
-            ("presence-cache-a", "cache, user_count,", true),
-        ] {
-            let attributes = Attributes::parse(info, Attribute::ALL).unwrap();
-            let channel = ChannelName::parse(channel, 164).unwrap();
-            assert_eq!(attributes.check(&channel).is_ok(), applies, "{channel} {info}");
-        }
-        assert!(Attributes::parse("cache", Attribute::COUNTS).is_err());
-    }
-
-    fn json(reply: &impl Serialize) -> String {
-        serde_json::to_string(reply).unwrap()
-    }
-
-    #[test]
-    fn replies_have_the_documented_bytes() {
-        let name = |name| ChannelName::parse(name, 164).unwrap();
-        let counts = ChannelReply { user_count: Some(1), subscription_count: Some(2), ..ChannelReply::default() };
-        let channels = ChannelsReply {
-            channels: vec![(name("presence-x"), counts.clone()), (name("b"), ChannelReply::default())],
-        };
-        assert_eq!(json(&channels), r#"{"channels":{"presence-x":{"user_count":1,"subscription_count":2},"b":{}}}"#);
-        let batch = BatchReply { batch: vec![counts, ChannelReply::default()] };
-        assert_eq!(json(&batch), r#"{"batch":[{"user_count":1,"subscription_count":2},{}]}"#);
-        let cached = CacheReply { data: r#"{"a":1}"#.into(), ttl: 60 };
-        let channel = ChannelReply { occupied: Some(true), cache: Some(Some(cached)), ..ChannelReply::default() };
-        assert_eq!(json(&channel), r#"{"occupied":true,"cache":{"data":"{\"a\":1}","ttl":60}}"#);
-        let empty = ChannelReply { occupied: Some(false), cache: Some(None), ..ChannelReply::default() };
-        assert_eq!(json(&empty), r#"{"occupied":false,"cache":null}"#);
-        let users = UsersReply { users: vec![UserReply { id: "1" }] };
-        assert_eq!(json(&users), r#"{"users":[{"id":"1"}]}"#);
-        assert_eq!(json(&ConnectionsReply { connections: 3 }), r#"{"connections":3}"#);
     }
 }

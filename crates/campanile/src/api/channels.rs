@@ -5,10 +5,10 @@
 
 use campanile_hub::ChannelInfo;
 use campanile_protocol::ChannelName;
-use campanile_protocol::trigger::{
-    Attribute, Attributes, CacheReply, ChannelReply, ChannelsReply, Reason, Refusal, UserReply, UsersReply,
-    channel_name,
-};
+use campanile_protocol::attributes::{Attribute, Attributes};
+use campanile_protocol::refusal::{Reason, Refusal};
+use campanile_protocol::replies::{CacheReply, ChannelReply, ChannelsReply, UserReply, UsersReply};
+use campanile_protocol::trigger::channel_name;
 use hyper::StatusCode;
 
 use super::error::ApiError;

@@ -5,8 +5,8 @@
 //! will be refused again, except for 408, 409 and 429; 503 means that nothing was published and it may be repeated.
 
 use campanile_protocol::idempotency::InvalidKey;
+use campanile_protocol::refusal::Refusal;
 use campanile_protocol::signature::SignatureError;
-use campanile_protocol::trigger::Refusal;
 use hyper::StatusCode;
 use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
@@ -121,7 +121,7 @@ impl ApiError {
 
 #[cfg(test)]
 mod tests {
-    use campanile_protocol::trigger::Reason;
+    use campanile_protocol::refusal::Reason;
     use http_body_util::BodyExt;
 
     use super::*;

@@ -10,7 +10,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use campanile_hub::{App, FirstAnswer, Publication};
-use campanile_protocol::trigger::{Batch, BatchReply, ChannelReply, ChannelsReply, Trigger};
+use campanile_protocol::replies::{BatchReply, ChannelReply, ChannelsReply};
+use campanile_protocol::trigger::{Batch, Trigger};
 use campanile_protocol::{ChannelName, EncodedFrame, ServerFrame};
 use hyper::StatusCode;
 

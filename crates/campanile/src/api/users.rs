@@ -4,7 +4,8 @@
 //! could not have signed in is refused, not silently matched with nobody.
 
 use campanile_protocol::UserId;
-use campanile_protocol::trigger::{ConnectionsReply, Refusal};
+use campanile_protocol::refusal::Refusal;
+use campanile_protocol::replies::ConnectionsReply;
 use hyper::StatusCode;
 
 use super::error::ApiError;

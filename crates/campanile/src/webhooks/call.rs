@@ -11,6 +11,7 @@ use reqwest::{Client, redirect};
 
 use super::Error;
 use super::settings::Settings;
+use crate::crypto;
 
 const KEY: HeaderName = HeaderName::from_static("x-pusher-key");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-pusher-signature");
@@ -24,8 +25,7 @@ const IDLE_CONNECTIONS_PER_HOST: usize = 2;
 
 /// The client of all endpoints.
 pub(super) fn client() -> Result<Client, Error> {
-    // Already installed is as good: the process has one provider, and this is the only one it is built with.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    crypto::install_provider();
     Client::builder()
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())
