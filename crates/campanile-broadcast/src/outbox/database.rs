@@ -80,14 +80,9 @@ impl Database {
         let queues = Value::Maybe(queues.as_deref());
         let mut acquired = self.pool.acquire().await?;
         let mut connection = acquired.connection();
-        // SQLite locks the file for an update even if it finds nothing, and the application needs that lock.
-        let is_in_vain = match connection.dialect() {
-            #[cfg(feature = "sqlite")]
-            Dialect::Sqlite => connection.fetch(self.sql.peek, &[queues]).await?.is_empty(),
-            #[cfg(feature = "postgres")]
-            Dialect::Postgres => false,
-        };
-        if is_in_vain {
+        if let Some(peek) = self.sql.peek
+            && connection.fetch(peek, &[queues]).await?.is_empty()
+        {
             return Ok(Vec::new());
         }
         let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);

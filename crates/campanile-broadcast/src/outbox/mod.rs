@@ -91,7 +91,7 @@ struct Shared {
 #[derive(Debug)]
 enum Store {
     Memory {
-        jobs: Mutex<Memory>,
+        jobs: Box<Mutex<Memory>>,
         began: Instant,
     },
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -101,7 +101,7 @@ enum Store {
 impl Outbox {
     /// In memory, for at most `max` events: nothing is promised beyond the end of the process.
     pub fn in_memory(max: usize) -> Self {
-        Self::with(Store::Memory { jobs: Mutex::new(Memory::new(max)), began: Instant::now() })
+        Self::with(Store::Memory { jobs: Box::new(Mutex::new(Memory::new(max))), began: Instant::now() })
     }
 
     /// In a SQLite database, through the application's own pool. Makes its tables, or brings them up to date.
@@ -272,11 +272,15 @@ impl Outbox {
 
     /// Waits until nothing in memory is on its way, and says how many events are left, for a later attempt.
     pub(crate) async fn flush(&self, patience: Duration) -> usize {
-        let Store::Memory { jobs, began } = &self.0.store else { return 0 };
+        let (jobs, began) = match &self.0.store {
+            Store::Memory { jobs, began } => (jobs, *began),
+            #[cfg(any(feature = "postgres", feature = "sqlite"))]
+            Store::Database(_) => return 0,
+        };
         let quiet = async {
             loop {
                 let settled = self.0.settled.notified();
-                if !jobs.lock().is_busy(clock(*began)) {
+                if !jobs.lock().is_busy(clock(began)) {
                     return;
                 }
                 settled.await;

@@ -67,7 +67,8 @@ pub(crate) struct Statements {
     pub(crate) count_rate: &'static str,
     pub(crate) post: &'static str,
     pub(crate) debounce: &'static str,
-    pub(crate) peek: &'static str,
+    /// What is asked before a claim where a claim in vain would cost something.
+    pub(crate) peek: Option<&'static str>,
     pub(crate) claim: &'static str,
     pub(crate) delivered: &'static str,
     pub(crate) again: &'static str,
@@ -128,14 +129,14 @@ impl Statements {
             let sql = words.iter().fold(sql.to_owned(), |sql, (word, meaning)| sql.replace(word, meaning));
             sql.leak()
         };
-        let has_advisory_locks = words.iter().any(|(_, meaning)| meaning.contains("SKIP LOCKED"));
+        let is_postgres = words.iter().any(|(_, meaning)| meaning.contains("SKIP LOCKED"));
         Self {
             migrations: MIGRATIONS.map(said),
             create_version: said(
                 "CREATE TABLE IF NOT EXISTS campanile_outbox_version (one BIGINT PRIMARY KEY, version BIGINT NOT NULL)",
             ),
             // SQLite's transaction is exclusive already. The number is ours alone: the first letters of our name.
-            lock_version: has_advisory_locks.then_some("SELECT pg_advisory_xact_lock(7161132800519)"),
+            lock_version: is_postgres.then_some("SELECT pg_advisory_xact_lock(7161132800519)"),
             version: said("SELECT version FROM campanile_outbox_version WHERE one = 1"),
             set_version: said(
                 "INSERT INTO campanile_outbox_version (one, version) VALUES (1, $1) \
@@ -168,10 +169,13 @@ impl Statements {
                  available_at = {least}(excluded.available_at, waiting.debounce_until), \
                  replaced = waiting.replaced + 1 RETURNING replaced",
             ),
-            peek: said(
-                "SELECT 1 FROM campanile_outbox_jobs WHERE available_at <= {now} \
+            // SQLite locks the file for an update even if it finds nothing, and the application needs that lock.
+            peek: (!is_postgres).then(|| {
+                said(
+                    "SELECT 1 FROM campanile_outbox_jobs WHERE available_at <= {now} \
                  AND (CAST($1 AS TEXT) IS NULL OR queue IN {list $1}) LIMIT 1",
-            ),
+                )
+            }),
             // Who comes first of its key is seen without a lock: whoever holds it has written that down already.
             claim: said(
                 "WITH due AS MATERIALIZED (SELECT seq FROM campanile_outbox_jobs AS job \

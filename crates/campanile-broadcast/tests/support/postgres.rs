@@ -67,6 +67,7 @@ pub(crate) async fn pool_of(directory: &Path, schema: &str) -> PgPool {
     }
 }
 
+#[expect(clippy::zombie_processes, reason = "the shell outlives us, by the moment that it takes to clean up")]
 fn start() -> Cluster {
     let binaries = binaries();
     let directory = tempfile::Builder::new().prefix("campanile-pg-").tempdir().expect("a directory").keep();
