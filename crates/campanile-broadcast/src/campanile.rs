@@ -237,7 +237,9 @@ impl Campanile {
             return Ok(Published::Queued);
         }
         let outbox = &self.0.outbox;
-        let posted = outbox.post_all(jobs).await.map_err(|source| PublishError::Outbox { event: name, source })?;
+        // Boxed, or every future of the application that sends an event would be as large as a database's driver makes it.
+        let posted =
+            Box::pin(outbox.post_all(jobs)).await.map_err(|source| PublishError::Outbox { event: name, source })?;
         if outbox.wants_courier() {
             self.courier().serve_memory();
         }
@@ -256,7 +258,9 @@ impl Campanile {
         if jobs.is_empty() {
             return Ok(Published::Queued);
         }
-        let posted = self.0.outbox.post_within(&mut transaction.connection(), &jobs).await;
+        let mut connection = transaction.connection();
+        // Boxed for the same reason as in `send`.
+        let posted = Box::pin(self.0.outbox.post_within(&mut connection, &jobs)).await;
         posted.map(|posted| together(&posted)).map_err(|source| PublishError::Outbox { event: name, source })
     }
 }

@@ -20,7 +20,7 @@ use sqlx::{PgPool, SqlitePool};
 
 use crate::browser::Browser;
 use crate::ear::Ear;
-use crate::stage::{SOON, Stage, said, settings, within};
+use crate::stage::{SOON, Stage, said, settings};
 
 #[allow(dead_code, reason = "it is shared with tests that look closer")]
 #[path = "../live/browser.rs"]
@@ -156,17 +156,20 @@ async fn killed_courier(database: &Database) {
 
 /// The application: writes orders and their events down as fast as it can, and delivers them.
 async fn shop(database: &str, origin: &str, first: u64) -> ExitCode {
-    let database = Database::parse(database).await;
+    let database = Arc::new(Database::parse(database).await);
     let campanile = Campanile::with_outbox(patient(origin), database.outbox().await).unwrap();
     let _courier = campanile.courier().lease(LEASE).start();
-    let next = AtomicU64::new(first);
-    let clerk = async || {
-        loop {
-            let number = next.fetch_add(1, SeqCst);
-            database.order(&campanile, number, number % ROLLED_BACK != 0).await;
-        }
-    };
-    within(futures_join([(); CLERKS].map(|()| clerk()))).await;
+    let next = Arc::new(AtomicU64::new(first));
+    for _ in 0..CLERKS {
+        let (database, campanile, next) = (Arc::clone(&database), campanile.clone(), Arc::clone(&next));
+        tokio::spawn(async move {
+            loop {
+                let number = next.fetch_add(1, SeqCst);
+                database.order(&campanile, number, !number.is_multiple_of(ROLLED_BACK)).await;
+            }
+        });
+    }
+    tokio::time::sleep(SOON).await;
     ExitCode::FAILURE
 }
 
@@ -177,12 +180,6 @@ async fn courier(database: &str, origin: &str) -> ExitCode {
     let _courier = campanile.courier().lease(LEASE).start();
     tokio::time::sleep(3 * SOON).await;
     ExitCode::FAILURE
-}
-
-/// Runs all of them on this task.
-async fn futures_join<F: Future>(futures: [F; CLERKS]) {
-    let [one, two, three, four] = futures;
-    tokio::join!(one, two, three, four);
 }
 
 async fn listen(heard: Arc<Mutex<Vec<u64>>>, mut browser: Browser) {
