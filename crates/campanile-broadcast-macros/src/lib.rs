@@ -32,6 +32,9 @@ pub fn derive_channel(input: TokenStream) -> TokenStream {
 /// * `on = [UserChannel { id: self.user_id }, ..]`: the channels; each may be an `Option` or a `Vec` of channels, too.
 /// * `name = "order.shipped"`: the event's name; without it, the name of the type.
 /// * `when = self.visible`: whether it is sent at all.
+/// * For an event that goes by an outbox: `queue = "high"`, `priority = 5`, `delay = Duration::from_secs(10)`, `tries = 5`,
+///   `backoff = [Duration::from_secs(1), ..]`, `order = self.order_id`, `unique = self.order_id`, and with the latter
+///   `unique_for = Duration::from_secs(60)`. Each is what `JobOptions` says of it.
 ///
 /// The payload is what serde makes of the type: `#[serde(skip)]` keeps a field out of it.
 ///

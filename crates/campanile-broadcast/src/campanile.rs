@@ -1,22 +1,30 @@
 //! The application's door: what it calls when something has happened.
 //!
-//! Owns the verbs, and the events that are on their way in the background. Never keeps an event over a restart: an
-//! event that must not be lost is written down with the change that it tells of. The invariant: whatever is wrong with
-//! an event is the caller's error, at the call, before anything is sent. Read on in [`crate::publish`].
+//! Owns the verbs. Never keeps an event by itself: one that is not sent at once is in the [`Outbox`]. The invariant:
+//! whatever is wrong with an event is the caller's error, at the call, before anything is sent or written down. Read on in
+//! [`crate::outbox`] and [`crate::publish`].
 
 use std::any::Any;
+use std::borrow::Cow;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use campanile_protocol::Secret;
-use tokio::sync::Semaphore;
 
 use crate::authorize::{Authorizer, AuthorizerError, Channels, Signer};
 use crate::event::BroadcastEvent;
 use crate::fake::{Fake, Recorder};
-use crate::publish::{Plan, Publication, PublishError, Server};
-use crate::settings::{BACKGROUND_EVENTS_MAX_DEFAULT, Settings, SettingsError, Timeouts};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use crate::outbox::OutboxTransaction;
+use crate::outbox::job::{JobOptions, NewJob, OnExceed, Posted, Rate};
+use crate::outbox::{Courier, Outbox};
+use crate::publish::{Plan, Publication, PublishError, Server, Undelivered, random_key};
+use crate::settings::{EVENTS_IN_MEMORY_MAX_DEFAULT, Settings, SettingsError, Timeouts};
 use crate::socket_id::SocketId;
+
+/// What the key of an event is called in its data: see [`Settings::stamped`].
+pub const STAMP: &str = "_id";
 
 /// One app on one server. Cheap to clone; an application has one in its state.
 #[derive(Debug, Clone)]
@@ -27,8 +35,8 @@ struct Inner {
     way: Way,
     signer: Signer,
     timeouts: Timeouts,
-    background: Arc<Semaphore>,
-    background_max: usize,
+    outbox: Outbox,
+    is_stamped: bool,
 }
 
 /// How events leave.
@@ -43,26 +51,55 @@ enum Way {
 pub enum Published {
     /// The server has accepted it.
     Sent,
-    /// It is on its way in the background.
+    /// It is in the outbox.
     Queued,
+    /// It is in the outbox, in the place of an earlier one of its key: see [`JobOptions::debounce`].
+    Replaced,
+    /// It is left out, because there was one of its key within the window: see [`JobOptions::unique_for`].
+    Duplicate,
+    /// It is left out, because it exceeds the rate of its key: see [`JobOptions::rate_limit`].
+    Dropped,
     /// It did not want to be sent, or has no channel.
     Suppressed,
+}
+
+impl From<Posted> for Published {
+    fn from(posted: Posted) -> Self {
+        match posted {
+            Posted::Queued => Self::Queued,
+            Posted::Replaced => Self::Replaced,
+            Posted::Duplicate => Self::Duplicate,
+            Posted::Dropped => Self::Dropped,
+        }
+    }
 }
 
 /// An event that was made ready, with itself for whoever records it.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) publication: Publication,
+    pub(crate) options: JobOptions,
     pub(crate) event: Box<dyn Any + Send + Sync>,
+    key: String,
 }
 
 impl Campanile {
-    /// Prepares the client. Nothing is sent yet.
+    /// Prepares the client, with an outbox in memory. Nothing is sent yet.
     ///
     /// # Errors
     ///
     /// When the settings are refused.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        let outbox = Outbox::in_memory(settings.events_in_memory_max);
+        Self::with_outbox(settings, outbox)
+    }
+
+    /// Prepares the client, with an outbox in the application's database. A [`Courier`] delivers what is in it.
+    ///
+    /// # Errors
+    ///
+    /// When the settings are refused.
+    pub fn with_outbox(settings: Settings, outbox: Outbox) -> Result<Self, SettingsError> {
         let server = Server::new(&settings)?;
         let signer = Signer {
             secret: Secret::new(&settings.secret),
@@ -70,8 +107,8 @@ impl Campanile {
             master_key: settings.master_key,
             limits: settings.limits,
         };
-        let max = settings.background_events_max;
-        Ok(Self::with(Way::Server(server), signer, settings.timeouts, max))
+        let (way, timeouts, is_stamped) = (Way::Server(server), settings.timeouts, settings.stamped);
+        Ok(Self(Arc::new(Inner { way, signer, timeouts, outbox, is_stamped })))
     }
 
     /// For tests: records events, sends nothing, and asserts.
@@ -80,22 +117,30 @@ impl Campanile {
     }
 
     pub(crate) fn recording(recorder: Recorder, signer: Signer) -> Self {
-        Self::with(Way::Recorder(recorder), signer, Timeouts::default(), BACKGROUND_EVENTS_MAX_DEFAULT)
-    }
-
-    fn with(way: Way, signer: Signer, timeouts: Timeouts, background_max: usize) -> Self {
-        let background = Arc::new(Semaphore::new(background_max));
-        Self(Arc::new(Inner { way, signer, timeouts, background, background_max }))
+        let outbox = Outbox::in_memory(EVENTS_IN_MEMORY_MAX_DEFAULT);
+        let way = Way::Recorder(recorder);
+        Self(Arc::new(Inner { way, signer, timeouts: Timeouts::default(), outbox, is_stamped: false }))
     }
 
     /// Begins to tell browsers of an event; a verb sends it.
     pub fn broadcast<E: BroadcastEvent + Send + Sync + 'static>(&self, event: E) -> Broadcasting<'_, E> {
-        Broadcasting { campanile: self, event, socket_id: SocketId::NONE, idempotency_key: None }
+        let options = event.job();
+        Broadcasting { campanile: self, event, options, socket_id: SocketId::NONE, idempotency_key: None }
     }
 
     /// Begins to tell browsers of several events with as few requests as there can be.
     pub fn batch(&self) -> Batch<'_> {
         Batch { campanile: self, events: Vec::new(), refused: None, socket_id: SocketId::NONE, idempotency_key: None }
+    }
+
+    /// Where events wait.
+    pub fn outbox(&self) -> &Outbox {
+        &self.0.outbox
+    }
+
+    /// Who delivers what is in the outbox: start one, in this process or in another. An outbox in memory is served without.
+    pub fn courier(&self) -> Courier {
+        Courier::new(self.clone())
     }
 
     /// The authorizations, with this app's keys. [`Campanile::routes`] makes axum's routes of them.
@@ -111,76 +156,142 @@ impl Campanile {
         Authorizer::new(channels, self.0.signer.clone())
     }
 
-    /// Waits until nothing is on its way in the background: for the end of an application.
-    pub async fn flush(&self) {
-        let all = u32::try_from(self.0.background_max).unwrap_or(u32::MAX);
-        // The semaphore is never closed, so there is nothing to be told of.
-        drop(self.0.background.acquire_many(all).await);
+    /// Waits until nothing in memory is on its way, but no longer than `patience`: for the end of an application whose
+    /// outbox is in memory. Says how many events are lost if the application ends now.
+    pub async fn flush(&self, patience: Duration) -> usize {
+        self.0.outbox.flush(patience).await
     }
 
-    async fn deliver(&self, plan: &Plan, patience: Duration) -> Result<(), PublishError> {
+    pub(crate) fn background_timeout(&self) -> Duration {
+        self.0.timeouts.background
+    }
+
+    /// Sends what the server has not accepted yet.
+    pub(crate) async fn deliver(&self, plan: &Plan, accepted: usize, patience: Duration) -> Result<(), Undelivered> {
         match &self.0.way {
-            Way::Server(server) => server.deliver(plan, &self.0.signer, patience).await,
+            Way::Server(server) => server.deliver(plan, accepted, &self.0.signer, patience).await,
             Way::Recorder(_) => Ok(()),
         }
     }
 
-    fn record(&self, events: impl IntoIterator<Item = Prepared>) {
-        if let Way::Recorder(recorder) = &self.0.way {
-            recorder.record(events);
+    /// Makes an event ready, unless it does not want to be sent.
+    fn prepare<E>(&self, event: E, options: JobOptions, key: Option<String>) -> Result<Option<Prepared>, PublishError>
+    where
+        E: BroadcastEvent + Send + Sync + 'static,
+    {
+        if !event.should_send() {
+            return Ok(None);
+        }
+        let channels = event.channels()?.into_names();
+        if channels.is_empty() {
+            return Ok(None);
+        }
+        let name = event.name().into_owned();
+        if !options.has_valid_queue() {
+            return Err(PublishError::QueueName { event: name, queue: options.queue.into_owned() });
+        }
+        let mut data = match serde_json::to_string(&event) {
+            Ok(data) => data,
+            Err(source) => return Err(PublishError::Serialize { event: name, source }),
+        };
+        let key = key.map_or_else(random_key, Ok)?;
+        if self.0.is_stamped {
+            data = stamp(data, &key);
+        }
+        let options = options.scoped_to(&name);
+        let publication = Publication { event: name, channels, data, socket_id: None };
+        Ok(Some(Prepared { publication, options, event: Box::new(event), key }))
+    }
+
+    /// What is written down of events, or nothing where they are only recorded.
+    fn jobs(&self, events: Vec<Prepared>) -> Result<Vec<NewJob>, PublishError> {
+        let job = |prepared: &Prepared| {
+            let plan = Plan::of_one(&prepared.publication, prepared.key.clone(), &self.0.signer)?;
+            Ok(NewJob { plan, options: prepared.options.clone() })
+        };
+        let jobs = events.iter().map(job).collect::<Result<_, PublishError>>()?;
+        match &self.0.way {
+            Way::Server(_) => Ok(jobs),
+            Way::Recorder(recorder) => {
+                recorder.record(events);
+                Ok(Vec::new())
+            }
         }
     }
 
-    /// Delivers, and waits for it.
-    async fn now(&self, plan: Option<Plan>) -> Result<Published, PublishError> {
-        let Some(plan) = plan else { return Ok(Published::Suppressed) };
-        self.deliver(&plan, self.0.timeouts.now).await?;
-        Ok(Published::Sent)
+    /// Sends requests, and waits until the server has accepted them all.
+    async fn now(&self, plan: Plan, events: Vec<Prepared>) -> Result<Published, PublishError> {
+        if let Way::Recorder(recorder) = &self.0.way {
+            recorder.record(events);
+            return Ok(Published::Sent);
+        }
+        let delivered = self.deliver(&plan, 0, self.0.timeouts.now).await;
+        delivered.map(|()| Published::Sent).map_err(|undelivered| plan.undelivered(undelivered))
     }
 
-    /// Delivers in the background, which ends when the permit is given back: [`Campanile::flush`] waits for them all.
-    fn send(&self, name: String, plan: Option<Plan>) -> Result<Published, PublishError> {
-        let Some(plan) = plan else { return Ok(Published::Suppressed) };
-        let permit = Arc::clone(&self.0.background).try_acquire_owned();
-        let permit = permit.map_err(|_| PublishError::Full { event: name.clone(), max: self.0.background_max })?;
-        let campanile = self.clone();
-        tokio::spawn(async move {
-            if let Err(error) = campanile.deliver(&plan, campanile.0.timeouts.background).await {
-                tracing::error!(event = name, %error, "an event was lost on its way to the server");
-            }
-            drop(permit);
-        });
-        Ok(Published::Queued)
+    /// Writes events down in a transaction of their own, or in memory.
+    async fn send(&self, events: Vec<Prepared>) -> Result<Published, PublishError> {
+        let Some(name) = first_name(&events) else { return Ok(Published::Suppressed) };
+        let jobs = self.jobs(events)?;
+        if jobs.is_empty() {
+            return Ok(Published::Queued);
+        }
+        let outbox = &self.0.outbox;
+        // Boxed, or every future of the application that sends an event would be as large as a database's driver makes it.
+        let posted =
+            Box::pin(outbox.post_all(jobs)).await.map_err(|source| PublishError::Outbox { event: name, source })?;
+        if outbox.wants_courier() {
+            self.courier().serve_memory();
+        }
+        Ok(together(&posted))
+    }
+
+    /// Writes events down in a transaction of the application.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    async fn within(
+        &self,
+        events: Vec<Prepared>,
+        transaction: &mut impl OutboxTransaction,
+    ) -> Result<Published, PublishError> {
+        let Some(name) = first_name(&events) else { return Ok(Published::Suppressed) };
+        let jobs = self.jobs(events)?;
+        if jobs.is_empty() {
+            return Ok(Published::Queued);
+        }
+        let mut connection = transaction.connection();
+        // Boxed for the same reason as in `send`.
+        let posted = Box::pin(self.0.outbox.post_within(&mut connection, &jobs)).await;
+        posted.map(|posted| together(&posted)).map_err(|source| PublishError::Outbox { event: name, source })
     }
 }
 
-/// Makes an event ready, unless it does not want to be sent.
-fn prepare<E>(event: E, socket_id: SocketId) -> Result<Option<Prepared>, PublishError>
-where
-    E: BroadcastEvent + Send + Sync + 'static,
-{
-    if !event.should_send() {
-        return Ok(None);
-    }
-    let channels = event.channels()?.into_names();
-    if channels.is_empty() {
-        return Ok(None);
-    }
-    let name = event.name().into_owned();
-    let data = match serde_json::to_string(&event) {
-        Ok(data) => data,
-        Err(source) => return Err(PublishError::Serialize { event: name, source }),
-    };
-    let publication = Publication { event: name, channels, data, socket_id: socket_id.get() };
-    Ok(Some(Prepared { publication, event: Box::new(event) }))
+fn first_name(events: &[Prepared]) -> Option<String> {
+    events.first().map(|prepared| prepared.publication.event.clone())
 }
 
-/// An event that a verb sends: [`now`](Self::now), [`send`](Self::send) or [`rescue`](Self::rescue).
+/// What became of several events: that they wait, if one of them does.
+fn together(posted: &[Posted]) -> Published {
+    let queued = posted.iter().find(|posted| **posted == Posted::Queued);
+    queued.or(posted.last()).copied().map_or(Published::Suppressed, Published::from)
+}
+
+/// Writes the key into the data, if that is an object.
+fn stamp(data: String, key: &str) -> String {
+    let Some(fields) = data.strip_prefix('{') else { return data };
+    let comma = if fields.starts_with('}') { "" } else { "," };
+    format!("{{\"{STAMP}\":{}{comma}{fields}", serde_json::json!(key))
+}
+
+/// An event that a verb sends: [`within`](Self::within) a transaction, [`send`](Self::send), [`now`](Self::now) or
+/// [`rescue`](Self::rescue).
+///
+/// What is asked for its job, such as [`delay`](Self::delay), is for `within` and `send`; `now` and `rescue` do not ask.
 #[derive(Debug)]
-#[must_use = "nothing is sent without a verb: `.now()`, `.send()` or `.rescue()`"]
+#[must_use = "nothing is sent without a verb: `.within(&mut tx)`, `.send()`, `.now()` or `.rescue()`"]
 pub struct Broadcasting<'a, E> {
     campanile: &'a Campanile,
     event: E,
+    options: JobOptions,
     socket_id: SocketId,
     idempotency_key: Option<String>,
 }
@@ -192,35 +303,99 @@ impl<E: BroadcastEvent + Send + Sync + 'static> Broadcasting<'_, E> {
         self
     }
 
-    /// Names the request, so that a server that knows `Idempotency-Key` publishes it once. Without a name it has a
-    /// random one.
+    /// Names the event, so that a server that knows `Idempotency-Key` publishes it once. Without a name it has a random
+    /// one.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
         self
     }
 
-    /// Sends it, and waits until the server has accepted it.
+    fn job(mut self, change: impl FnOnce(JobOptions) -> JobOptions) -> Self {
+        self.options = change(self.options);
+        self
+    }
+
+    /// See [`JobOptions::queue`].
+    pub fn on_queue(self, queue: impl Into<Cow<'static, str>>) -> Self {
+        self.job(|job| job.queue(queue))
+    }
+
+    /// See [`JobOptions::priority`].
+    pub fn priority(self, priority: i32) -> Self {
+        self.job(|job| job.priority(priority))
+    }
+
+    /// See [`JobOptions::delay`].
+    pub fn delay(self, delay: Duration) -> Self {
+        self.job(|job| job.delay(delay))
+    }
+
+    /// See [`JobOptions::tries`].
+    pub fn tries(self, tries: u32) -> Self {
+        self.job(|job| job.tries(tries))
+    }
+
+    /// See [`JobOptions::backoff`].
+    pub fn backoff(self, pauses: impl IntoIterator<Item = Duration>) -> Self {
+        self.job(|job| job.backoff(pauses))
+    }
+
+    /// See [`JobOptions::ordered_by`].
+    pub fn ordered_by(self, key: impl Display) -> Self {
+        self.job(|job| job.ordered_by(key))
+    }
+
+    /// See [`JobOptions::unique_for`].
+    pub fn unique_for(self, key: impl Display, window: Duration) -> Self {
+        self.job(|job| job.unique_for(key, window))
+    }
+
+    /// See [`JobOptions::debounce`].
+    pub fn debounce(self, key: impl Display, wait: Duration, max: Duration) -> Self {
+        self.job(|job| job.debounce(key, wait, max))
+    }
+
+    /// See [`JobOptions::rate_limit`].
+    pub fn rate_limit(self, key: impl Display, rate: Rate, on_exceed: OnExceed) -> Self {
+        self.job(|job| job.rate_limit(key, rate, on_exceed))
+    }
+
+    /// Writes it down in the application's transaction: if that commits, the event is delivered, even if this process
+    /// dies in between; if it does not, nobody hears of it.
+    ///
+    /// # Errors
+    ///
+    /// When something is wrong with the event, or the database fails.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub async fn within(self, transaction: &mut impl OutboxTransaction) -> Result<Published, PublishError> {
+        let (campanile, prepared) = self.prepare()?;
+        campanile.within(prepared.into_iter().collect(), transaction).await
+    }
+
+    /// Writes it down in the outbox, from where it is delivered in the background.
+    ///
+    /// # Errors
+    ///
+    /// When something is wrong with the event, the outbox in memory is full, or the database fails.
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime.
+    pub async fn send(self) -> Result<Published, PublishError> {
+        let (campanile, prepared) = self.prepare()?;
+        campanile.send(prepared.into_iter().collect()).await
+    }
+
+    /// Sends it past the outbox, and waits until the server has accepted it.
     ///
     /// # Errors
     ///
     /// When something is wrong with the event, or the server does not accept it in time.
     pub async fn now(self) -> Result<Published, PublishError> {
-        let (campanile, plan, _) = self.plan()?;
-        campanile.now(plan).await
-    }
-
-    /// Sends it in the background. Events that are sent so may overtake each other; one that is lost is logged.
-    ///
-    /// # Errors
-    ///
-    /// When something is wrong with the event, or too many are on their way.
-    ///
-    /// # Panics
-    ///
-    /// Outside a Tokio runtime.
-    pub fn send(self) -> Result<Published, PublishError> {
-        let (campanile, plan, name) = self.plan()?;
-        campanile.send(name, plan)
+        let (campanile, prepared) = self.prepare()?;
+        let Some(prepared) = prepared else { return Ok(Published::Suppressed) };
+        let plan = Plan::of_one(&prepared.publication, prepared.key.clone(), &campanile.0.signer)?;
+        campanile.now(plan, vec![prepared]).await
     }
 
     /// As [`now`](Self::now), where what was done must not fail for want of a push: an error is only logged.
@@ -232,19 +407,18 @@ impl<E: BroadcastEvent + Send + Sync + 'static> Broadcasting<'_, E> {
 }
 
 impl<'a, E: BroadcastEvent + Send + Sync + 'static> Broadcasting<'a, E> {
-    fn plan(self) -> Result<(&'a Campanile, Option<Plan>, String), PublishError> {
-        let campanile = self.campanile;
-        let Some(prepared) = prepare(self.event, self.socket_id)? else { return Ok((campanile, None, String::new())) };
-        let plan = Plan::of_one(&prepared.publication, self.idempotency_key.as_deref(), &campanile.0.signer)?;
-        let name = prepared.publication.event.clone();
-        campanile.record([prepared]);
-        Ok((campanile, Some(plan), name))
+    fn prepare(self) -> Result<(&'a Campanile, Option<Prepared>), PublishError> {
+        let mut prepared = self.campanile.prepare(self.event, self.options, self.idempotency_key)?;
+        if let Some(prepared) = &mut prepared {
+            prepared.publication.socket_id = self.socket_id.get();
+        }
+        Ok((self.campanile, prepared))
     }
 }
 
 /// Several events that a verb sends together.
 #[derive(Debug)]
-#[must_use = "nothing is sent without a verb: `.now()` or `.send()`"]
+#[must_use = "nothing is sent without a verb: `.within(&mut tx)`, `.send()` or `.now()`"]
 pub struct Batch<'a> {
     campanile: &'a Campanile,
     events: Vec<Prepared>,
@@ -253,10 +427,11 @@ pub struct Batch<'a> {
     idempotency_key: Option<String>,
 }
 
-impl<'a> Batch<'a> {
+impl Batch<'_> {
     /// Adds an event. What is wrong with it is said by the verb.
     pub fn event<E: BroadcastEvent + Send + Sync + 'static>(mut self, event: E) -> Self {
-        match prepare(event, SocketId::NONE) {
+        let options = event.job();
+        match self.campanile.prepare(event, options, None) {
             Ok(prepared) => self.events.extend(prepared),
             Err(error) => {
                 self.refused.get_or_insert(error);
@@ -271,23 +446,24 @@ impl<'a> Batch<'a> {
         self
     }
 
-    /// As [`Broadcasting::idempotency_key`].
+    /// As [`Broadcasting::idempotency_key`], for [`now`](Self::now): in an outbox each event has a key of its own.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());
         self
     }
 
-    /// As [`Broadcasting::now`]. Nothing is sent if anything is wrong with one of the events.
+    /// As [`Broadcasting::within`]. All are written down, each as a job of its own.
     ///
     /// # Errors
     ///
     /// As for one event.
-    pub async fn now(self) -> Result<Published, PublishError> {
-        let (campanile, plan, _) = self.plan()?;
-        campanile.now(plan).await
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub async fn within(mut self, transaction: &mut impl OutboxTransaction) -> Result<Published, PublishError> {
+        self.check()?;
+        self.campanile.within(self.events, transaction).await
     }
 
-    /// As [`Broadcasting::send`]. Nothing is sent if anything is wrong with one of the events.
+    /// As [`Broadcasting::send`]. All are written down, each as a job of its own, or none.
     ///
     /// # Errors
     ///
@@ -296,23 +472,52 @@ impl<'a> Batch<'a> {
     /// # Panics
     ///
     /// Outside a Tokio runtime.
-    pub fn send(self) -> Result<Published, PublishError> {
-        let (campanile, plan, name) = self.plan()?;
-        campanile.send(name, plan)
+    pub async fn send(mut self) -> Result<Published, PublishError> {
+        self.check()?;
+        self.campanile.send(self.events).await
     }
 
-    fn plan(mut self) -> Result<(&'a Campanile, Option<Plan>, String), PublishError> {
-        if let Some(error) = self.refused {
+    /// As [`Broadcasting::now`]. Nothing is sent if anything is wrong with one of the events.
+    ///
+    /// # Errors
+    ///
+    /// As for one event.
+    pub async fn now(mut self) -> Result<Published, PublishError> {
+        self.check()?;
+        if self.events.is_empty() {
+            return Ok(Published::Suppressed);
+        }
+        let publications: Vec<&Publication> = self.events.iter().map(|prepared| &prepared.publication).collect();
+        let key = self.idempotency_key.map_or_else(random_key, Ok)?;
+        let plan = Plan::of_many(&publications, key, &self.campanile.0.signer)?;
+        self.campanile.now(plan, self.events).await
+    }
+
+    fn check(&mut self) -> Result<(), PublishError> {
+        if let Some(error) = self.refused.take() {
             return Err(error);
         }
         for prepared in &mut self.events {
             prepared.publication.socket_id = self.socket_id.get();
         }
-        let publications: Vec<&Publication> = self.events.iter().map(|prepared| &prepared.publication).collect();
-        let Some(first) = publications.first() else { return Ok((self.campanile, None, String::new())) };
-        let name = first.event.clone();
-        let plan = Plan::of_many(&publications, self.idempotency_key.as_deref(), &self.campanile.0.signer)?;
-        self.campanile.record(self.events);
-        Ok((self.campanile, Some(plan), name))
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_objects_first_field_is_its_stamp_and_nothing_else_has_one() {
+        assert_eq!(stamp(r#"{"a":1}"#.into(), "k\""), r#"{"_id":"k\"","a":1}"#);
+        assert_eq!(stamp("{}".into(), "k"), r#"{"_id":"k"}"#);
+        assert_eq!(stamp("[1]".into(), "k"), "[1]");
+    }
+
+    #[test]
+    fn several_events_wait_if_one_does() {
+        assert_eq!(together(&[Posted::Duplicate, Posted::Queued, Posted::Dropped]), Published::Queued);
+        assert_eq!(together(&[Posted::Duplicate, Posted::Dropped]), Published::Dropped);
     }
 }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::channel::{ChannelList, InvalidChannel};
+use crate::outbox::JobOptions;
 
 /// Something that happened, which browsers should hear of. Derive it with [`Broadcast`](macro@crate::Broadcast), or
 /// implement it where channels or names are computed.
@@ -25,5 +26,10 @@ pub trait BroadcastEvent: Serialize {
     /// Whether it is sent at all; asked once, before anything else.
     fn should_send(&self) -> bool {
         true
+    }
+
+    /// What is asked for the event in an outbox; a verb may be told otherwise.
+    fn job(&self) -> JobOptions {
+        JobOptions::new()
     }
 }

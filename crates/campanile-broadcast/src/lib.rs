@@ -49,6 +49,7 @@ pub mod channel;
 pub mod encryption;
 pub mod event;
 pub mod fake;
+pub mod outbox;
 pub mod publish;
 #[cfg(feature = "axum")]
 pub mod routes;
@@ -66,7 +67,13 @@ pub use channel::{
 pub use encryption::MasterKey;
 pub use event::BroadcastEvent;
 pub use fake::Fake;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use outbox::OutboxTransaction;
+pub use outbox::{Courier, JobOptions, OnExceed, Outbox, OutboxError, Rate, RunningCourier};
 pub use publish::{DeliveryError, PublishError};
 pub use settings::{Settings, SettingsError, Timeouts};
 pub use socket_id::SocketId;
+/// The version of sqlx whose transactions and pools are taken.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use sqlx;
 pub use timing::{Timing, Timings};

@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::authorize::Signer;
 use crate::channel::InvalidChannel;
 use crate::encryption::NoRandomness;
+use crate::outbox::OutboxError;
+use crate::outbox::job::QUEUE_NAME_LENGTH_MAX;
 use crate::settings::{Settings, SettingsError};
 
 /// Bytes of an answer that are read; an answer of the API is far shorter.
@@ -86,13 +88,23 @@ pub enum PublishError {
     /// No nonce or key could be drawn.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// Too many events are on their way in the background.
-    #[error("event {event:?}: {max} events are on their way already")]
-    Full {
+    /// The queue's name cannot be one.
+    #[error(
+        "event {event:?}: a queue has a name of 1 to {QUEUE_NAME_LENGTH_MAX} letters, digits, `-`, `_` and `.`, unlike {queue:?}"
+    )]
+    QueueName {
         /// The event.
         event: String,
-        /// The limit.
-        max: usize,
+        /// The name.
+        queue: String,
+    },
+    /// The outbox did not take it.
+    #[error("event {event:?}: {source}")]
+    Outbox {
+        /// The event, or the first of a batch.
+        event: String,
+        /// Why.
+        source: OutboxError,
     },
     /// The server did not take it, or not all of it.
     #[error("event {event:?}, after {accepted} of {requests} requests: {source}")]
@@ -144,17 +156,44 @@ pub(crate) struct Publication {
 }
 
 /// Requests that are ready to be signed and sent, in order.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    event: String,
-    requests: Vec<Request>,
+    /// The event, or the first of a batch.
+    pub(crate) event: String,
+    /// What the requests' `Idempotency-Key`s are made of.
+    pub(crate) key: String,
+    pub(crate) requests: Vec<Request>,
 }
 
-#[derive(Debug)]
-struct Request {
-    path: &'static str,
+/// A request but for its signature, which is of the moment when it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    endpoint: Endpoint,
     body: String,
-    idempotency_key: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Endpoint {
+    Events,
+    BatchEvents,
+}
+
+impl Endpoint {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Events => "/events",
+            Self::BatchEvents => "/batch_events",
+        }
+    }
+}
+
+/// A delivery that ended before all requests were accepted.
+#[derive(Debug)]
+pub(crate) struct Undelivered {
+    /// Requests that the server has accepted, at earlier attempts too.
+    pub(crate) accepted: usize,
+    pub(crate) source: DeliveryError,
 }
 
 #[derive(Serialize)]
@@ -229,7 +268,7 @@ impl Publication {
 
 impl Plan {
     /// One event: as few requests as its channels need. Encrypted channels have data of their own each.
-    pub(crate) fn of_one(publication: &Publication, key: Option<&str>, signer: &Signer) -> Result<Self, PublishError> {
+    pub(crate) fn of_one(publication: &Publication, key: String, signer: &Signer) -> Result<Self, PublishError> {
         publication.check(&signer.limits)?;
         let is_encrypted = |name: &&ChannelName| name.kind().access == Access::Encrypted;
         let plain: Vec<&str> =
@@ -241,50 +280,47 @@ impl Plan {
                 data: &publication.data,
                 socket_id: publication.socket_id.map(|id| id.to_string()),
             };
-            ("/events", json(&trigger))
+            Request { endpoint: Endpoint::Events, body: json(&trigger) }
         });
-        let mut bodies: Vec<(&'static str, String)> = triggers.collect();
+        let mut requests: Vec<Request> = triggers.collect();
         let sealed = publication.batch_items(Some(Access::Encrypted), signer)?;
-        bodies.extend(batches(&sealed, &signer.limits));
-        Self::new(publication.event.clone(), bodies, key)
+        requests.extend(batches(&sealed, &signer.limits));
+        Ok(Self { event: publication.event.clone(), key, requests })
     }
 
     /// Several events, each channel of each an item of its own.
-    pub(crate) fn of_many(
-        publications: &[&Publication],
-        key: Option<&str>,
-        signer: &Signer,
-    ) -> Result<Self, PublishError> {
+    pub(crate) fn of_many(publications: &[&Publication], key: String, signer: &Signer) -> Result<Self, PublishError> {
         let mut items = Vec::new();
         for publication in publications {
             publication.check(&signer.limits)?;
             items.extend(publication.batch_items(None, signer)?);
         }
         let event = publications.first().map_or_else(String::new, |publication| publication.event.clone());
-        Self::new(event, batches(&items, &signer.limits).collect(), key)
+        Ok(Self { event, key, requests: batches(&items, &signer.limits).collect() })
     }
 
-    fn new(event: String, bodies: Vec<(&'static str, String)>, key: Option<&str>) -> Result<Self, PublishError> {
-        let key = key.map_or_else(random_key, |key| Ok(key.to_owned()))?;
-        let several = bodies.len() > 1;
-        let requests = bodies.into_iter().enumerate().map(|(at, (path, body))| {
-            let idempotency_key = if several { format!("{key}-{at}") } else { key.clone() };
-            Request { path, body, idempotency_key }
-        });
-        Ok(Self { event, requests: requests.collect() })
+    /// The key of the request at this position.
+    fn idempotency_key(&self, at: usize) -> String {
+        if self.requests.len() == 1 { self.key.clone() } else { format!("{}-{at}", self.key) }
+    }
+
+    /// What a caller is told who waited for the delivery.
+    pub(crate) fn undelivered(&self, Undelivered { accepted, source }: Undelivered) -> PublishError {
+        PublishError::Undelivered { event: self.event.clone(), accepted, requests: self.requests.len(), source }
     }
 }
 
-fn batches<'a>(items: &'a [BatchItem<'a>], limits: &Limits) -> impl Iterator<Item = (&'static str, String)> + use<'a> {
-    items.chunks(limits.batch_events_max.max(1)).map(|batch| ("/batch_events", json(&Batch { batch })))
+fn batches<'a>(items: &'a [BatchItem<'a>], limits: &Limits) -> impl Iterator<Item = Request> + use<'a> {
+    let batches = items.chunks(limits.batch_events_max.max(1));
+    batches.map(|batch| Request { endpoint: Endpoint::BatchEvents, body: json(&Batch { batch }) })
 }
 
 fn json(body: &impl Serialize) -> String {
     serde_json::to_string(body).expect("strings and lists of strings can always be serialised")
 }
 
-/// 128 random bits, so that no two requests share a key by chance.
-fn random_key() -> Result<String, PublishError> {
+/// 128 random bits, so that no two events share a key by chance.
+pub(crate) fn random_key() -> Result<String, PublishError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(hex::encode(bytes))
@@ -330,25 +366,33 @@ impl Server {
         })
     }
 
-    /// Sends a plan's requests one after the other, all of them within `patience`.
-    pub(crate) async fn deliver(&self, plan: &Plan, signer: &Signer, patience: Duration) -> Result<(), PublishError> {
+    /// Sends a plan's requests one after the other, but for the first `accepted`, all of them within `patience`.
+    pub(crate) async fn deliver(
+        &self,
+        plan: &Plan,
+        accepted: usize,
+        signer: &Signer,
+        patience: Duration,
+    ) -> Result<(), Undelivered> {
         let deadline = Instant::now() + patience;
-        for (accepted, request) in plan.requests.iter().enumerate() {
-            self.send(request, signer, deadline).await.map_err(|source| PublishError::Undelivered {
-                event: plan.event.clone(),
-                accepted,
-                requests: plan.requests.len(),
-                source,
-            })?;
+        for (at, request) in plan.requests.iter().enumerate().skip(accepted) {
+            let sent = self.send(request, &plan.idempotency_key(at), signer, deadline).await;
+            sent.map_err(|source| Undelivered { accepted: at, source })?;
         }
         Ok(())
     }
 
-    async fn send(&self, request: &Request, signer: &Signer, deadline: Instant) -> Result<(), DeliveryError> {
+    async fn send(
+        &self,
+        request: &Request,
+        key: &str,
+        signer: &Signer,
+        deadline: Instant,
+    ) -> Result<(), DeliveryError> {
         let mut retries = 0;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Err(error) = self.attempt(request, signer, left).await else { return Ok(()) };
+            let Err(error) = self.attempt(request, key, signer, left).await else { return Ok(()) };
             let Some(pause) = self.retry.pause(Failure::of(&error), retries, random_fraction()) else {
                 return Err(error);
             };
@@ -361,8 +405,14 @@ impl Server {
         }
     }
 
-    async fn attempt(&self, request: &Request, signer: &Signer, timeout: Duration) -> Result<(), DeliveryError> {
-        let path = format!("{}{}", self.base_path, request.path);
+    async fn attempt(
+        &self,
+        request: &Request,
+        key: &str,
+        signer: &Signer,
+        timeout: Duration,
+    ) -> Result<(), DeliveryError> {
+        let path = format!("{}{}", self.base_path, request.endpoint.path());
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let query = sign_request(&signer.key, &signer.secret, "POST", &path, &[], request.body.as_bytes(), now);
         let unanswered = |error: reqwest::Error| DeliveryError::Unanswered {
@@ -374,7 +424,7 @@ impl Server {
             .post(format!("{}{path}?{query}", self.origin))
             .timeout(timeout)
             .header(CONTENT_TYPE, "application/json")
-            .header(IDEMPOTENCY_KEY, &request.idempotency_key)
+            .header(IDEMPOTENCY_KEY, key)
             .body(request.body.clone())
             .send()
             .await
@@ -406,6 +456,31 @@ fn install_provider() {
         // Refused where the application has chosen one already, which then serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
+}
+
+/// What an outbox makes of a delivery that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// The server is away or busy: it is no fault of this event, so it waits until the server is back.
+    Away {
+        /// When the server said that it would be.
+        retry_after: Option<Duration>,
+    },
+    /// Another attempt may succeed.
+    Again,
+    /// The server will never take it.
+    Never,
+}
+
+impl DeliveryError {
+    pub(crate) fn prospect(&self) -> Prospect {
+        match (Failure::of(self), self) {
+            (Failure::NotSent, _) => Prospect::Away { retry_after: None },
+            (Failure::Busy { retry_after }, _) => Prospect::Away { retry_after: Some(retry_after) },
+            (_, Self::Refused { status: 400 | 413 | 422, .. }) => Prospect::Never,
+            _ => Prospect::Again,
+        }
+    }
 }
 
 /// When a request may be sent again.
@@ -460,7 +535,7 @@ impl Retry {
 }
 
 /// From 0 to 1. Without randomness there is no jitter, which is not worth an error.
-fn random_fraction() -> f64 {
+pub(crate) fn random_fraction() -> f64 {
     getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX))
 }
 
@@ -529,41 +604,40 @@ mod tests {
     #[test]
     fn a_hundred_channels_are_one_request_and_one_more_is_a_second() {
         let channels = |count| (0..count).map(|at| format!("orders.{at}"));
-        let hundred = Plan::of_one(&publication(channels(100)), Some("k"), &signer()).unwrap();
+        let hundred = Plan::of_one(&publication(channels(100)), "k".into(), &signer()).unwrap();
         assert_eq!(hundred.requests.len(), 1);
-        assert_eq!(hundred.requests[0].idempotency_key, "k");
-        let more = Plan::of_one(&publication(channels(101)), Some("k"), &signer()).unwrap();
+        assert_eq!(hundred.idempotency_key(0), "k");
+        let more = Plan::of_one(&publication(channels(101)), "k".into(), &signer()).unwrap();
         let sizes: Vec<usize> =
             more.requests.iter().map(|request| body(request)["channels"].as_array().unwrap().len()).collect();
         assert_eq!(sizes, [100, 1]);
-        assert_eq!(more.requests[1].idempotency_key, "k-1");
+        assert_eq!((more.idempotency_key(0), more.idempotency_key(1)), ("k-0".into(), "k-1".into()));
     }
 
     #[test]
     fn ten_events_are_one_batch_and_one_more_is_a_second() {
         let one = publication(["a".to_owned()]);
-        let batches = |count| Plan::of_many(&vec![&one; count], None, &signer()).unwrap().requests;
+        let batches = |count| Plan::of_many(&vec![&one; count], "k".into(), &signer()).unwrap().requests;
         assert_eq!(batches(10).len(), 1);
         let eleven = batches(11);
         assert_eq!(body(&eleven[0])["batch"].as_array().unwrap().len(), 10);
         assert_eq!(body(&eleven[1])["batch"].as_array().unwrap().len(), 1);
-        assert_ne!(eleven[0].idempotency_key, eleven[1].idempotency_key);
     }
 
     #[test]
     fn encrypted_channels_are_encrypted_each_for_itself_and_never_in_the_clear() {
         let names = ["orders", "private-encrypted-a", "private-encrypted-b"].map(str::to_owned);
-        let plan = Plan::of_one(&publication(names), None, &signer()).unwrap();
+        let plan = Plan::of_one(&publication(names), "k".into(), &signer()).unwrap();
         let [plain, sealed] = &plan.requests[..] else { panic!("{plan:?}") };
         assert_eq!(body(plain)["channels"], serde_json::json!(["orders"]));
-        assert_eq!((plain.path, sealed.path), ("/events", "/batch_events"));
+        assert_eq!((plain.endpoint.path(), sealed.endpoint.path()), ("/events", "/batch_events"));
         let sealed = body(sealed);
         for item in sealed["batch"].as_array().unwrap() {
             let data: Value = serde_json::from_str(item["data"].as_str().unwrap()).unwrap();
             assert!(data["nonce"].is_string() && data["ciphertext"].is_string(), "{data}");
         }
         let without = Signer { master_key: None, ..signer() };
-        let refused = Plan::of_one(&publication(["private-encrypted-a".to_owned()]), None, &without);
+        let refused = Plan::of_one(&publication(["private-encrypted-a".to_owned()]), "k".into(), &without);
         assert!(matches!(refused, Err(PublishError::NoMasterKey { .. })));
     }
 
@@ -571,16 +645,16 @@ mod tests {
     fn data_may_be_as_large_as_the_limit_and_the_error_names_event_and_size() {
         let mut event = publication(["orders".to_owned()]);
         event.data = "x".repeat(10_240);
-        assert!(Plan::of_one(&event, None, &signer()).is_ok());
+        assert!(Plan::of_one(&event, "k".into(), &signer()).is_ok());
         event.data.push('x');
-        let error = Plan::of_one(&event, None, &signer()).unwrap_err().to_string();
+        let error = Plan::of_one(&event, "k".into(), &signer()).unwrap_err().to_string();
         assert!(error.contains("order.shipped") && error.contains("10241") && error.contains("10240"), "{error}");
     }
 
     #[test]
     fn encryption_counts_towards_the_limit() {
         let mut event = publication(["private-encrypted-orders".to_owned()]);
-        let fits = |event: &Publication| Plan::of_one(event, None, &signer()).is_ok();
+        let fits = |event: &Publication| Plan::of_one(event, "k".into(), &signer()).is_ok();
         // The nonce and the JSON take 60 bytes and leave 10,180 digits of base64 for 7,635 bytes, 16 of which are the seal.
         event.data = "x".repeat(7619);
         assert!(fits(&event));
@@ -592,11 +666,11 @@ mod tests {
     fn the_excluded_socket_and_the_events_name_are_in_every_request() {
         let mut event = publication(["a".to_owned(), "private-encrypted-a".to_owned()]);
         event.socket_id = SocketId::parse("1.2").ok();
-        let plan = Plan::of_one(&event, None, &signer()).unwrap();
+        let plan = Plan::of_one(&event, "k".into(), &signer()).unwrap();
         assert_eq!(body(&plan.requests[0])["socket_id"], "1.2");
         assert_eq!(body(&plan.requests[1])["batch"][0]["socket_id"], "1.2");
         event.event = "pusher:ping".into();
-        assert!(matches!(Plan::of_one(&event, None, &signer()), Err(PublishError::EventName { .. })));
+        assert!(matches!(Plan::of_one(&event, "k".into(), &signer()), Err(PublishError::EventName { .. })));
     }
 
     #[test]
@@ -627,6 +701,21 @@ mod tests {
         }
         assert_eq!(retry_after(Some("7")), Duration::from_secs(7));
         assert_eq!(retry_after(Some("Wed, 21 Oct 2026 07:28:00 GMT")), RETRY_AFTER_DATE);
+    }
+
+    #[test]
+    fn an_outbox_waits_for_a_server_that_is_away_and_gives_up_what_no_server_takes() {
+        let prospect =
+            |status, retry_after| DeliveryError::Refused { status, message: String::new(), retry_after }.prospect();
+        let retry_after = Some(Duration::from_secs(1));
+        assert_eq!(prospect(503, retry_after), Prospect::Away { retry_after });
+        for status in [401, 403, 404, 409, 429, 500, 503] {
+            assert_eq!(prospect(status, None), Prospect::Again, "{status}");
+        }
+        for status in [400, 413, 422] {
+            assert_eq!(prospect(status, retry_after), Prospect::Never, "{status}");
+        }
+        assert_eq!(DeliveryError::AnswerTooLong.prospect(), Prospect::Again);
     }
 
     #[test]

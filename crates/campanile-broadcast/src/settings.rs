@@ -16,8 +16,8 @@ use crate::encryption::MasterKey;
 
 /// How often a request is sent again, where that is safe.
 pub const RETRIES_DEFAULT: u32 = 3;
-/// Events that may be on their way in the background at one time.
-pub const BACKGROUND_EVENTS_MAX_DEFAULT: usize = 1024;
+/// Events that may wait in an outbox in memory.
+pub const EVENTS_IN_MEMORY_MAX_DEFAULT: usize = 1024;
 
 /// How long to wait for the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For an event that somebody waits for: `.now()` and `.rescue()`, retries included.
     pub now: Duration,
-    /// For an event in the background: `.send()`, retries included.
+    /// For an event from the outbox: one attempt, with the retries that are within it.
     pub background: Duration,
 }
 
@@ -49,8 +49,9 @@ pub struct Settings {
     pub(crate) idempotent_server: bool,
     pub(crate) timeouts: Timeouts,
     pub(crate) retries: u32,
-    pub(crate) background_events_max: usize,
+    pub(crate) events_in_memory_max: usize,
     pub(crate) limits: Limits,
+    pub(crate) stamped: bool,
 }
 
 impl fmt::Debug for Settings {
@@ -110,8 +111,9 @@ impl Settings {
             idempotent_server: false,
             timeouts: Timeouts::default(),
             retries: RETRIES_DEFAULT,
-            background_events_max: BACKGROUND_EVENTS_MAX_DEFAULT,
+            events_in_memory_max: EVENTS_IN_MEMORY_MAX_DEFAULT,
             limits: Limits::default(),
+            stamped: false,
         }
     }
 
@@ -184,10 +186,18 @@ impl Settings {
         self
     }
 
-    /// How many events may be on their way in the background at one time; at least one.
+    /// How many events may wait in memory, where [`Campanile::new`](crate::Campanile::new) makes the outbox; at least one.
     #[must_use]
-    pub fn background_events_max(mut self, max: usize) -> Self {
-        self.background_events_max = max.clamp(1, tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+    pub fn events_in_memory_max(mut self, max: usize) -> Self {
+        self.events_in_memory_max = max.max(1);
+        self
+    }
+
+    /// Writes the key of each event into its data, as [`STAMP`](crate::campanile::STAMP), if its data is an object:
+    /// whoever must not take an event twice can tell by it, even where the server does not.
+    #[must_use]
+    pub fn stamped(mut self) -> Self {
+        self.stamped = true;
         self
     }
 

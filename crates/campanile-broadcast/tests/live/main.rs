@@ -2,9 +2,14 @@
 //!
 //! Owns the proof that what the other tests take for granted holds on the wire. Never fakes the server, except where it
 //! must misbehave. The invariant: every test has a server, a port and files of its own. Read on in `stage.rs` for how a
-//! test begins, then in `wire.rs`.
+//! test begins, then in `wire.rs` and `outbox.rs`.
 
 mod browser;
+mod database;
+mod ear;
+mod outbox;
 mod passage;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod stage;
 mod wire;

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use crate::browser::{Browser, in_string};
 use crate::passage::{Passage, scripted};
-use crate::stage::{Room, Stage, authority, said, settings};
+use crate::stage::{Room, SOON, Stage, authority, said, settings};
 
 const BUSY: &str =
     "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -55,9 +55,9 @@ async fn events_in_the_background_have_all_left_after_a_flush() {
     let mut browser = stage.browser_in(&["a"]).await;
     let campanile = stage.campanile();
     for number in 0..50 {
-        assert_eq!(campanile.broadcast(said("a", number)).send().unwrap(), Published::Queued);
+        assert_eq!(campanile.broadcast(said("a", number)).send().await.unwrap(), Published::Queued);
     }
-    campanile.flush().await;
+    assert_eq!(campanile.flush(SOON).await, 0);
     let mut heard = Vec::new();
     for _ in 0..50 {
         heard.push(browser.number().await);
@@ -245,7 +245,7 @@ async fn an_event_over_the_limit_is_an_error_that_names_it_and_nothing_is_sent()
     let fits = Report { text: "x".repeat(10_229) };
     assert_eq!(campanile.broadcast(fits).now().await.unwrap(), Published::Sent);
     assert_eq!(browser.frame().await["event"], "report.ready");
-    let error = campanile.broadcast(Report { text: "x".repeat(10_230) }).send().unwrap_err().to_string();
+    let error = campanile.broadcast(Report { text: "x".repeat(10_230) }).send().await.unwrap_err().to_string();
     assert!(error.contains("report.ready") && error.contains("10241"), "{error}");
     browser.heard_all().await;
 }
