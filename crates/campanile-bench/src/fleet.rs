@@ -44,7 +44,10 @@ struct Client {
     channels: Rc<[String]>,
     member: Option<u64>,
     unwritten: Vec<u8>,
-    socket_id: Option<SocketId>,
+    /// Reads nothing for now.
+    is_stalled: bool,
+    /// What the poller waits for.
+    interest: Interest,
 }
 
 /// What a client has met.
@@ -111,25 +114,25 @@ impl Fleet {
             channels,
             member,
             unwritten: Vec::new(),
-            socket_id: None,
+            is_stalled: false,
+            interest: Interest::ReadWrite,
         });
         self.opening += 1;
         Ok(())
     }
 
-    /// Sends a text message.
-    pub(crate) fn send(&mut self, number: usize, text: &str) -> io::Result<()> {
-        match self.clients.get_mut(number).and_then(Option::as_mut) {
-            Some(client) => client.send(text),
-            None => Ok(()),
-        }
+    /// Sends a text message; what the kernel does not take yet goes when the socket is writable.
+    pub(crate) fn send(&mut self, poller: &Poller, number: usize, text: &str) -> io::Result<()> {
+        let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return Ok(()) };
+        client.send(text)?;
+        client.wait_on(poller, number)
     }
 
     /// Lets a client read no more, or again.
-    pub(crate) fn stall(&self, poller: &Poller, number: usize, stalled: bool) -> io::Result<()> {
-        let Some(client) = self.clients.get(number).and_then(Option::as_ref) else { return Ok(()) };
-        let interest = if stalled { Interest::Nothing } else { Interest::Read };
-        poller.change(&client.stream, number as u64, interest)
+    pub(crate) fn stall(&mut self, poller: &Poller, number: usize, stalled: bool) -> io::Result<()> {
+        let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return Ok(()) };
+        client.is_stalled = stalled;
+        client.wait_on(poller, number)
     }
 
     /// Ends a client, with a close frame or with a reset as when its machine has lost power.
@@ -163,9 +166,8 @@ impl Fleet {
         let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return Ok(()) };
         let was_opening = client.is_opening();
         let was_ready = matches!(client.stage, Stage::Ready);
-        if writable && matches!(client.stage, Stage::Connecting) {
-            client.upgrade(target)?;
-            poller.change(&client.stream, number as u64, Interest::Read)?;
+        if writable {
+            client.write(target)?;
         }
         client.read(&mut self.buffer, target, &mut |what| met(number, what));
         let is_ready = matches!(client.stage, Stage::Ready);
@@ -175,8 +177,9 @@ impl Fleet {
         if let Stage::Gone(code) = client.stage {
             self.clients[number] = None;
             met(number, Met::Closed(code));
+            return Ok(());
         }
-        Ok(())
+        client.wait_on(poller, number)
     }
 }
 
@@ -185,12 +188,37 @@ impl Client {
         !matches!(self.stage, Stage::Ready | Stage::Gone(_))
     }
 
+    /// Has the poller wait for what this client can go on with.
+    fn wait_on(&mut self, poller: &Poller, number: usize) -> io::Result<()> {
+        let has_to_write = matches!(self.stage, Stage::Connecting) || !self.unwritten.is_empty();
+        let interest = match (self.is_stalled, has_to_write) {
+            (true, _) => Interest::Nothing,
+            (false, true) => Interest::ReadWrite,
+            (false, false) => Interest::Read,
+        };
+        if interest != std::mem::replace(&mut self.interest, interest) {
+            poller.change(&self.stream, number as u64, interest)?;
+        }
+        Ok(())
+    }
+
+    /// Does what a writable socket allows: the upgrade of one that has just connected, else what is left over.
+    fn write(&mut self, target: &Target) -> io::Result<()> {
+        if matches!(self.stage, Stage::Connecting) {
+            return self.upgrade(target);
+        }
+        self.flush()
+    }
+
     fn send(&mut self, text: &str) -> io::Result<()> {
         encode_masked_into(&mut self.unwritten, Opcode::Text, text.as_bytes(), [0x12, 0x34, 0x56, 0x78]);
         self.flush()
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
         match self.stream.write(&self.unwritten) {
             Ok(written) => {
                 self.unwritten.drain(..written);
@@ -210,9 +238,9 @@ impl Client {
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
             target.key, target.address
         );
-        self.stream.write_all(request.as_bytes())?;
+        self.unwritten.extend_from_slice(request.as_bytes());
         self.stage = Stage::Upgrading(Vec::new());
-        Ok(())
+        self.flush()
     }
 
     fn read(&mut self, buffer: &mut [u8], target: &Target, met: &mut impl FnMut(Met<'_>)) {
@@ -280,7 +308,6 @@ impl Client {
         match &mut self.stage {
             Stage::Greeting => {
                 let Some(id) = greeted(text) else { return Err(io::Error::other("the greeting has no socket id")) };
-                self.socket_id = Some(id);
                 self.stage = Stage::Subscribing(u32::try_from(self.channels.len()).unwrap_or(u32::MAX));
                 for channel in Rc::clone(&self.channels).iter() {
                     let message = subscription(target, id, channel, self.member);
@@ -325,4 +352,57 @@ pub(crate) fn subscription(target: &Target, id: SocketId, channel: &str, member:
         data.push_str(&format!(",\"channel_data\":\"{}\"", member.replace('"', "\\\"")));
     }
     format!("{{\"event\":\"pusher:subscribe\",\"data\":{{{data}}}}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// More than two kernels' socket buffers hold.
+    const MESSAGES: usize = 256;
+    const MESSAGE_BYTES: usize = 64 * 1024;
+
+    #[test]
+    fn what_the_kernel_refuses_goes_when_the_socket_is_writable() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::for_tests(listener.local_addr().unwrap());
+        let (poller, mut fleet) = (Poller::new().unwrap(), Fleet::new());
+        fleet.connect(&poller, &target, 0, Rc::new([]), None).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let mut ready = Vec::new();
+        let mut step = |fleet: &mut Fleet| {
+            poller.wait(Duration::from_millis(10), &mut ready).unwrap();
+            for one in &ready {
+                fleet.progress(&poller, &target, 0, one.writable, &mut |_, _| {}).unwrap();
+            }
+        };
+        step(&mut fleet);
+        let mut head = vec![0; 4096];
+        let head_bytes = server.read(&mut head).unwrap();
+        assert!(head[..head_bytes].ends_with(b"\r\n\r\n"));
+
+        let message = "m".repeat(MESSAGE_BYTES);
+        for _ in 0..MESSAGES {
+            fleet.send(&poller, 0, &message).unwrap();
+        }
+        assert!(!fleet.clients[0].as_ref().unwrap().unwritten.is_empty(), "the kernel has taken everything");
+
+        let reading = std::thread::spawn(move || {
+            let (mut buffer, mut total) = (vec![0; 1 << 20], 0);
+            while total < MESSAGES * MESSAGE_BYTES {
+                total += server.read(&mut buffer).unwrap();
+            }
+            server
+        });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !reading.is_finished() && Instant::now() < deadline {
+            step(&mut fleet);
+        }
+        assert!(fleet.clients[0].as_ref().unwrap().unwritten.is_empty());
+        assert_eq!(fleet.clients[0].as_ref().unwrap().interest, Interest::Read);
+        drop(reading.join().unwrap());
+    }
 }

@@ -118,8 +118,13 @@ impl Load {
         self.publishers.post(&self.poller, &self.target, endpoint, body)
     }
 
+    /// Sends a text message from a client.
+    pub(crate) fn send(&mut self, number: usize, text: &str) -> io::Result<()> {
+        self.fleet.send(&self.poller, number, text)
+    }
+
     /// Lets a client read no more, or again.
-    pub(crate) fn stall(&self, number: usize, stalled: bool) -> io::Result<()> {
+    pub(crate) fn stall(&mut self, number: usize, stalled: bool) -> io::Result<()> {
         self.fleet.stall(&self.poller, number, stalled)
     }
 }

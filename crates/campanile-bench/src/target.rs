@@ -43,6 +43,12 @@ impl Target {
             process: Process::listening_on(port)?,
         })
     }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(address: SocketAddr) -> Self {
+        let (app_id, key) = ("app-id".to_owned(), "app-key".to_owned());
+        Self { address, app_id, key, secret: Secret::new("app-secret"), process: None }
+    }
 }
 
 /// A server that was started here.
