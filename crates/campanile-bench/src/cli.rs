@@ -4,7 +4,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::dialect::Dialect;
 
 /// Measures servers that speak the Pusher Channels protocol.
 ///
@@ -44,6 +46,9 @@ pub(crate) struct RunArgs {
     /// Run this tool on this core only
     #[arg(long, value_name = "CORE")]
     pub(crate) load_core: Option<usize>,
+    /// What the server speaks
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) dialect: Dialect,
     /// Print the figures as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -58,6 +63,9 @@ pub(crate) struct CompareArgs {
     /// A server: its name and the command that runs it
     #[arg(long = "peer", value_name = "NAME=COMMAND", required = true, value_parser = peer)]
     pub(crate) peers: Vec<(String, String)>,
+    /// What a server speaks that does not speak the Pusher protocol: pusher, socket.io or laravel-echo-server
+    #[arg(long = "dialect", value_name = "NAME=DIALECT", value_parser = peer_dialect)]
+    pub(crate) dialects: Vec<(String, Dialect)>,
     /// How many times each server is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
@@ -73,7 +81,7 @@ pub(crate) struct CompareArgs {
     /// Write every run's figures here
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Draw a figure's medians and spreads here (SVG)
+    /// Draw a figure's medians and spreads here (SVG); of `article`, the CPU by number of users
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
     /// Which figure to draw
@@ -93,6 +101,11 @@ fn peer(text: &str) -> Result<(String, String), String> {
         Some((name, command)) if !name.is_empty() && !command.is_empty() => Ok((name.to_owned(), command.to_owned())),
         _ => Err("expected a name, = and a command, as in soketi=./start-soketi.sh".to_owned()),
     }
+}
+
+fn peer_dialect(text: &str) -> Result<(String, Dialect), String> {
+    let (name, dialect) = text.split_once('=').ok_or("expected a server's name, = and a dialect")?;
+    Ok((name.to_owned(), Dialect::from_str(dialect, false)?))
 }
 
 /// As whom to publish and subscribe.
@@ -124,6 +137,8 @@ pub(crate) enum Scenario {
     Slow(SlowArgs),
     /// Everybody is cut off and reconnects, while some stay and listen
     Storm(StormArgs),
+    /// The article's numbers of users, each on a private channel, at ten times its rate of notifications
+    Article(ArticleArgs),
     /// A day of a SaaS with 50,000 users: 2,000,000 notifications, as fast as it goes
     Day(DayArgs),
 }
@@ -229,6 +244,23 @@ pub(crate) struct StormArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ArticleArgs {
+    /// How many users are connected, one number after another, each larger than the last
+    #[arg(long, value_delimiter = ',', value_name = "N,N...", default_values_t = [5_000, 8_000, 10_000])]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) users: Vec<usize>,
+    /// Notifications a second; 2,000,000 a day are 23 on average
+    #[arg(long, default_value_t = 230)]
+    pub(crate) per_second: u32,
+    /// How long each number of users is measured
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+    /// Bytes of each event's data
+    #[arg(long, default_value_t = 1200)]
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DayArgs {
     #[arg(long, default_value_t = 50_000)]
     pub(crate) users: usize,
@@ -262,6 +294,14 @@ mod tests {
         assert_eq!(peer("a=b --c=d"), Ok(("a".to_owned(), "b --c=d".to_owned())));
         for wrong in ["a", "=b", "a="] {
             assert!(peer(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_dialect_is_named_for_a_server() {
+        assert_eq!(peer_dialect("a=socket.io"), Ok(("a".to_owned(), Dialect::SocketIo)));
+        for wrong in ["a", "a=", "a=mqtt"] {
+            assert!(peer_dialect(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -2,18 +2,19 @@
 //!
 //! Owns their sockets, from the first packet to the last. Speaks raw frames: no task, no JSON parser and no buffer per
 //! client, so that it costs less than the servers it measures. Never judges what arrives. The invariant: a client that
-//! is not [`Stage::Ready`] has not been counted as subscribed. Read on in `publishers.rs`, `load.rs`.
+//! is not [`Stage::Ready`] has not been counted as subscribed. Read on in `dialect.rs`, `publishers.rs`, `load.rs`.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::time::Instant;
 
 use campanile_protocol::websocket::{Incoming, Opcode, Received, Role, Rules, encode_masked_into};
-use campanile_protocol::{ChannelKind, SocketId};
 use memchr::memmem;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::dialect::{Dialect, Greeting};
 use crate::poller::{Interest, Poller};
 use crate::target::Target;
 
@@ -29,8 +30,8 @@ enum Stage {
     /// Waits for the answer to its upgrade.
     Upgrading(Vec<u8>),
     Greeting,
-    /// Waits for so many `subscription_succeeded`.
-    Subscribing(u32),
+    /// Waits for so many subscriptions to be confirmed.
+    Subscribing(usize),
     Ready,
     /// Closed, with the server's code if it said one.
     Gone(Option<u16>),
@@ -38,6 +39,8 @@ enum Stage {
 
 #[derive(Debug)]
 struct Client {
+    number: usize,
+    dialect: Dialect,
     stream: TcpStream,
     incoming: Incoming,
     stage: Stage,
@@ -66,11 +69,21 @@ pub(crate) struct Fleet {
     buffer: Vec<u8>,
     opening: usize,
     ready: usize,
+    beat: Beat,
+}
+
+/// How far the sending of heartbeats has come: everybody's turn comes once in a round.
+#[derive(Debug)]
+struct Beat {
+    round_start: Instant,
+    /// The client whose turn is next.
+    next: usize,
 }
 
 impl Fleet {
     pub(crate) fn new() -> Self {
-        Self { clients: Vec::new(), buffer: vec![0; READ_BYTES], opening: 0, ready: 0 }
+        let beat = Beat { round_start: Instant::now(), next: 0 };
+        Self { clients: Vec::new(), buffer: vec![0; READ_BYTES], opening: 0, ready: 0, beat }
     }
 
     /// Clients on their way to being subscribed.
@@ -81,6 +94,11 @@ impl Fleet {
     /// Clients that are subscribed.
     pub(crate) fn ready(&self) -> usize {
         self.ready
+    }
+
+    /// Whether client `number` is subscribed.
+    pub(crate) fn is_ready(&self, number: usize) -> bool {
+        self.clients.get(number).and_then(Option::as_ref).is_some_and(|client| matches!(client.stage, Stage::Ready))
     }
 
     /// Begins to connect client `number`, which subscribes to these channels.
@@ -108,6 +126,8 @@ impl Fleet {
         }
         let incoming = Incoming::default();
         self.clients[number] = Some(Client {
+            number,
+            dialect: target.dialect,
             stream,
             incoming,
             stage: Stage::Connecting,
@@ -124,15 +144,45 @@ impl Fleet {
     /// Sends a text message; what the kernel does not take yet goes when the socket is writable.
     pub(crate) fn send(&mut self, poller: &Poller, number: usize, text: &str) -> io::Result<()> {
         let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return Ok(()) };
-        client.send(text)?;
-        client.wait_on(poller, number)
+        client.send(text);
+        client.wait_on(poller)
+    }
+
+    /// Sends the heartbeats that are due: each client's once in the dialect's interval, evenly spread over it.
+    pub(crate) fn keep_alive(&mut self, poller: &Poller, dialect: Dialect, now: Instant) -> io::Result<()> {
+        let Some(heartbeat) = dialect.heartbeat() else { return Ok(()) };
+        let round = now.saturating_duration_since(self.beat.round_start).as_secs_f64() / heartbeat.every.as_secs_f64();
+        let due = ((round * self.clients.len() as f64) as usize).min(self.clients.len());
+        for number in self.beat.next..due {
+            if self.is_ready(number) {
+                self.send(poller, number, heartbeat.text)?;
+            }
+        }
+        self.beat.next = due.max(self.beat.next);
+        if round >= 1.0 {
+            self.beat = Beat { round_start: now, next: 0 };
+        }
+        Ok(())
+    }
+
+    /// The application has admitted client `number` to one of its channels.
+    pub(crate) fn admit(&mut self, number: usize, met: &mut impl FnMut(usize, Met<'_>)) {
+        let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return };
+        if !matches!(client.stage, Stage::Subscribing(_)) {
+            return;
+        }
+        client.confirmed(&mut |what| met(number, what));
+        if matches!(client.stage, Stage::Ready) {
+            self.opening -= 1;
+            self.ready += 1;
+        }
     }
 
     /// Lets a client read no more, or again.
     pub(crate) fn stall(&mut self, poller: &Poller, number: usize, stalled: bool) -> io::Result<()> {
         let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return Ok(()) };
         client.is_stalled = stalled;
-        client.wait_on(poller, number)
+        client.wait_on(poller)
     }
 
     /// Ends a client, with a close frame or with a reset as when its machine has lost power.
@@ -179,7 +229,7 @@ impl Fleet {
             met(number, Met::Closed(code));
             return Ok(());
         }
-        client.wait_on(poller, number)
+        client.wait_on(poller)
     }
 }
 
@@ -189,7 +239,7 @@ impl Client {
     }
 
     /// Has the poller wait for what this client can go on with.
-    fn wait_on(&mut self, poller: &Poller, number: usize) -> io::Result<()> {
+    fn wait_on(&mut self, poller: &Poller) -> io::Result<()> {
         let has_to_write = matches!(self.stage, Stage::Connecting) || !self.unwritten.is_empty();
         let interest = match (self.is_stalled, has_to_write) {
             (true, _) => Interest::Nothing,
@@ -197,7 +247,7 @@ impl Client {
             (false, false) => Interest::Read,
         };
         if interest != std::mem::replace(&mut self.interest, interest) {
-            poller.change(&self.stream, number as u64, interest)?;
+            poller.change(&self.stream, self.number as u64, interest)?;
         }
         Ok(())
     }
@@ -207,25 +257,30 @@ impl Client {
         if matches!(self.stage, Stage::Connecting) {
             return self.upgrade(target);
         }
-        self.flush()
+        self.flush();
+        Ok(())
     }
 
-    fn send(&mut self, text: &str) -> io::Result<()> {
+    fn send(&mut self, text: &str) {
+        self.queue(text);
+        self.flush();
+    }
+
+    fn queue(&mut self, text: &str) {
         encode_masked_into(&mut self.unwritten, Opcode::Text, text.as_bytes(), [0x12, 0x34, 0x56, 0x78]);
-        self.flush()
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self) {
         if self.unwritten.is_empty() {
-            return Ok(());
+            return;
         }
         match self.stream.write(&self.unwritten) {
             Ok(written) => {
                 self.unwritten.drain(..written);
-                Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The server has closed; reading finds out, with the code if there is one.
+            Err(_) => self.unwritten.clear(),
         }
     }
 
@@ -234,13 +289,15 @@ impl Client {
             return Err(error);
         }
         let request = format!(
-            "GET /app/{}?protocol=7&client=campanile-bench&version=1.0 HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-            target.key, target.address
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+            self.dialect.path(&target.key),
+            target.address
         );
         self.unwritten.extend_from_slice(request.as_bytes());
         self.stage = Stage::Upgrading(Vec::new());
-        self.flush()
+        self.flush();
+        Ok(())
     }
 
     fn read(&mut self, buffer: &mut [u8], target: &Target, met: &mut impl FnMut(Met<'_>)) {
@@ -285,7 +342,8 @@ impl Client {
                 Received::Text(text) => self.take_text(text, target, met),
                 Received::Ping(payload) => {
                     encode_masked_into(&mut self.unwritten, Opcode::Pong, payload, [9, 8, 7, 6]);
-                    self.flush()
+                    self.flush();
+                    Ok(())
                 }
                 Received::Close(close) => {
                     self.gone(close.code);
@@ -305,53 +363,50 @@ impl Client {
     }
 
     fn take_text(&mut self, text: &str, target: &Target, met: &mut impl FnMut(Met<'_>)) -> io::Result<()> {
-        match &mut self.stage {
-            Stage::Greeting => {
-                let Some(id) = greeted(text) else { return Err(io::Error::other("the greeting has no socket id")) };
-                self.stage = Stage::Subscribing(u32::try_from(self.channels.len()).unwrap_or(u32::MAX));
-                for channel in Rc::clone(&self.channels).iter() {
-                    let message = subscription(target, id, channel, self.member);
-                    encode_masked_into(&mut self.unwritten, Opcode::Text, message.as_bytes(), [0x12, 0x34, 0x56, 0x78]);
+        match self.stage {
+            Stage::Greeting => match self.dialect.greet(text)? {
+                Greeting::Unfinished(answer) => {
+                    if let Some(answer) = answer {
+                        self.send(answer);
+                    }
                 }
-                self.flush()
-            }
-            Stage::Subscribing(missing) if text.contains("subscription_succeeded") => {
-                *missing -= 1;
-                if *missing == 0 {
-                    self.stage = Stage::Ready;
-                    met(Met::Subscribed);
-                }
-                Ok(())
-            }
-            _ if text.starts_with("{\"event\":\"pusher:ping\"") => self.send(r#"{"event":"pusher:pong","data":{}}"#),
-            _ => {
-                met(Met::Frame(text.as_bytes()));
-                Ok(())
-            }
+                Greeting::Whole(id) => self.subscribe(target, id, met),
+            },
+            Stage::Subscribing(_) if self.dialect.is_confirmation(text) => self.confirmed(met),
+            _ => match self.dialect.answer(text) {
+                Some(answer) => self.send(answer),
+                None => met(Met::Frame(text.as_bytes())),
+            },
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, target: &Target, id: &str, met: &mut impl FnMut(Met<'_>)) {
+        let channels = Rc::clone(&self.channels);
+        for channel in channels.iter() {
+            self.queue(&self.dialect.subscription(target, self.number, id, channel, self.member));
+        }
+        self.flush();
+        let confirmed = channels.iter().filter(|channel| self.dialect.is_confirmed(channel)).count();
+        self.stage = Stage::Subscribing(confirmed);
+        if confirmed == 0 {
+            self.ready(met);
         }
     }
-}
 
-fn greeted(text: &str) -> Option<SocketId> {
-    const MARK: &str = "socket_id\\\":\\\"";
-    let start = text.find(MARK)? + MARK.len();
-    let id = text[start..].split('\\').next()?;
-    SocketId::parse(id).ok()
-}
+    /// One more of its subscriptions has succeeded.
+    fn confirmed(&mut self, met: &mut impl FnMut(Met<'_>)) {
+        let Stage::Subscribing(missing) = &mut self.stage else { return };
+        *missing -= 1;
+        if *missing == 0 {
+            self.ready(met);
+        }
+    }
 
-/// The message that subscribes, signed where the channel's kind asks for it.
-pub(crate) fn subscription(target: &Target, id: SocketId, channel: &str, member: Option<u64>) -> String {
-    let kind = ChannelKind::of(channel);
-    let member = member.filter(|_| kind.is_presence()).map(|member| format!("{{\"user_id\":\"{member}\"}}"));
-    let mut data = format!("\"channel\":\"{channel}\"");
-    if kind.is_signed() {
-        let signature = target.secret.sign_channel(id, channel, member.as_deref());
-        data.push_str(&format!(",\"auth\":\"{}:{signature}\"", target.key));
+    fn ready(&mut self, met: &mut impl FnMut(Met<'_>)) {
+        self.stage = Stage::Ready;
+        met(Met::Subscribed);
     }
-    if let Some(member) = member {
-        data.push_str(&format!(",\"channel_data\":\"{}\"", member.replace('"', "\\\"")));
-    }
-    format!("{{\"event\":\"pusher:subscribe\",\"data\":{{{data}}}}}")
 }
 
 #[cfg(test)]

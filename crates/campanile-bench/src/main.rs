@@ -1,12 +1,14 @@
 //! Load and comparison tool for servers that speak the Pusher Channels protocol.
 //!
 //! Shares only the protocol with the server, so that it can measure others. Reading order: `cli.rs`, `scenario/`,
-//! `load.rs` (the loop), `fleet.rs` and `publishers.rs`; `books.rs` for what makes a run count; `compare.rs`.
+//! `load.rs` (the loop), `fleet.rs`, `dialect.rs` and `publishers.rs`; `books.rs` for what makes a run count; `compare.rs`.
 
+mod authorizer;
 mod books;
 mod cli;
 mod compare;
 mod cost;
+mod dialect;
 mod fleet;
 mod judge;
 mod load;
@@ -16,6 +18,7 @@ mod publishers;
 mod report;
 mod scenario;
 mod stamp;
+mod svg;
 mod target;
 mod usage;
 
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
 /// Runs one scenario. True: nothing was lost.
 fn run(args: &RunArgs, out: &mut impl Write) -> io::Result<bool> {
     pin(args.load_core)?;
-    let report = scenario::run(&args.scenario, Target::at(args.port, &args.app)?)?;
+    let report = scenario::run(&args.scenario, Target::at(args.port, &args.app, args.dialect)?)?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &report)?;
         writeln!(out)?;

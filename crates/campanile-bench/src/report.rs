@@ -3,6 +3,7 @@
 //! Owns figures, their units and the reasons for which a run has failed. The invariant: a figure has one name in every
 //! scenario, so that runs can be compared.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::cost::Cost;
 /// One figure.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     pub(crate) unit: &'static str,
     pub(crate) value: f64,
 }
@@ -28,8 +29,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, name: &'static str, unit: &'static str, value: f64) {
-        self.figures.push(Figure { name, unit, value });
+    pub(crate) fn add(&mut self, name: impl Into<Cow<'static, str>>, unit: &'static str, value: f64) {
+        self.figures.push(Figure { name: name.into(), unit, value });
     }
 
     pub(crate) fn fail_if(&mut self, failed: bool, reason: impl FnOnce() -> String) {
@@ -55,6 +56,11 @@ impl Report {
         self.add("latency_p50", "us", books.latency_us(0.5));
         self.add("latency_p99", "us", books.latency_us(0.99));
         self.add("latency_max", "us", books.latency_us(1.0));
+        self.fail_on(books, expected);
+    }
+
+    /// Fails the run if the books are not clean.
+    pub(crate) fn fail_on(&mut self, books: &Books, expected: u64) {
         for (count, what) in
             [(books.lost(expected), "lost"), (books.duplicated, "duplicated"), (books.reordered, "out of order")]
         {

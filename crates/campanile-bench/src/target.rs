@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cli::AppArgs;
+use crate::dialect::Dialect;
 use crate::usage::Process;
 
 /// How long a server may take to listen.
@@ -29,17 +30,19 @@ pub(crate) struct Target {
     pub(crate) app_id: String,
     pub(crate) key: String,
     pub(crate) secret: Secret,
+    pub(crate) dialect: Dialect,
     pub(crate) process: Option<Process>,
 }
 
 impl Target {
     /// A server that runs already. Its cost is measured if it runs on this machine.
-    pub(crate) fn at(port: u16, app: &AppArgs) -> io::Result<Self> {
+    pub(crate) fn at(port: u16, app: &AppArgs, dialect: Dialect) -> io::Result<Self> {
         Ok(Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             app_id: app.app_id.clone(),
             key: app.key.clone(),
             secret: Secret::new(&app.secret),
+            dialect,
             process: Process::listening_on(port)?,
         })
     }
@@ -47,7 +50,7 @@ impl Target {
     #[cfg(test)]
     pub(crate) fn for_tests(address: SocketAddr) -> Self {
         let (app_id, key) = ("app-id".to_owned(), "app-key".to_owned());
-        Self { address, app_id, key, secret: Secret::new("app-secret"), process: None }
+        Self { address, app_id, key, secret: Secret::new("app-secret"), dialect: Dialect::Pusher, process: None }
     }
 }
 

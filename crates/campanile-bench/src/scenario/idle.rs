@@ -1,9 +1,9 @@
 //! Clients that connect, subscribe to a private channel each, and do nothing.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{STEP, own_channel, progress};
+use super::{own_channel, progress, rest};
 use crate::cli::IdleArgs;
 use crate::cost::{Meter, memory};
 use crate::judge::Judge;
@@ -46,11 +46,3 @@ pub(super) fn run(args: &IdleArgs, target: Target) -> io::Result<Report> {
 }
 
 const WARM: usize = 100;
-
-fn rest(load: &mut Load, judge: &mut Judge, how_long: Duration) -> io::Result<()> {
-    let end = Instant::now() + how_long;
-    while let Some(left) = end.checked_duration_since(Instant::now()) {
-        load.step(left.min(STEP), &mut |client, what| judge.met(client, what))?;
-    }
-    Ok(())
-}
