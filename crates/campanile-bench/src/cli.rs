@@ -2,7 +2,7 @@
 //!
 //! Owns every argument and its help. Never runs anything.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -26,6 +26,11 @@ pub(crate) enum Command {
     /// Start servers in turn, run one scenario against each for several rounds, and compare the medians
     #[command(after_long_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
+    /// Make the certificate that a server of `run ... idle --tls` shows
+    Certificate {
+        /// Where cert.pem and key.pem are put, unless they are there
+        folder: PathBuf,
+    },
 }
 
 const COMPARE_EXAMPLES: &str = "\
@@ -143,6 +148,16 @@ pub(crate) enum Scenario {
     Day(DayArgs),
 }
 
+impl Scenario {
+    /// The folder of the certificate that the server shows, if clients encrypt.
+    pub(crate) fn tls(&self) -> Option<&Path> {
+        match self {
+            Self::Idle(args) => args.tls.as_deref(),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct IdleArgs {
     #[arg(long, default_value_t = 15_000)]
@@ -150,6 +165,9 @@ pub(crate) struct IdleArgs {
     /// How long they do nothing
     #[arg(long, default_value_t = 10)]
     pub(crate) seconds: u64,
+    /// Encrypt; the server shows cert.pem of this folder. `compare` makes it and sets TLS_CERT_FILE and TLS_KEY_FILE
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) tls: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ use crate::plot;
 use crate::report::{Report, number};
 use crate::scenario;
 use crate::target::{Started, Target, pin};
+use crate::tls;
 
 /// All runs of one server.
 #[derive(Debug, Serialize)]
@@ -87,7 +88,11 @@ fn eprint_line(line: &str) -> io::Result<()> {
 
 fn measure(args: &CompareArgs, peer: &Peer) -> io::Result<Report> {
     let dialect = args.dialects.iter().find(|(name, _)| *name == peer.name).map(|(_, dialect)| *dialect);
-    let started = Started::run(&peer.command, args.port, args.server_core).map_err(io::Error::other)?;
+    let tls = args.scenario.tls();
+    if let Some(folder) = tls {
+        tls::make_certificate(folder)?;
+    }
+    let started = Started::run(&peer.command, args.port, args.server_core, tls).map_err(io::Error::other)?;
     pin(args.load_core)?;
     let target = Target::at(args.port, &args.app, dialect.unwrap_or_default())?;
     let report = scenario::run(&args.scenario, target);

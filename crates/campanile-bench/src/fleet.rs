@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::dialect::{Dialect, Greeting};
 use crate::poller::{Interest, Poller};
 use crate::target::Target;
+use crate::tls::Link;
 
 const RULES: Rules = Rules { role: Role::Client, message_max: 16 << 20 };
 const READ_BYTES: usize = 256 * 1024;
@@ -41,7 +42,7 @@ enum Stage {
 struct Client {
     number: usize,
     dialect: Dialect,
-    stream: TcpStream,
+    link: Link,
     incoming: Incoming,
     stage: Stage,
     channels: Rc<[String]>,
@@ -121,6 +122,7 @@ impl Fleet {
         }
         let stream: TcpStream = socket.into();
         poller.add(&stream, number as u64, Interest::ReadWrite)?;
+        let link = Link::new(stream, target.tls.as_ref())?;
         if self.clients.len() <= number {
             self.clients.resize_with(number + 1, || None);
         }
@@ -128,7 +130,7 @@ impl Fleet {
         self.clients[number] = Some(Client {
             number,
             dialect: target.dialect,
-            stream,
+            link,
             incoming,
             stage: Stage::Connecting,
             channels,
@@ -198,9 +200,9 @@ impl Fleet {
             let payload = campanile_protocol::websocket::close_payload(Some(1000), "");
             encode_masked_into(&mut frame, Opcode::Close, &payload, [1, 2, 3, 4]);
             // Whoever cannot take a goodbye sees the end of the stream.
-            let _ = client.stream.write(&frame);
+            let _ = client.link.write(&frame);
         } else {
-            let _ = socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO));
+            let _ = socket2::SockRef::from(client.link.socket()).set_linger(Some(std::time::Duration::ZERO));
         }
     }
 
@@ -240,14 +242,15 @@ impl Client {
 
     /// Has the poller wait for what this client can go on with.
     fn wait_on(&mut self, poller: &Poller) -> io::Result<()> {
-        let has_to_write = matches!(self.stage, Stage::Connecting) || !self.unwritten.is_empty();
+        let has_to_write =
+            matches!(self.stage, Stage::Connecting) || self.link.waits_to_write(!self.unwritten.is_empty());
         let interest = match (self.is_stalled, has_to_write) {
             (true, _) => Interest::Nothing,
             (false, true) => Interest::ReadWrite,
             (false, false) => Interest::Read,
         };
         if interest != std::mem::replace(&mut self.interest, interest) {
-            poller.change(&self.stream, self.number as u64, interest)?;
+            poller.change(self.link.socket(), self.number as u64, interest)?;
         }
         Ok(())
     }
@@ -271,10 +274,11 @@ impl Client {
     }
 
     fn flush(&mut self) {
-        if self.unwritten.is_empty() {
+        if !self.link.waits_to_write(!self.unwritten.is_empty()) {
             return;
         }
-        match self.stream.write(&self.unwritten) {
+        // Of nothing, it still writes what a link has kept.
+        match self.link.write(&self.unwritten) {
             Ok(written) => {
                 self.unwritten.drain(..written);
             }
@@ -285,7 +289,7 @@ impl Client {
     }
 
     fn upgrade(&mut self, target: &Target) -> io::Result<()> {
-        if let Some(error) = self.stream.take_error()? {
+        if let Some(error) = self.link.socket().take_error()? {
             return Err(error);
         }
         let request = format!(
@@ -302,7 +306,7 @@ impl Client {
 
     fn read(&mut self, buffer: &mut [u8], target: &Target, met: &mut impl FnMut(Met<'_>)) {
         loop {
-            match self.stream.read(buffer) {
+            match self.link.read(buffer) {
                 Ok(0) => return self.gone(None),
                 Ok(length) => {
                     self.take(&mut buffer[..length], target, met);

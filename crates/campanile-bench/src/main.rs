@@ -20,6 +20,7 @@ mod scenario;
 mod stamp;
 mod svg;
 mod target;
+mod tls;
 mod usage;
 
 use std::io::{self, Write};
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run(&args, &mut out),
         Command::Compare(args) => compare::compare(&args, &mut out),
+        Command::Certificate { folder } => tls::make_certificate(&folder).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -10,11 +10,13 @@ use crate::judge::Judge;
 use crate::load::Load;
 use crate::report::Report;
 use crate::target::Target;
+use crate::tls;
 
 /// How long memory is given to settle before it is read.
 const SETTLE: Duration = Duration::from_secs(2);
 
-pub(super) fn run(args: &IdleArgs, target: Target) -> io::Result<Report> {
+pub(super) fn run(args: &IdleArgs, mut target: Target) -> io::Result<Report> {
+    target.tls = args.tls.as_deref().map(tls::clients).transpose()?;
     let mut load = Load::new(target, 0)?;
     let mut judge = Judge::new(args.connections + WARM, &load);
     // A first few, so that what a server sets up once is not counted as theirs.
