@@ -205,6 +205,9 @@ pub(crate) struct UnicastArgs {
     /// Publish at this rate instead of as fast as it goes
     #[arg(long, value_name = "N")]
     pub(crate) per_second: Option<u32>,
+    /// Spin instead of sleeping, so that no latency is this tool's waking up; needs a core of its own
+    #[arg(long, requires = "per_second")]
+    pub(crate) spin: bool,
 }
 
 #[derive(Debug, Args)]

@@ -162,8 +162,8 @@ fn draw(path: &Path, args: &CompareArgs, peers: &[Peer]) -> io::Result<()> {
         return plot::bars(path, title.unwrap_or(&args.figure), &args.figure, peers);
     };
     let title = title.unwrap_or("CPU that a server takes for users on private channels");
-    let note =
-        format!("percent of one core at {} notifications a second; median of {}", article.per_second, args.rounds);
+    let rounds = if args.rounds == 1 { "one round".to_owned() } else { format!("median of {} rounds", args.rounds) };
+    let note = format!("percent of one core, at {} notifications a second; {rounds}", article.per_second);
     plot::lines(path, title, &note, &article.users, peers)
 }
 

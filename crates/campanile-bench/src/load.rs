@@ -25,6 +25,8 @@ pub(crate) struct Load {
     authorizer: Option<Authorizer>,
     /// Whether clients send heartbeats.
     stays_alive: bool,
+    /// Whether it looks again and again instead of sleeping until something is ready.
+    spins: bool,
     poller: Poller,
     ready: Vec<Ready>,
     buffer: Vec<u8>,
@@ -53,6 +55,7 @@ impl Load {
             publishers,
             authorizer,
             stays_alive: false,
+            spins: false,
             poller,
             ready: Vec::new(),
             buffer: vec![0; 64 * 1024],
@@ -63,6 +66,11 @@ impl Load {
     /// Has clients send what keeps them connected for longer than servers wait for those who say nothing.
     pub(crate) fn stay_alive(&mut self) {
         self.stays_alive = true;
+    }
+
+    /// Has the load look for what is ready without ever sleeping: what it measures then holds none of its own waking up.
+    pub(crate) fn spin(&mut self) {
+        self.spins = true;
     }
 
     /// When the clock of all stamps was at zero.
@@ -78,7 +86,7 @@ impl Load {
     /// Waits for at most `timeout` and does what is ready.
     pub(crate) fn step(&mut self, timeout: Duration, met: &mut impl FnMut(usize, Met<'_>)) -> io::Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
-        self.poller.wait(timeout, &mut ready)?;
+        self.poller.wait(if self.spins { Duration::ZERO } else { timeout }, &mut ready)?;
         for Ready { number, writable, .. } in &ready {
             if let Some(authorizer) = &mut self.authorizer
                 && *number >= authorizer::FIRST

@@ -115,13 +115,14 @@ impl<'a> Line<'a> {
 
 /// Each line's name and last value, to its right, no two on top of each other.
 fn label(drawing: &mut Drawing, frame: &Frame, lines: &[Line<'_>]) {
-    const APART: f64 = 36.0;
+    const APART: f64 = 38.0;
     let mut last: Vec<(&Line<'_>, &Point)> =
         lines.iter().filter_map(|line| Some((line, line.points.last()?))).collect();
     last.sort_by(|(_, one), (_, other)| one.cpu.median.total_cmp(&other.cpu.median));
-    let mut below = frame.y(0.0) + APART - 12.0;
+    // Two lines of text, in the middle of which is the point.
+    let mut below = frame.y(0.0) + APART - 16.0;
     for (line, point) in last {
-        let y = frame.y(point.cpu.median).min(below - APART);
+        let y = (frame.y(point.cpu.median) - 2.0).min(below - APART);
         below = y;
         let x = WIDTH - Frame::RIGHT + 18.0;
         drawing.text(&format!("strong {}", fill(line.place)), 14.0, Anchor::Start, (x, y), line.name);
@@ -144,7 +145,7 @@ impl Frame {
     const ABOVE: f64 = 84.0;
     const BELOW: f64 = 66.0;
     const LEFT: f64 = 64.0;
-    const RIGHT: f64 = 176.0;
+    const RIGHT: f64 = 190.0;
 
     fn around(users: &[usize], most: f64) -> Self {
         let step = round_step(most / 5.0);
