@@ -26,6 +26,8 @@ pub(crate) enum Command {
     /// Start servers in turn, run one scenario against each for several rounds, and compare the medians
     #[command(after_long_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
+    /// Measure a bare TCP echo at a rate: what this machine takes before any server does anything
+    Floor(FloorArgs),
     /// Make the certificate that a server of `run ... idle --tls` shows
     Certificate {
         /// Where cert.pem and key.pem are put, unless they are there
@@ -99,6 +101,23 @@ pub(crate) struct CompareArgs {
     pub(crate) app: AppArgs,
     #[command(subcommand)]
     pub(crate) scenario: Scenario,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FloorArgs {
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..1_000_000))]
+    pub(crate) messages: u32,
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) per_second: u32,
+    /// Bytes of each message
+    #[arg(long, default_value_t = 1400, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16_384))]
+    pub(crate) bytes: usize,
+    /// Run what answers on this core only
+    #[arg(long, value_name = "CORE")]
+    pub(crate) server_core: Option<usize>,
+    /// Run what asks on this core only
+    #[arg(long, value_name = "CORE")]
+    pub(crate) load_core: Option<usize>,
 }
 
 fn peer(text: &str) -> Result<(String, String), String> {
@@ -246,8 +265,11 @@ pub(crate) struct SlowArgs {
     pub(crate) bytes: usize,
     #[arg(long, default_value_t = 50)]
     pub(crate) per_second: u32,
-    /// How long each half takes: all read, then some do not
-    #[arg(long, default_value_t = 15)]
+    /// How often both are measured, one after the other: all read, and some do not
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pairs: u32,
+    /// How long each half of a pair takes: long enough to fill the kernel's buffers, about 4.5 MB a connection, first
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seconds: u64,
 }
 

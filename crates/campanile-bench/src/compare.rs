@@ -36,17 +36,23 @@ pub(crate) struct Spread {
     pub(crate) most: f64,
 }
 
-impl Peer {
-    /// What the figure was over all runs that have it.
-    pub(crate) fn spread(&self, figure: &str) -> Option<Spread> {
-        let figures = self.runs.iter().flat_map(|run| &run.figures).filter(|one| one.name == figure);
-        let mut values: Vec<f64> = figures.map(|one| one.value).collect();
+impl Spread {
+    /// Of values in any order; none of none.
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (least, most) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
         let median =
             if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
-        Some(Spread { median, least, most })
+        Some(Self { median, least, most })
+    }
+}
+
+impl Peer {
+    /// What the figure was over all runs that have it.
+    pub(crate) fn spread(&self, figure: &str) -> Option<Spread> {
+        let figures = self.runs.iter().flat_map(|run| &run.figures).filter(|one| one.name == figure);
+        Spread::of(figures.map(|one| one.value).collect())
     }
 
     fn has_failed(&self) -> bool {
@@ -133,6 +139,11 @@ pub(crate) fn table(peers: &[Peer]) -> String {
             let _ = write!(out, "{cell:>34}");
         }
         let _ = writeln!(out, "  {unit}");
+    }
+    for (peer, verdict) in peers.iter().flat_map(|peer| peer.runs.iter().map(move |run| (peer, &run.verdicts))) {
+        for verdict in verdict {
+            let _ = writeln!(out, "PASSED: {}: {verdict}", peer.name);
+        }
     }
     for peer in peers.iter().filter(|peer| peer.has_failed()) {
         let failures = peer.runs.iter().flat_map(|run| &run.failures).chain(&peer.errors);

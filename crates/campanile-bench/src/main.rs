@@ -10,6 +10,7 @@ mod compare;
 mod cost;
 mod dialect;
 mod fleet;
+mod floor;
 mod judge;
 mod load;
 mod plot;
@@ -36,6 +37,10 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run(&args, &mut out),
         Command::Compare(args) => compare::compare(&args, &mut out),
+        Command::Floor(args) => floor::run(&args).and_then(|report| {
+            write!(out, "{report}")?;
+            Ok(true)
+        }),
         Command::Certificate { folder } => tls::make_certificate(&folder).map(|()| true),
     };
     match outcome {

@@ -24,6 +24,8 @@ pub(crate) struct Figure {
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) figures: Vec<Figure>,
+    /// What was asked of the run and was so.
+    pub(crate) verdicts: Vec<String>,
     /// Why the run does not count; none if it does.
     pub(crate) failures: Vec<String>,
 }
@@ -37,6 +39,11 @@ impl Report {
         if failed {
             self.failures.push(reason());
         }
+    }
+
+    /// Says whether what was asked of the run is so; the run fails if it is not.
+    pub(crate) fn judge(&mut self, passed: bool, verdict: String) {
+        if passed { self.verdicts.push(verdict) } else { self.failures.push(verdict) }
     }
 
     /// The cost of each of `count` things that were done.
@@ -73,6 +80,9 @@ impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for Figure { name, unit, value } in &self.figures {
             writeln!(f, "  {name:<28} {:>14}  {unit}", number(*value))?;
+        }
+        for verdict in &self.verdicts {
+            writeln!(f, "  PASSED: {verdict}")?;
         }
         for failure in &self.failures {
             writeln!(f, "  FAILED: {failure}")?;
