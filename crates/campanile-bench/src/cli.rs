@@ -2,9 +2,11 @@
 //!
 //! Owns every argument and its help. Never runs anything.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::dialect::Dialect;
 
 /// Measures servers that speak the Pusher Channels protocol.
 ///
@@ -24,6 +26,13 @@ pub(crate) enum Command {
     /// Start servers in turn, run one scenario against each for several rounds, and compare the medians
     #[command(after_long_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
+    /// Measure a bare TCP echo at a rate: what this machine takes before any server does anything
+    Floor(FloorArgs),
+    /// Make the certificate that a server of `run ... idle --tls` shows
+    Certificate {
+        /// Where cert.pem and key.pem are put, unless they are there
+        folder: PathBuf,
+    },
 }
 
 const COMPARE_EXAMPLES: &str = "\
@@ -44,6 +53,9 @@ pub(crate) struct RunArgs {
     /// Run this tool on this core only
     #[arg(long, value_name = "CORE")]
     pub(crate) load_core: Option<usize>,
+    /// What the server speaks
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) dialect: Dialect,
     /// Print the figures as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -58,6 +70,9 @@ pub(crate) struct CompareArgs {
     /// A server: its name and the command that runs it
     #[arg(long = "peer", value_name = "NAME=COMMAND", required = true, value_parser = peer)]
     pub(crate) peers: Vec<(String, String)>,
+    /// What a server speaks that does not speak the Pusher protocol: pusher, socket.io or laravel-echo-server
+    #[arg(long = "dialect", value_name = "NAME=DIALECT", value_parser = peer_dialect)]
+    pub(crate) dialects: Vec<(String, Dialect)>,
     /// How many times each server is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
@@ -73,7 +88,7 @@ pub(crate) struct CompareArgs {
     /// Write every run's figures here
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Draw a figure's medians and spreads here (SVG)
+    /// Draw a figure's medians and spreads here (SVG); of `article`, the CPU by number of users
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
     /// Which figure to draw
@@ -88,11 +103,33 @@ pub(crate) struct CompareArgs {
     pub(crate) scenario: Scenario,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct FloorArgs {
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..1_000_000))]
+    pub(crate) messages: u32,
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) per_second: u32,
+    /// Bytes of each message
+    #[arg(long, default_value_t = 1400, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16_384))]
+    pub(crate) bytes: usize,
+    /// Run what answers on this core only
+    #[arg(long, value_name = "CORE")]
+    pub(crate) server_core: Option<usize>,
+    /// Run what asks on this core only
+    #[arg(long, value_name = "CORE")]
+    pub(crate) load_core: Option<usize>,
+}
+
 fn peer(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, command)) if !name.is_empty() && !command.is_empty() => Ok((name.to_owned(), command.to_owned())),
         _ => Err("expected a name, = and a command, as in soketi=./start-soketi.sh".to_owned()),
     }
+}
+
+fn peer_dialect(text: &str) -> Result<(String, Dialect), String> {
+    let (name, dialect) = text.split_once('=').ok_or("expected a server's name, = and a dialect")?;
+    Ok((name.to_owned(), Dialect::from_str(dialect, false)?))
 }
 
 /// As whom to publish and subscribe.
@@ -124,8 +161,20 @@ pub(crate) enum Scenario {
     Slow(SlowArgs),
     /// Everybody is cut off and reconnects, while some stay and listen
     Storm(StormArgs),
+    /// The article's numbers of users, each on a private channel, at ten times its rate of notifications
+    Article(ArticleArgs),
     /// A day of a SaaS with 50,000 users: 2,000,000 notifications, as fast as it goes
     Day(DayArgs),
+}
+
+impl Scenario {
+    /// The folder of the certificate that the server shows, if clients encrypt.
+    pub(crate) fn tls(&self) -> Option<&Path> {
+        match self {
+            Self::Idle(args) => args.tls.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +184,9 @@ pub(crate) struct IdleArgs {
     /// How long they do nothing
     #[arg(long, default_value_t = 10)]
     pub(crate) seconds: u64,
+    /// Encrypt; the server shows cert.pem of this folder. `compare` makes it and sets TLS_CERT_FILE and TLS_KEY_FILE
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) tls: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -172,6 +224,9 @@ pub(crate) struct UnicastArgs {
     /// Publish at this rate instead of as fast as it goes
     #[arg(long, value_name = "N")]
     pub(crate) per_second: Option<u32>,
+    /// Spin instead of sleeping, so that no latency is this tool's waking up; needs a core of its own
+    #[arg(long, requires = "per_second")]
+    pub(crate) spin: bool,
 }
 
 #[derive(Debug, Args)]
@@ -210,8 +265,11 @@ pub(crate) struct SlowArgs {
     pub(crate) bytes: usize,
     #[arg(long, default_value_t = 50)]
     pub(crate) per_second: u32,
-    /// How long each half takes: all read, then some do not
-    #[arg(long, default_value_t = 15)]
+    /// How often both are measured, one after the other: all read, and some do not
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pairs: u32,
+    /// How long each half of a pair takes: long enough to fill the kernel's buffers, about 4.5 MB a connection, first
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seconds: u64,
 }
 
@@ -226,6 +284,23 @@ pub(crate) struct StormArgs {
     /// Publications a second to those who stay
     #[arg(long, default_value_t = 100)]
     pub(crate) per_second: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ArticleArgs {
+    /// How many users are connected, one number after another, each larger than the last
+    #[arg(long, value_delimiter = ',', value_name = "N,N...", default_values_t = [5_000, 8_000, 10_000])]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) users: Vec<usize>,
+    /// Notifications a second; 2,000,000 a day are 23 on average
+    #[arg(long, default_value_t = 230)]
+    pub(crate) per_second: u32,
+    /// How long each number of users is measured
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+    /// Bytes of each event's data
+    #[arg(long, default_value_t = 1200)]
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug, Args)]
@@ -262,6 +337,14 @@ mod tests {
         assert_eq!(peer("a=b --c=d"), Ok(("a".to_owned(), "b --c=d".to_owned())));
         for wrong in ["a", "=b", "a="] {
             assert!(peer(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_dialect_is_named_for_a_server() {
+        assert_eq!(peer_dialect("a=socket.io"), Ok(("a".to_owned(), Dialect::SocketIo)));
+        for wrong in ["a", "a=", "a=mqtt"] {
+            assert!(peer_dialect(wrong).is_err(), "{wrong}");
         }
     }
 }

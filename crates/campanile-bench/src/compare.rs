@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use serde::Serialize;
 
-use crate::cli::CompareArgs;
+use crate::cli::{CompareArgs, Scenario};
 use crate::plot;
 use crate::report::{Report, number};
 use crate::scenario;
 use crate::target::{Started, Target, pin};
+use crate::tls;
 
 /// All runs of one server.
 #[derive(Debug, Serialize)]
@@ -34,17 +36,23 @@ pub(crate) struct Spread {
     pub(crate) most: f64,
 }
 
-impl Peer {
-    /// What the figure was over all runs that have it.
-    pub(crate) fn spread(&self, figure: &str) -> Option<Spread> {
-        let figures = self.runs.iter().flat_map(|run| &run.figures).filter(|one| one.name == figure);
-        let mut values: Vec<f64> = figures.map(|one| one.value).collect();
+impl Spread {
+    /// Of values in any order; none of none.
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (least, most) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
         let median =
             if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
-        Some(Spread { median, least, most })
+        Some(Self { median, least, most })
+    }
+}
+
+impl Peer {
+    /// What the figure was over all runs that have it.
+    pub(crate) fn spread(&self, figure: &str) -> Option<Spread> {
+        let figures = self.runs.iter().flat_map(|run| &run.figures).filter(|one| one.name == figure);
+        Spread::of(figures.map(|one| one.value).collect())
     }
 
     fn has_failed(&self) -> bool {
@@ -54,6 +62,9 @@ impl Peer {
 
 /// Runs every server in every round.
 pub(crate) fn run(args: &CompareArgs) -> io::Result<Vec<Peer>> {
+    if let Some((name, _)) = args.dialects.iter().find(|(name, _)| args.peers.iter().all(|(peer, _)| peer != name)) {
+        return Err(io::Error::other(format!("there is no --peer {name} to go with its --dialect")));
+    }
     let mut peers: Vec<Peer> = args
         .peers
         .iter()
@@ -67,7 +78,7 @@ pub(crate) fn run(args: &CompareArgs) -> io::Result<Vec<Peer>> {
     for round in 1..=args.rounds {
         for peer in &mut peers {
             eprint_line(&format!("round {round} of {}: {}", args.rounds, peer.name))?;
-            match measure(args, &peer.command) {
+            match measure(args, peer) {
                 Ok(report) => peer.runs.push(report),
                 Err(error) => peer.errors.push(error.to_string()),
             }
@@ -81,10 +92,15 @@ fn eprint_line(line: &str) -> io::Result<()> {
     writeln!(io::stderr(), "{line}")
 }
 
-fn measure(args: &CompareArgs, command: &str) -> io::Result<Report> {
-    let started = Started::run(command, args.port, args.server_core).map_err(io::Error::other)?;
+fn measure(args: &CompareArgs, peer: &Peer) -> io::Result<Report> {
+    let dialect = args.dialects.iter().find(|(name, _)| *name == peer.name).map(|(_, dialect)| *dialect);
+    let tls = args.scenario.tls();
+    if let Some(folder) = tls {
+        tls::make_certificate(folder)?;
+    }
+    let started = Started::run(&peer.command, args.port, args.server_core, tls).map_err(io::Error::other)?;
     pin(args.load_core)?;
-    let target = Target::at(args.port, &args.app)?;
+    let target = Target::at(args.port, &args.app, dialect.unwrap_or_default())?;
     let report = scenario::run(&args.scenario, target);
     drop(started);
     report
@@ -95,7 +111,7 @@ pub(crate) fn table(peers: &[Peer]) -> String {
     let mut units: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
     for figure in peers.iter().flat_map(|peer| &peer.runs).flat_map(|run| &run.figures) {
         let place = units.len();
-        units.entry(figure.name).or_insert((place, figure.unit));
+        units.entry(&figure.name).or_insert((place, figure.unit));
     }
     let mut figures: Vec<(&str, (usize, &str))> = units.into_iter().collect();
     figures.sort_by_key(|(_, (place, _))| *place);
@@ -110,19 +126,24 @@ pub(crate) fn table(peers: &[Peer]) -> String {
         let first = peers[0].spread(name);
         for peer in peers {
             let cell = match (peer.spread(name), first) {
-                (Some(spread), Some(first)) => format!(
+                (Some(spread), Some(first)) if first.median > 0.0 => format!(
                     "{} [{}..{}] ({}x)",
                     number(spread.median),
                     number(spread.least),
                     number(spread.most),
                     number(spread.median / first.median)
                 ),
-                (Some(spread), None) => number(spread.median),
+                (Some(spread), _) => number(spread.median),
                 (None, _) => "-".to_owned(),
             };
             let _ = write!(out, "{cell:>34}");
         }
         let _ = writeln!(out, "  {unit}");
+    }
+    for (peer, verdict) in peers.iter().flat_map(|peer| peer.runs.iter().map(move |run| (peer, &run.verdicts))) {
+        for verdict in verdict {
+            let _ = writeln!(out, "PASSED: {}: {verdict}", peer.name);
+        }
     }
     for peer in peers.iter().filter(|peer| peer.has_failed()) {
         let failures = peer.runs.iter().flat_map(|run| &run.failures).chain(&peer.errors);
@@ -141,9 +162,20 @@ pub(crate) fn compare(args: &CompareArgs, out: &mut impl io::Write) -> io::Resul
         serde_json::to_writer_pretty(File::create(path)?, &peers)?;
     }
     if let Some(path) = &args.plot {
-        plot::bars(path, args.title.as_deref().unwrap_or(&args.figure), &args.figure, &peers)?;
+        draw(path, args, &peers)?;
     }
     Ok(!peers.iter().any(Peer::has_failed))
+}
+
+fn draw(path: &Path, args: &CompareArgs, peers: &[Peer]) -> io::Result<()> {
+    let title = args.title.as_deref();
+    let Scenario::Article(article) = &args.scenario else {
+        return plot::bars(path, title.unwrap_or(&args.figure), &args.figure, peers);
+    };
+    let title = title.unwrap_or("CPU that a server takes for users on private channels");
+    let rounds = if args.rounds == 1 { "one round".to_owned() } else { format!("median of {} rounds", args.rounds) };
+    let note = format!("percent of one core, at {} notifications a second; {rounds}", article.per_second);
+    plot::lines(path, title, &note, &article.users, peers)
 }
 
 #[cfg(test)]

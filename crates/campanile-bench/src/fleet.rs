@@ -2,20 +2,22 @@
 //!
 //! Owns their sockets, from the first packet to the last. Speaks raw frames: no task, no JSON parser and no buffer per
 //! client, so that it costs less than the servers it measures. Never judges what arrives. The invariant: a client that
-//! is not [`Stage::Ready`] has not been counted as subscribed. Read on in `publishers.rs`, `load.rs`.
+//! is not [`Stage::Ready`] has not been counted as subscribed. Read on in `dialect.rs`, `publishers.rs`, `load.rs`.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::time::Instant;
 
 use campanile_protocol::websocket::{Incoming, Opcode, Received, Role, Rules, encode_masked_into};
-use campanile_protocol::{ChannelKind, SocketId};
 use memchr::memmem;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::dialect::{Dialect, Greeting};
 use crate::poller::{Interest, Poller};
 use crate::target::Target;
+use crate::tls::Link;
 
 const RULES: Rules = Rules { role: Role::Client, message_max: 16 << 20 };
 const READ_BYTES: usize = 256 * 1024;
@@ -29,8 +31,8 @@ enum Stage {
     /// Waits for the answer to its upgrade.
     Upgrading(Vec<u8>),
     Greeting,
-    /// Waits for so many `subscription_succeeded`.
-    Subscribing(u32),
+    /// Waits for so many subscriptions to be confirmed.
+    Subscribing(usize),
     Ready,
     /// Closed, with the server's code if it said one.
     Gone(Option<u16>),
@@ -38,13 +40,18 @@ enum Stage {
 
 #[derive(Debug)]
 struct Client {
-    stream: TcpStream,
+    number: usize,
+    dialect: Dialect,
+    link: Link,
     incoming: Incoming,
     stage: Stage,
     channels: Rc<[String]>,
     member: Option<u64>,
     unwritten: Vec<u8>,
-    socket_id: Option<SocketId>,
+    /// Reads nothing for now.
+    is_stalled: bool,
+    /// What the poller waits for.
+    interest: Interest,
 }
 
 /// What a client has met.
@@ -63,11 +70,21 @@ pub(crate) struct Fleet {
     buffer: Vec<u8>,
     opening: usize,
     ready: usize,
+    beat: Beat,
+}
+
+/// How far the sending of heartbeats has come: everybody's turn comes once in a round.
+#[derive(Debug)]
+struct Beat {
+    round_start: Instant,
+    /// The client whose turn is next.
+    next: usize,
 }
 
 impl Fleet {
     pub(crate) fn new() -> Self {
-        Self { clients: Vec::new(), buffer: vec![0; READ_BYTES], opening: 0, ready: 0 }
+        let beat = Beat { round_start: Instant::now(), next: 0 };
+        Self { clients: Vec::new(), buffer: vec![0; READ_BYTES], opening: 0, ready: 0, beat }
     }
 
     /// Clients on their way to being subscribed.
@@ -78,6 +95,11 @@ impl Fleet {
     /// Clients that are subscribed.
     pub(crate) fn ready(&self) -> usize {
         self.ready
+    }
+
+    /// Whether client `number` is subscribed.
+    pub(crate) fn is_ready(&self, number: usize) -> bool {
+        self.clients.get(number).and_then(Option::as_ref).is_some_and(|client| matches!(client.stage, Stage::Ready))
     }
 
     /// Begins to connect client `number`, which subscribes to these channels.
@@ -100,36 +122,69 @@ impl Fleet {
         }
         let stream: TcpStream = socket.into();
         poller.add(&stream, number as u64, Interest::ReadWrite)?;
+        let link = Link::new(stream, target.tls.as_ref())?;
         if self.clients.len() <= number {
             self.clients.resize_with(number + 1, || None);
         }
         let incoming = Incoming::default();
         self.clients[number] = Some(Client {
-            stream,
+            number,
+            dialect: target.dialect,
+            link,
             incoming,
             stage: Stage::Connecting,
             channels,
             member,
             unwritten: Vec::new(),
-            socket_id: None,
+            is_stalled: false,
+            interest: Interest::ReadWrite,
         });
         self.opening += 1;
         Ok(())
     }
 
-    /// Sends a text message.
-    pub(crate) fn send(&mut self, number: usize, text: &str) -> io::Result<()> {
-        match self.clients.get_mut(number).and_then(Option::as_mut) {
-            Some(client) => client.send(text),
-            None => Ok(()),
+    /// Sends a text message; what the kernel does not take yet goes when the socket is writable.
+    pub(crate) fn send(&mut self, poller: &Poller, number: usize, text: &str) -> io::Result<()> {
+        let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return Ok(()) };
+        client.send(text);
+        client.wait_on(poller)
+    }
+
+    /// Sends the heartbeats that are due: each client's once in the dialect's interval, evenly spread over it.
+    pub(crate) fn keep_alive(&mut self, poller: &Poller, dialect: Dialect, now: Instant) -> io::Result<()> {
+        let Some(heartbeat) = dialect.heartbeat() else { return Ok(()) };
+        let round = now.saturating_duration_since(self.beat.round_start).as_secs_f64() / heartbeat.every.as_secs_f64();
+        let due = ((round * self.clients.len() as f64) as usize).min(self.clients.len());
+        for number in self.beat.next..due {
+            if self.is_ready(number) {
+                self.send(poller, number, heartbeat.text)?;
+            }
+        }
+        self.beat.next = due.max(self.beat.next);
+        if round >= 1.0 {
+            self.beat = Beat { round_start: now, next: 0 };
+        }
+        Ok(())
+    }
+
+    /// The application has admitted client `number` to one of its channels.
+    pub(crate) fn admit(&mut self, number: usize, met: &mut impl FnMut(usize, Met<'_>)) {
+        let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return };
+        if !matches!(client.stage, Stage::Subscribing(_)) {
+            return;
+        }
+        client.confirmed(&mut |what| met(number, what));
+        if matches!(client.stage, Stage::Ready) {
+            self.opening -= 1;
+            self.ready += 1;
         }
     }
 
     /// Lets a client read no more, or again.
-    pub(crate) fn stall(&self, poller: &Poller, number: usize, stalled: bool) -> io::Result<()> {
-        let Some(client) = self.clients.get(number).and_then(Option::as_ref) else { return Ok(()) };
-        let interest = if stalled { Interest::Nothing } else { Interest::Read };
-        poller.change(&client.stream, number as u64, interest)
+    pub(crate) fn stall(&mut self, poller: &Poller, number: usize, stalled: bool) -> io::Result<()> {
+        let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return Ok(()) };
+        client.is_stalled = stalled;
+        client.wait_on(poller)
     }
 
     /// Ends a client, with a close frame or with a reset as when its machine has lost power.
@@ -145,9 +200,9 @@ impl Fleet {
             let payload = campanile_protocol::websocket::close_payload(Some(1000), "");
             encode_masked_into(&mut frame, Opcode::Close, &payload, [1, 2, 3, 4]);
             // Whoever cannot take a goodbye sees the end of the stream.
-            let _ = client.stream.write(&frame);
+            let _ = client.link.write(&frame);
         } else {
-            let _ = socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO));
+            let _ = socket2::SockRef::from(client.link.socket()).set_linger(Some(std::time::Duration::ZERO));
         }
     }
 
@@ -163,9 +218,8 @@ impl Fleet {
         let Some(client) = self.clients.get_mut(number).and_then(Option::as_mut) else { return Ok(()) };
         let was_opening = client.is_opening();
         let was_ready = matches!(client.stage, Stage::Ready);
-        if writable && matches!(client.stage, Stage::Connecting) {
-            client.upgrade(target)?;
-            poller.change(&client.stream, number as u64, Interest::Read)?;
+        if writable {
+            client.write(target)?;
         }
         client.read(&mut self.buffer, target, &mut |what| met(number, what));
         let is_ready = matches!(client.stage, Stage::Ready);
@@ -175,8 +229,9 @@ impl Fleet {
         if let Stage::Gone(code) = client.stage {
             self.clients[number] = None;
             met(number, Met::Closed(code));
+            return Ok(());
         }
-        Ok(())
+        client.wait_on(poller)
     }
 }
 
@@ -185,39 +240,73 @@ impl Client {
         !matches!(self.stage, Stage::Ready | Stage::Gone(_))
     }
 
-    fn send(&mut self, text: &str) -> io::Result<()> {
-        encode_masked_into(&mut self.unwritten, Opcode::Text, text.as_bytes(), [0x12, 0x34, 0x56, 0x78]);
-        self.flush()
+    /// Has the poller wait for what this client can go on with.
+    fn wait_on(&mut self, poller: &Poller) -> io::Result<()> {
+        let has_to_write =
+            matches!(self.stage, Stage::Connecting) || self.link.waits_to_write(!self.unwritten.is_empty());
+        let interest = match (self.is_stalled, has_to_write) {
+            (true, _) => Interest::Nothing,
+            (false, true) => Interest::ReadWrite,
+            (false, false) => Interest::Read,
+        };
+        if interest != std::mem::replace(&mut self.interest, interest) {
+            poller.change(self.link.socket(), self.number as u64, interest)?;
+        }
+        Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        match self.stream.write(&self.unwritten) {
+    /// Does what a writable socket allows: the upgrade of one that has just connected, else what is left over.
+    fn write(&mut self, target: &Target) -> io::Result<()> {
+        if matches!(self.stage, Stage::Connecting) {
+            return self.upgrade(target);
+        }
+        self.flush();
+        Ok(())
+    }
+
+    fn send(&mut self, text: &str) {
+        self.queue(text);
+        self.flush();
+    }
+
+    fn queue(&mut self, text: &str) {
+        encode_masked_into(&mut self.unwritten, Opcode::Text, text.as_bytes(), [0x12, 0x34, 0x56, 0x78]);
+    }
+
+    fn flush(&mut self) {
+        if !self.link.waits_to_write(!self.unwritten.is_empty()) {
+            return;
+        }
+        // Of nothing, it still writes what a link has kept.
+        match self.link.write(&self.unwritten) {
             Ok(written) => {
                 self.unwritten.drain(..written);
-                Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // The server has closed; reading finds out, with the code if there is one.
+            Err(_) => self.unwritten.clear(),
         }
     }
 
     fn upgrade(&mut self, target: &Target) -> io::Result<()> {
-        if let Some(error) = self.stream.take_error()? {
+        if let Some(error) = self.link.socket().take_error()? {
             return Err(error);
         }
         let request = format!(
-            "GET /app/{}?protocol=7&client=campanile-bench&version=1.0 HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-            target.key, target.address
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+            self.dialect.path(&target.key),
+            target.address
         );
-        self.stream.write_all(request.as_bytes())?;
+        self.unwritten.extend_from_slice(request.as_bytes());
         self.stage = Stage::Upgrading(Vec::new());
+        self.flush();
         Ok(())
     }
 
     fn read(&mut self, buffer: &mut [u8], target: &Target, met: &mut impl FnMut(Met<'_>)) {
         loop {
-            match self.stream.read(buffer) {
+            match self.link.read(buffer) {
                 Ok(0) => return self.gone(None),
                 Ok(length) => {
                     self.take(&mut buffer[..length], target, met);
@@ -257,7 +346,8 @@ impl Client {
                 Received::Text(text) => self.take_text(text, target, met),
                 Received::Ping(payload) => {
                     encode_masked_into(&mut self.unwritten, Opcode::Pong, payload, [9, 8, 7, 6]);
-                    self.flush()
+                    self.flush();
+                    Ok(())
                 }
                 Received::Close(close) => {
                     self.gone(close.code);
@@ -277,52 +367,101 @@ impl Client {
     }
 
     fn take_text(&mut self, text: &str, target: &Target, met: &mut impl FnMut(Met<'_>)) -> io::Result<()> {
-        match &mut self.stage {
-            Stage::Greeting => {
-                let Some(id) = greeted(text) else { return Err(io::Error::other("the greeting has no socket id")) };
-                self.socket_id = Some(id);
-                self.stage = Stage::Subscribing(u32::try_from(self.channels.len()).unwrap_or(u32::MAX));
-                for channel in Rc::clone(&self.channels).iter() {
-                    let message = subscription(target, id, channel, self.member);
-                    encode_masked_into(&mut self.unwritten, Opcode::Text, message.as_bytes(), [0x12, 0x34, 0x56, 0x78]);
+        match self.stage {
+            Stage::Greeting => match self.dialect.greet(text)? {
+                Greeting::Unfinished(answer) => {
+                    if let Some(answer) = answer {
+                        self.send(answer);
+                    }
                 }
-                self.flush()
-            }
-            Stage::Subscribing(missing) if text.contains("subscription_succeeded") => {
-                *missing -= 1;
-                if *missing == 0 {
-                    self.stage = Stage::Ready;
-                    met(Met::Subscribed);
-                }
-                Ok(())
-            }
-            _ if text.starts_with("{\"event\":\"pusher:ping\"") => self.send(r#"{"event":"pusher:pong","data":{}}"#),
-            _ => {
-                met(Met::Frame(text.as_bytes()));
-                Ok(())
-            }
+                Greeting::Whole(id) => self.subscribe(target, id, met),
+            },
+            Stage::Subscribing(_) if self.dialect.is_confirmation(text) => self.confirmed(met),
+            _ => match self.dialect.answer(text) {
+                Some(answer) => self.send(answer),
+                None => met(Met::Frame(text.as_bytes())),
+            },
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, target: &Target, id: &str, met: &mut impl FnMut(Met<'_>)) {
+        let channels = Rc::clone(&self.channels);
+        for channel in channels.iter() {
+            self.queue(&self.dialect.subscription(target, self.number, id, channel, self.member));
+        }
+        self.flush();
+        let confirmed = channels.iter().filter(|channel| self.dialect.is_confirmed(channel)).count();
+        self.stage = Stage::Subscribing(confirmed);
+        if confirmed == 0 {
+            self.ready(met);
         }
     }
+
+    /// One more of its subscriptions has succeeded.
+    fn confirmed(&mut self, met: &mut impl FnMut(Met<'_>)) {
+        let Stage::Subscribing(missing) = &mut self.stage else { return };
+        *missing -= 1;
+        if *missing == 0 {
+            self.ready(met);
+        }
+    }
+
+    fn ready(&mut self, met: &mut impl FnMut(Met<'_>)) {
+        self.stage = Stage::Ready;
+        met(Met::Subscribed);
+    }
 }
 
-fn greeted(text: &str) -> Option<SocketId> {
-    const MARK: &str = "socket_id\\\":\\\"";
-    let start = text.find(MARK)? + MARK.len();
-    let id = text[start..].split('\\').next()?;
-    SocketId::parse(id).ok()
-}
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
 
-/// The message that subscribes, signed where the channel's kind asks for it.
-pub(crate) fn subscription(target: &Target, id: SocketId, channel: &str, member: Option<u64>) -> String {
-    let kind = ChannelKind::of(channel);
-    let member = member.filter(|_| kind.is_presence()).map(|member| format!("{{\"user_id\":\"{member}\"}}"));
-    let mut data = format!("\"channel\":\"{channel}\"");
-    if kind.is_signed() {
-        let signature = target.secret.sign_channel(id, channel, member.as_deref());
-        data.push_str(&format!(",\"auth\":\"{}:{signature}\"", target.key));
+    use super::*;
+
+    /// More than two kernels' socket buffers hold.
+    const MESSAGES: usize = 256;
+    const MESSAGE_BYTES: usize = 64 * 1024;
+
+    #[test]
+    fn what_the_kernel_refuses_goes_when_the_socket_is_writable() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::for_tests(listener.local_addr().unwrap());
+        let (poller, mut fleet) = (Poller::new().unwrap(), Fleet::new());
+        fleet.connect(&poller, &target, 0, Rc::new([]), None).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let mut ready = Vec::new();
+        let mut step = |fleet: &mut Fleet| {
+            poller.wait(Duration::from_millis(10), &mut ready).unwrap();
+            for one in &ready {
+                fleet.progress(&poller, &target, 0, one.writable, &mut |_, _| {}).unwrap();
+            }
+        };
+        step(&mut fleet);
+        let mut head = vec![0; 4096];
+        let head_bytes = server.read(&mut head).unwrap();
+        assert!(head[..head_bytes].ends_with(b"\r\n\r\n"));
+
+        let message = "m".repeat(MESSAGE_BYTES);
+        for _ in 0..MESSAGES {
+            fleet.send(&poller, 0, &message).unwrap();
+        }
+        assert!(!fleet.clients[0].as_ref().unwrap().unwritten.is_empty(), "the kernel has taken everything");
+
+        let reading = std::thread::spawn(move || {
+            let (mut buffer, mut total) = (vec![0; 1 << 20], 0);
+            while total < MESSAGES * MESSAGE_BYTES {
+                total += server.read(&mut buffer).unwrap();
+            }
+            server
+        });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !reading.is_finished() && Instant::now() < deadline {
+            step(&mut fleet);
+        }
+        assert!(fleet.clients[0].as_ref().unwrap().unwritten.is_empty());
+        assert_eq!(fleet.clients[0].as_ref().unwrap().interest, Interest::Read);
+        drop(reading.join().unwrap());
     }
-    if let Some(member) = member {
-        data.push_str(&format!(",\"channel_data\":\"{}\"", member.replace('"', "\\\"")));
-    }
-    format!("{{\"event\":\"pusher:subscribe\",\"data\":{{{data}}}}}")
 }

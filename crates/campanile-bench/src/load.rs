@@ -7,6 +7,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::authorizer::{self, Authorizer};
 use crate::fleet::{Fleet, Met};
 use crate::poller::{Poller, Ready};
 use crate::publishers::{self, Publishers};
@@ -21,6 +22,11 @@ pub(crate) struct Load {
     pub(crate) target: Target,
     pub(crate) fleet: Fleet,
     pub(crate) publishers: Publishers,
+    authorizer: Option<Authorizer>,
+    /// Whether clients send heartbeats.
+    stays_alive: bool,
+    /// Whether it looks again and again instead of sleeping until something is ready.
+    spins: bool,
     poller: Poller,
     ready: Vec<Ready>,
     buffer: Vec<u8>,
@@ -39,8 +45,32 @@ impl Load {
     pub(crate) fn new(target: Target, publishers: usize) -> io::Result<Self> {
         let poller = Poller::new()?;
         let publishers = Publishers::connect(&poller, &target, publishers)?;
-        let (ready, buffer) = (Vec::new(), vec![0; 64 * 1024]);
-        Ok(Self { target, fleet: Fleet::new(), publishers, poller, ready, buffer, start: Instant::now() })
+        let authorizer = match target.dialect.asks_the_application() {
+            true => Some(Authorizer::listen(&poller, target.address.port() + 1)?),
+            false => None,
+        };
+        Ok(Self {
+            target,
+            fleet: Fleet::new(),
+            publishers,
+            authorizer,
+            stays_alive: false,
+            spins: false,
+            poller,
+            ready: Vec::new(),
+            buffer: vec![0; 64 * 1024],
+            start: Instant::now(),
+        })
+    }
+
+    /// Has clients send what keeps them connected for longer than servers wait for those who say nothing.
+    pub(crate) fn stay_alive(&mut self) {
+        self.stays_alive = true;
+    }
+
+    /// Has the load look for what is ready without ever sleeping: what it measures then holds none of its own waking up.
+    pub(crate) fn spin(&mut self) {
+        self.spins = true;
     }
 
     /// When the clock of all stamps was at zero.
@@ -56,9 +86,14 @@ impl Load {
     /// Waits for at most `timeout` and does what is ready.
     pub(crate) fn step(&mut self, timeout: Duration, met: &mut impl FnMut(usize, Met<'_>)) -> io::Result<()> {
         let mut ready = std::mem::take(&mut self.ready);
-        self.poller.wait(timeout, &mut ready)?;
+        self.poller.wait(if self.spins { Duration::ZERO } else { timeout }, &mut ready)?;
         for Ready { number, writable, .. } in &ready {
-            if let Some(publisher) = number.checked_sub(publishers::FIRST) {
+            if let Some(authorizer) = &mut self.authorizer
+                && *number >= authorizer::FIRST
+            {
+                let mut admit = |client| self.fleet.admit(client, met);
+                authorizer.progress(&self.poller, *number, &mut self.buffer, &mut admit)?;
+            } else if let Some(publisher) = number.checked_sub(publishers::FIRST) {
                 let publisher = usize::try_from(publisher).map_err(io::Error::other)?;
                 self.publishers.progress(&self.poller, &self.target, publisher, *writable, &mut self.buffer)?;
             } else {
@@ -67,6 +102,9 @@ impl Load {
             }
         }
         self.ready = ready;
+        if self.stays_alive {
+            self.fleet.keep_alive(&self.poller, self.target.dialect, Instant::now())?;
+        }
         Ok(())
     }
 
@@ -82,16 +120,36 @@ impl Load {
         plan: impl Fn(usize) -> Plan,
         met: &mut impl FnMut(&mut Progress, usize, Met<'_>),
     ) -> io::Result<()> {
+        let Progress { wanted, subscribed, closed } = self.connect_some(numbers, plan, met)?;
+        if closed > 0 {
+            return Err(io::Error::other(format!("the server has closed {closed} connections")));
+        }
+        if subscribed < wanted {
+            return Err(io::Error::other(format!("only {subscribed} of {wanted} clients are subscribed")));
+        }
+        Ok(())
+    }
+
+    /// The same for servers that may fail: returns when each is subscribed or closed, or when none gets on any more.
+    pub(crate) fn connect_some(
+        &mut self,
+        numbers: impl ExactSizeIterator<Item = usize>,
+        plan: impl Fn(usize) -> Plan,
+        met: &mut impl FnMut(&mut Progress, usize, Met<'_>),
+    ) -> io::Result<Progress> {
         let mut progress = Progress { wanted: numbers.len(), subscribed: 0, closed: 0 };
-        let mut numbers = numbers.peekable();
+        let mut numbers = numbers.fuse();
         let mut deadline = Instant::now() + STUCK_AFTER;
-        while progress.subscribed < progress.wanted {
+        loop {
             while self.fleet.opening() < OPENING_MAX
                 && let Some(number) = numbers.next()
             {
                 self.connect(number, plan(number))?;
             }
             let before = progress.subscribed;
+            if self.fleet.opening() == 0 || Instant::now() > deadline {
+                break;
+            }
             self.step(Duration::from_millis(100), &mut |number, what| {
                 match what {
                     Met::Subscribed => progress.subscribed += 1,
@@ -100,15 +158,25 @@ impl Load {
                 }
                 met(&mut progress, number, what);
             })?;
-            if progress.closed > 0 {
-                return Err(io::Error::other(format!("the server has closed {} connections", progress.closed)));
-            }
             if progress.subscribed > before {
                 deadline = Instant::now() + STUCK_AFTER;
-            } else if Instant::now() > deadline {
-                let Progress { wanted, subscribed, .. } = progress;
-                return Err(io::Error::other(format!("only {subscribed} of {wanted} clients are subscribed")));
             }
+        }
+        self.let_admitted_join(met, &mut progress)?;
+        Ok(progress)
+    }
+
+    /// A server that asks the application tells nobody when it has acted on the answer.
+    fn let_admitted_join(
+        &mut self,
+        met: &mut impl FnMut(&mut Progress, usize, Met<'_>),
+        progress: &mut Progress,
+    ) -> io::Result<()> {
+        let end = Instant::now() + JOIN_AFTER_ANSWER;
+        while self.authorizer.is_some()
+            && let Some(left) = end.checked_duration_since(Instant::now())
+        {
+            self.step(left, &mut |number, what| met(progress, number, what))?;
         }
         Ok(())
     }
@@ -118,11 +186,19 @@ impl Load {
         self.publishers.post(&self.poller, &self.target, endpoint, body)
     }
 
+    /// Sends a text message from a client.
+    pub(crate) fn send(&mut self, number: usize, text: &str) -> io::Result<()> {
+        self.fleet.send(&self.poller, number, text)
+    }
+
     /// Lets a client read no more, or again.
-    pub(crate) fn stall(&self, number: usize, stalled: bool) -> io::Result<()> {
+    pub(crate) fn stall(&mut self, number: usize, stalled: bool) -> io::Result<()> {
         self.fleet.stall(&self.poller, number, stalled)
     }
 }
+
+/// How long a server that was told who may subscribe gets to act on it.
+const JOIN_AFTER_ANSWER: Duration = Duration::from_millis(200);
 
 /// After so long without any progress a run is given up.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(15);

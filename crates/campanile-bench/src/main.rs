@@ -1,13 +1,16 @@
 //! Load and comparison tool for servers that speak the Pusher Channels protocol.
 //!
 //! Shares only the protocol with the server, so that it can measure others. Reading order: `cli.rs`, `scenario/`,
-//! `load.rs` (the loop), `fleet.rs` and `publishers.rs`; `books.rs` for what makes a run count; `compare.rs`.
+//! `load.rs` (the loop), `fleet.rs`, `dialect.rs` and `publishers.rs`; `books.rs` for what makes a run count; `compare.rs`.
 
+mod authorizer;
 mod books;
 mod cli;
 mod compare;
 mod cost;
+mod dialect;
 mod fleet;
+mod floor;
 mod judge;
 mod load;
 mod plot;
@@ -16,7 +19,9 @@ mod publishers;
 mod report;
 mod scenario;
 mod stamp;
+mod svg;
 mod target;
+mod tls;
 mod usage;
 
 use std::io::{self, Write};
@@ -32,6 +37,11 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run(&args, &mut out),
         Command::Compare(args) => compare::compare(&args, &mut out),
+        Command::Floor(args) => floor::run(&args).and_then(|report| {
+            write!(out, "{report}")?;
+            Ok(true)
+        }),
+        Command::Certificate { folder } => tls::make_certificate(&folder).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -47,7 +57,7 @@ fn main() -> ExitCode {
 /// Runs one scenario. True: nothing was lost.
 fn run(args: &RunArgs, out: &mut impl Write) -> io::Result<bool> {
     pin(args.load_core)?;
-    let report = scenario::run(&args.scenario, Target::at(args.port, &args.app)?)?;
+    let report = scenario::run(&args.scenario, Target::at(args.port, &args.app, args.dialect)?)?;
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &report)?;
         writeln!(out)?;

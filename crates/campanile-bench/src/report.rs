@@ -3,6 +3,7 @@
 //! Owns figures, their units and the reasons for which a run has failed. The invariant: a figure has one name in every
 //! scenario, so that runs can be compared.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::cost::Cost;
 /// One figure.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figure {
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     pub(crate) unit: &'static str,
     pub(crate) value: f64,
 }
@@ -23,19 +24,26 @@ pub(crate) struct Figure {
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) figures: Vec<Figure>,
+    /// What was asked of the run and was so.
+    pub(crate) verdicts: Vec<String>,
     /// Why the run does not count; none if it does.
     pub(crate) failures: Vec<String>,
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, name: &'static str, unit: &'static str, value: f64) {
-        self.figures.push(Figure { name, unit, value });
+    pub(crate) fn add(&mut self, name: impl Into<Cow<'static, str>>, unit: &'static str, value: f64) {
+        self.figures.push(Figure { name: name.into(), unit, value });
     }
 
     pub(crate) fn fail_if(&mut self, failed: bool, reason: impl FnOnce() -> String) {
         if failed {
             self.failures.push(reason());
         }
+    }
+
+    /// Says whether what was asked of the run is so; the run fails if it is not.
+    pub(crate) fn judge(&mut self, passed: bool, verdict: String) {
+        if passed { self.verdicts.push(verdict) } else { self.failures.push(verdict) }
     }
 
     /// The cost of each of `count` things that were done.
@@ -55,6 +63,11 @@ impl Report {
         self.add("latency_p50", "us", books.latency_us(0.5));
         self.add("latency_p99", "us", books.latency_us(0.99));
         self.add("latency_max", "us", books.latency_us(1.0));
+        self.fail_on(books, expected);
+    }
+
+    /// Fails the run if the books are not clean.
+    pub(crate) fn fail_on(&mut self, books: &Books, expected: u64) {
         for (count, what) in
             [(books.lost(expected), "lost"), (books.duplicated, "duplicated"), (books.reordered, "out of order")]
         {
@@ -67,6 +80,9 @@ impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for Figure { name, unit, value } in &self.figures {
             writeln!(f, "  {name:<28} {:>14}  {unit}", number(*value))?;
+        }
+        for verdict in &self.verdicts {
+            writeln!(f, "  PASSED: {verdict}")?;
         }
         for failure in &self.failures {
             writeln!(f, "  FAILED: {failure}")?;

@@ -5,7 +5,8 @@
 
 use memchr::memmem;
 
-const MARK: &str = "\\\"stamp\\\":\\\"";
+/// Found in a JSON string within a string, and also where a server has unwrapped `data`.
+const MARK: &str = "stamp=";
 const DIGITS: usize = 16;
 const STREAM_DIGITS: usize = 4;
 
@@ -48,8 +49,9 @@ fn number(digits: &[u8]) -> Option<u64> {
 pub(crate) fn data(stamp: Stamp, bytes: usize) -> String {
     const LINE: &str = "{\\\"sku\\\":\\\"A-1047\\\",\\\"name\\\":\\\"Desk lamp, brushed steel\\\",\\\"qty\\\":2},";
     let Stamp { stream, number, sent_ns } = stamp;
-    let mut data =
-        format!("\"{{{MARK}{stream:0STREAM_DIGITS$x}{number:0DIGITS$x}{sent_ns:0DIGITS$x}\\\",\\\"lines\\\":[");
+    let mut data = format!(
+        "\"{{\\\"id\\\":\\\"{MARK}{stream:0STREAM_DIGITS$x}{number:0DIGITS$x}{sent_ns:0DIGITS$x}\\\",\\\"lines\\\":["
+    );
     while data.len() + LINE.len() + 16 < bytes {
         data.push_str(LINE);
     }
@@ -72,6 +74,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&frame).unwrap();
         let inner: serde_json::Value = serde_json::from_str(value["data"].as_str().unwrap()).unwrap();
         assert!(inner["lines"].as_array().unwrap().len() > 1);
+        assert_eq!(Reader::new().find(inner.to_string().as_bytes()), Some(stamp));
     }
 
     #[test]

@@ -6,7 +6,9 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cli::AppArgs;
+use crate::dialect::Dialect;
+use crate::tls;
 use crate::usage::Process;
 
 /// How long a server may take to listen.
@@ -29,19 +33,31 @@ pub(crate) struct Target {
     pub(crate) app_id: String,
     pub(crate) key: String,
     pub(crate) secret: Secret,
+    pub(crate) dialect: Dialect,
+    /// How clients encrypt, if they do.
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
     pub(crate) process: Option<Process>,
 }
 
 impl Target {
     /// A server that runs already. Its cost is measured if it runs on this machine.
-    pub(crate) fn at(port: u16, app: &AppArgs) -> io::Result<Self> {
+    pub(crate) fn at(port: u16, app: &AppArgs, dialect: Dialect) -> io::Result<Self> {
         Ok(Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             app_id: app.app_id.clone(),
             key: app.key.clone(),
             secret: Secret::new(&app.secret),
+            dialect,
+            tls: None,
             process: Process::listening_on(port)?,
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(address: SocketAddr) -> Self {
+        let (app_id, key) = ("app-id".to_owned(), "app-key".to_owned());
+        let (secret, dialect) = (Secret::new("app-secret"), Dialect::Pusher);
+        Self { address, app_id, key, secret, dialect, tls: None, process: None }
     }
 }
 
@@ -67,8 +83,9 @@ pub(crate) enum StartError {
 }
 
 impl Started {
-    /// Runs a shell command with `PORT` in its environment, on one core if that is asked for, until it listens.
-    pub(crate) fn run(command: &str, port: u16, core: Option<usize>) -> Result<Self, StartError> {
+    /// Runs a shell command with `PORT` in its environment, on one core if that is asked for, until it listens. With a
+    /// folder for TLS, the environment also says where its certificate and its key are.
+    pub(crate) fn run(command: &str, port: u16, core: Option<usize>, tls: Option<&Path>) -> Result<Self, StartError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if TcpStream::connect(address).is_ok() {
             return Err(StartError::Taken { port });
@@ -79,6 +96,8 @@ impl Started {
         let child = Command::new("sh")
             .args(["-c", &format!("exec {command}")])
             .env("PORT", port.to_string())
+            .envs(tls.map(|folder| ("TLS_CERT_FILE", tls::cert_file(folder))))
+            .envs(tls.map(|folder| ("TLS_KEY_FILE", tls::key_file(folder))))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .process_group(0)
@@ -136,9 +155,9 @@ mod tests {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let command = "python3 -c 'import os,http.server as s; s.HTTPServer((\"127.0.0.1\",int(os.environ[\"PORT\"])),\
                        s.SimpleHTTPRequestHandler).serve_forever()' 2>/dev/null";
-        let started = Started::run(command, port, None).unwrap();
+        let started = Started::run(command, port, None, None).unwrap();
         assert!(Process::listening_on(port).unwrap().is_some());
-        assert!(matches!(Started::run(command, port, None), Err(StartError::Taken { .. })));
+        assert!(matches!(Started::run(command, port, None, None), Err(StartError::Taken { .. })));
         drop(started);
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     }
@@ -146,6 +165,6 @@ mod tests {
     #[test]
     fn a_command_that_fails_is_told_from_one_that_is_slow() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        assert!(matches!(Started::run("false", port, None), Err(StartError::Ended { .. })));
+        assert!(matches!(Started::run("false", port, None, None), Err(StartError::Ended { .. })));
     }
 }

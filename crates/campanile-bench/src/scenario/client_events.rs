@@ -33,7 +33,7 @@ pub(super) fn run(args: &ClientEventsArgs, target: Target) -> io::Result<Report>
             let data = data(Stamp { stream: 0, number, sent_ns: load.now_ns() }, args.bytes);
             let channel = channel(pair);
             let event = format!("{{\"event\":\"client-said\",\"channel\":\"{channel}\",\"data\":{data}}}");
-            load.fleet.send(2 * pair, &event)?;
+            load.send(2 * pair, &event)?;
         }
         until(&mut load, &mut judge, |_, judge| judge.books.delivered >= (number + 1) * pairs)?;
         progress("sent", (number + 1) * pairs, all * pairs);

@@ -17,6 +17,7 @@ const CURVE: [u32; 24] = [8, 6, 5, 5, 6, 10, 22, 45, 78, 96, 100, 97, 80, 84, 95
 
 pub(super) fn run(args: &DayArgs, target: Target) -> io::Result<Report> {
     let mut load = Load::new(target, args.publishers)?;
+    load.stay_alive();
     let mut judge = Judge::new(args.users, &load);
     let mut numbers = Numbers::new(args.users, &load);
     let mut is_here = vec![false; args.users];

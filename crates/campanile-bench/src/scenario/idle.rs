@@ -1,20 +1,22 @@
 //! Clients that connect, subscribe to a private channel each, and do nothing.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{STEP, own_channel, progress};
+use super::{own_channel, progress, rest};
 use crate::cli::IdleArgs;
 use crate::cost::{Meter, memory};
 use crate::judge::Judge;
 use crate::load::Load;
 use crate::report::Report;
 use crate::target::Target;
+use crate::tls;
 
 /// How long memory is given to settle before it is read.
 const SETTLE: Duration = Duration::from_secs(2);
 
-pub(super) fn run(args: &IdleArgs, target: Target) -> io::Result<Report> {
+pub(super) fn run(args: &IdleArgs, mut target: Target) -> io::Result<Report> {
+    target.tls = args.tls.as_deref().map(tls::clients).transpose()?;
     let mut load = Load::new(target, 0)?;
     let mut judge = Judge::new(args.connections + WARM, &load);
     // A first few, so that what a server sets up once is not counted as theirs.
@@ -46,11 +48,3 @@ pub(super) fn run(args: &IdleArgs, target: Target) -> io::Result<Report> {
 }
 
 const WARM: usize = 100;
-
-fn rest(load: &mut Load, judge: &mut Judge, how_long: Duration) -> io::Result<()> {
-    let end = Instant::now() + how_long;
-    while let Some(left) = end.checked_duration_since(Instant::now()) {
-        load.step(left.min(STEP), &mut |client, what| judge.met(client, what))?;
-    }
-    Ok(())
-}

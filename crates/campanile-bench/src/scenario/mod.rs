@@ -3,6 +3,7 @@
 //! Owns what scenarios share: waiting for what has been published, and pace. Never knows a server's name. The
 //! invariant: a scenario ends with a report or an error, and never with figures of a run that got stuck.
 
+mod article;
 mod client_events;
 mod day;
 mod fanout;
@@ -17,15 +18,23 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::cli::Scenario;
+use crate::dialect::Dialect;
 use crate::judge::Judge;
 use crate::load::{Load, Plan, STUCK_AFTER};
 use crate::report::Report;
 use crate::stamp::Stamp;
 use crate::target::Target;
 
+pub(crate) use article::at;
+
 /// Runs a scenario.
 pub(crate) fn run(scenario: &Scenario, target: Target) -> io::Result<Report> {
+    let needs_pusher = matches!(scenario, Scenario::ClientEvents(_) | Scenario::Presence(_));
+    if needs_pusher && target.dialect != Dialect::Pusher {
+        return Err(io::Error::other("this scenario needs a server that speaks the Pusher protocol"));
+    }
     match scenario {
+        Scenario::Article(args) => article::run(args, target),
         Scenario::Idle(args) => idle::run(args, target),
         Scenario::Fanout(args) => fanout::run(args, target),
         Scenario::Unicast(args) => unicast::run(args, target),
@@ -72,6 +81,15 @@ fn until(load: &mut Load, judge: &mut Judge, done: impl Fn(&Load, &Judge) -> boo
                 judge.books.delivered
             )));
         }
+    }
+    Ok(())
+}
+
+/// Moves the load on for so long.
+fn rest(load: &mut Load, judge: &mut Judge, how_long: Duration) -> io::Result<()> {
+    let end = Instant::now() + how_long;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        load.step(left.min(STEP), &mut |client, what| judge.met(client, what))?;
     }
     Ok(())
 }

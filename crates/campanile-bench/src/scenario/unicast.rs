@@ -13,6 +13,9 @@ use crate::target::Target;
 
 pub(super) fn run(args: &UnicastArgs, target: Target) -> io::Result<Report> {
     let mut load = Load::new(target, args.publishers)?;
+    if args.spin {
+        load.spin();
+    }
     let mut judge = Judge::new(args.users, &load);
     load.connect_all(0..args.users, own_channel, &mut |_, client, what| judge.met(client, what))?;
     let warm_up = (args.notifications as f64 * WARM_UP).ceil() as u64;
