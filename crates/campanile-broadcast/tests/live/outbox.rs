@@ -224,7 +224,10 @@ async fn couriers_that_race_deliver_each_event_once(database: Database) {
     assert_eq!(heard, Vec::from_iter(0..150));
     empty(one.outbox()).await;
     browser.heard_all().await;
-    let delivered = async |campanile: &Campanile| campanile.outbox().figures().await.unwrap()["default"].delivered;
+    // Where one program's couriers were always faster, the other's know of no queue.
+    let delivered = async |campanile: &Campanile| {
+        campanile.outbox().figures().await.unwrap().get("default").map_or(0, |queue| queue.delivered)
+    };
     assert_eq!(delivered(&one).await + delivered(&other).await, 150);
     for courier in couriers {
         courier.stop(SOON).await;
