@@ -38,8 +38,8 @@ pub(crate) enum Command {
 const COMPARE_EXAMPLES: &str = "\
 Example:
   campanile-bench compare \\
-    --peer campanile='campanile serve --config examples/raw-speed.toml' \\
-    --peer soketi=./start-soketi.sh --rounds 5 --server-core 0 --load-core 1 \\
+    --peer campanile=peers/campanile/start.sh \\
+    --peer soketi=peers/soketi/start.sh --rounds 5 --server-core 0 --load-core 1 \\
     --json fanout.json --plot fanout.svg fanout --subscribers 1000
 
 Each command is run by sh with PORT in its environment, and listens on 127.0.0.1. The first peer is what the others are

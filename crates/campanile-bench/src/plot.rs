@@ -62,7 +62,14 @@ pub(crate) fn lines(path: &Path, title: &str, note: &str, users: &[usize], peers
     label(&mut drawing, &frame, &lines);
     let dropped = lines.iter().flat_map(|line| &line.points).any(|point| point.dropped > 0.0);
     let legend = if dropped { "ring: connections were dropped, so many" } else { "no server dropped a connection" };
-    drawing.text("soft", 12.0, Anchor::End, (WIDTH - 16.0, Frame::HEIGHT - 14.0), legend);
+    let below = Frame::HEIGHT - 14.0;
+    drawing.text("soft", 12.0, Anchor::End, (WIDTH - 16.0, below), legend);
+    // A server that fell over has no line, and must not be missing in silence.
+    let broken: Vec<&str> = peers.iter().filter(|peer| !peer.errors.is_empty()).map(|peer| &*peer.name).collect();
+    if !broken.is_empty() {
+        let text = format!("did not finish every run: {}", broken.join(", "));
+        drawing.text("alarm strong", 12.0, Anchor::Start, (16.0, below), &text);
+    }
     fs::write(path, drawing.finish(&format!("{title}. {note}")))
 }
 
@@ -229,6 +236,14 @@ mod tests {
         assert!(clean.contains("no server dropped a connection") && !clean.contains("class=\"warn\""), "{clean}");
         let marked = drawn(&[peer("ours", [1.0, 2.0], 0.0), peer("theirs", [40.0, 80.0], 123.0)]);
         assert!(marked.contains("123 dropped") && marked.contains("class=\"warn\""), "{marked}");
+    }
+
+    #[test]
+    fn a_server_that_did_not_finish_is_named() {
+        let mut broken = peer("theirs", [1.0, 2.0], 0.0);
+        (broken.runs, broken.errors) = (Vec::new(), vec!["it fell over".to_owned()]);
+        let svg = drawn(&[peer("a", [1.0, 1.0], 0.0), peer("b", [1.0, 1.0], 0.0), broken]);
+        assert!(svg.contains("did not finish every run: theirs"), "{svg}");
     }
 
     #[test]
