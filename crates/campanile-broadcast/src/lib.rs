@@ -43,12 +43,14 @@
 //! # }
 //! ```
 
+pub mod anonymous;
 pub mod authorize;
 pub mod campanile;
 pub mod channel;
 pub mod encryption;
 pub mod event;
 pub mod fake;
+pub mod model;
 pub mod outbox;
 pub mod publish;
 #[cfg(feature = "axum")]
@@ -59,6 +61,7 @@ pub mod timing;
 #[cfg(feature = "typescript")]
 pub mod typescript;
 
+pub use anonymous::AnonymousEvent;
 pub use authorize::{Authorizer, ChannelAuth, Channels, Denied, Identity, Member, UserAuth};
 pub use campanile::{Campanile, Published};
 pub use campanile_broadcast_macros::{Broadcast, Channel};
@@ -69,6 +72,7 @@ pub use channel::{
 pub use encryption::MasterKey;
 pub use event::{BroadcastEvent, NamedEvent};
 pub use fake::Fake;
+pub use model::{BroadcastModel, Change, ModelChanged};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use outbox::OutboxTransaction;
 pub use outbox::{Courier, JobOptions, OnExceed, Outbox, OutboxError, Rate, RunningCourier};
