@@ -6,8 +6,9 @@
 use campanile_protocol::limits::DEFAULT_LIMITS;
 use campanile_protocol::{Access, ChannelKind, ChannelName};
 use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{Data, DeriveInput, Error, Fields, Ident, LitStr, Result};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Error, Field, Fields, Ident, LitStr, Result};
 
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let pattern = pattern(input)?;
@@ -18,14 +19,20 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let text = pattern.value();
     let name = &input.ident;
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
+    // What is wrong with a field's type is told where the type is written.
+    let field_of = |placeholder: &String| {
+        let field = fields.iter().find(|field| field.ident.as_ref().is_some_and(|name| name == placeholder));
+        let kind = field.map(|field| &field.ty);
+        (Ident::new(placeholder, pattern.span()), kind, kind.map_or_else(|| pattern.span(), Spanned::span))
+    };
     let written = placeholders.iter().map(|placeholder| {
-        let field = Ident::new(placeholder, pattern.span());
-        quote!(::std::string::ToString::to_string(&self.#field))
+        let (field, kind, span) = field_of(placeholder);
+        quote_spanned!(span=> <#kind as ::campanile_broadcast::Parameter>::write(&self.#field))
     });
     // Parameters come in the order of the pattern; each is read by the type of its field.
     let read = placeholders.iter().enumerate().map(|(at, placeholder)| {
-        let field = Ident::new(placeholder, pattern.span());
-        quote!(#field: parameters.read(#at)?)
+        let (field, kind, span) = field_of(placeholder);
+        quote_spanned!(span=> #field: parameters.read::<#kind>(#at)?)
     });
     let marker = match ChannelKind::of(&text).access {
         Access::Private | Access::Encrypted => quote! {
@@ -71,11 +78,11 @@ fn pattern(input: &DeriveInput) -> Result<LitStr> {
 }
 
 /// The struct's fields, by name.
-fn fields(input: &DeriveInput) -> Result<Vec<&Ident>> {
+fn fields(input: &DeriveInput) -> Result<Vec<&Field>> {
     const EXPECTED: &str = "a channel is a struct with a named field for each placeholder";
     let Data::Struct(structure) = &input.data else { return Err(Error::new_spanned(&input.ident, EXPECTED)) };
     match &structure.fields {
-        Fields::Named(named) => Ok(named.named.iter().filter_map(|field| field.ident.as_ref()).collect()),
+        Fields::Named(named) => Ok(named.named.iter().collect()),
         Fields::Unit => Ok(Vec::new()),
         Fields::Unnamed(unnamed) => Err(Error::new_spanned(unnamed, EXPECTED)),
     }
@@ -128,7 +135,8 @@ fn placeholders(pattern: &LitStr) -> Result<Vec<String>> {
 }
 
 /// Every placeholder has its field and every field its placeholder.
-fn agree(pattern: &LitStr, placeholders: &[String], fields: &[&Ident]) -> Result<()> {
+fn agree(pattern: &LitStr, placeholders: &[String], fields: &[&Field]) -> Result<()> {
+    let fields: Vec<&Ident> = fields.iter().filter_map(|field| field.ident.as_ref()).collect();
     let mut mistakes = Vec::new();
     for placeholder in placeholders {
         if !fields.iter().any(|field| *field == placeholder.as_str()) {
@@ -137,7 +145,7 @@ fn agree(pattern: &LitStr, placeholders: &[String], fields: &[&Ident]) -> Result
             mistakes.push(Error::new(pattern.span(), message));
         }
     }
-    for field in fields {
+    for field in &fields {
         if !placeholders.iter().any(|placeholder| *field == placeholder.as_str()) {
             let message = format!("the field `{field}` is not in the pattern: it could not be read back from a name");
             mistakes.push(Error::new_spanned(field, message));

@@ -78,6 +78,11 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
 
             #job
         }
+
+        #[automatically_derived]
+        impl #impl_generics ::campanile_broadcast::NamedEvent for #event #type_generics #where_clause {
+            const NAME: &'static str = #name;
+        }
     })
 }
 

@@ -60,6 +60,29 @@ pub trait PrivateChannel: Channel {}
 )]
 pub trait PresenceChannel: Channel {}
 
+/// What may stand for a placeholder: whatever can be written into a name and read back from it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand in a channel's name",
+    label = "it needs `Display`, to be written, and `FromStr`, to be read back"
+)]
+pub trait Parameter: Sized {
+    /// As it stands in a name.
+    fn write(&self) -> String;
+
+    /// What a name says, if it is written just so.
+    fn read(text: &str) -> Option<Self>;
+}
+
+impl<T: Display + FromStr> Parameter for T {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|value: &T| value.to_string() == text)
+    }
+}
+
 /// Why a channel has no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidChannel {
@@ -90,9 +113,8 @@ pub struct Parameters<'a>(Vec<&'a str>);
 
 impl Parameters<'_> {
     /// The parameter at this position, if it is of this type and is written as the type writes itself.
-    pub fn read<T: FromStr + Display>(&self, at: usize) -> Option<T> {
-        let text = self.0.get(at)?;
-        text.parse().ok().filter(|value: &T| value.to_string() == *text)
+    pub fn read<T: Parameter>(&self, at: usize) -> Option<T> {
+        T::read(self.0.get(at)?)
     }
 }
 
@@ -102,6 +124,10 @@ impl Parameters<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedInUser<T: Display>(pub T);
 
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no channel",
+    label = "an event goes to channels: `#[derive(Channel)]`, an `Option` or a `Vec` of them, or `SignedInUser(id)`"
+)]
 /// Something that stands for channels in `#[broadcast(on = [..])]`: a channel, or an `Option` or `Vec` of them.
 pub trait Listed {
     /// Adds the names to the list.

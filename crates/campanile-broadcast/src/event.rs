@@ -33,3 +33,9 @@ pub trait BroadcastEvent: Serialize {
         JobOptions::new()
     }
 }
+
+/// An event whose name is that of its type: what the derive makes. Only of such can the front end have the types.
+pub trait NamedEvent {
+    /// What browsers bind to.
+    const NAME: &'static str;
+}

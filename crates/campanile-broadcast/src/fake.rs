@@ -14,6 +14,7 @@ use crate::authorize::Signer;
 use crate::campanile::{Campanile, Prepared};
 use crate::encryption::{MASTER_KEY_BYTES, MasterKey};
 use crate::event::BroadcastEvent;
+use crate::outbox::JobOptions;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recorder(Arc<Mutex<Vec<Prepared>>>);
@@ -94,6 +95,20 @@ impl Fake {
     pub fn assert_broadcast_to_others<E: BroadcastEvent + 'static>(&self, socket_id: SocketId) {
         let found = self.count::<E>(|_, _, excluded| excluded == Some(socket_id));
         assert!(found > 0, "no {} was broadcast to all but {socket_id}", type_name::<E>());
+    }
+
+    /// Asserts that an event of this type was broadcast for which something was asked, such as a queue, that is to say with
+    /// options for which `expected` holds.
+    ///
+    /// # Panics
+    ///
+    /// When there was none.
+    #[track_caller]
+    pub fn assert_options<E: BroadcastEvent + 'static>(&self, expected: impl Fn(&JobOptions) -> bool) {
+        let recorded = self.recorder.0.lock();
+        let of_type = recorded.iter().filter(|prepared| prepared.event.is::<E>());
+        let options: Vec<&JobOptions> = of_type.map(|prepared| &prepared.options).collect();
+        assert!(options.iter().any(|options| expected(options)), "{} was broadcast with {options:?}", type_name::<E>());
     }
 
     /// Asserts how many events of this type were broadcast.

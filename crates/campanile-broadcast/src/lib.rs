@@ -43,12 +43,14 @@
 //! # }
 //! ```
 
+pub mod anonymous;
 pub mod authorize;
 pub mod campanile;
 pub mod channel;
 pub mod encryption;
 pub mod event;
 pub mod fake;
+pub mod model;
 pub mod outbox;
 pub mod publish;
 #[cfg(feature = "axum")]
@@ -56,17 +58,21 @@ pub mod routes;
 pub mod settings;
 pub mod socket_id;
 pub mod timing;
+#[cfg(feature = "typescript")]
+pub mod typescript;
 
+pub use anonymous::AnonymousEvent;
 pub use authorize::{Authorizer, ChannelAuth, Channels, Denied, Identity, Member, UserAuth};
 pub use campanile::{Campanile, Published};
 pub use campanile_broadcast_macros::{Broadcast, Channel};
 pub use campanile_protocol::{ChannelName, Limits};
 pub use channel::{
-    Channel, ChannelList, InvalidChannel, Listed, Parameters, PresenceChannel, PrivateChannel, SignedInUser,
+    Channel, ChannelList, InvalidChannel, Listed, Parameter, Parameters, PresenceChannel, PrivateChannel, SignedInUser,
 };
 pub use encryption::MasterKey;
-pub use event::BroadcastEvent;
+pub use event::{BroadcastEvent, NamedEvent};
 pub use fake::Fake;
+pub use model::{BroadcastModel, Change, ModelChanged};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use outbox::OutboxTransaction;
 pub use outbox::{Courier, JobOptions, OnExceed, Outbox, OutboxError, Rate, RunningCourier};
@@ -77,3 +83,8 @@ pub use socket_id::SocketId;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use sqlx;
 pub use timing::{Timing, Timings};
+/// The derive that gives an event its type for the front end, and its crate.
+#[cfg(feature = "typescript")]
+pub use ts_rs;
+#[cfg(feature = "typescript")]
+pub use typescript::Typescript;

@@ -13,16 +13,4 @@ struct Ping;
 #[broadcast(name = "client-typing", on = [News])]
 struct Typing;
 
-#[derive(Serialize, Broadcast)]
-#[broadcast(name = "nowhere")]
-struct Nowhere;
-
-#[derive(Serialize, Broadcast)]
-#[broadcast(on = News)]
-struct WithoutBrackets;
-
-#[derive(Serialize, Broadcast)]
-#[broadcast(on = [News], chanels = 1)]
-struct Misspelt;
-
 fn main() {}

@@ -14,6 +14,17 @@ use sqlx::{Error, Row as _};
 ///
 /// With SQLite begin it with `db.begin_with("BEGIN IMMEDIATE")`: a transaction that begins as a reader and then writes
 /// fails if anybody else has written meanwhile.
+///
+/// A pool, or a connection outside a transaction, is refused by the compiler:
+///
+/// ```compile_fail,E0277
+/// # use campanile_broadcast::{Broadcast, Campanile, Channel, sqlx::SqlitePool};
+/// # #[derive(Channel)] #[channel("news")] struct News;
+/// # #[derive(serde::Serialize, Broadcast)] #[broadcast(on = [News])] struct Published;
+/// # async fn publish(campanile: Campanile, mut db: SqlitePool) {
+/// campanile.broadcast(Published).within(&mut db).await;
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "an event is written down within a transaction of sqlx, not within `{Self}`",
     label = "expected `sqlx::Transaction<'_, Sqlite>` or `sqlx::Transaction<'_, Postgres>`",

@@ -1,0 +1,310 @@
+//! The guide's examples (`docs/rust.md`), as one application, so that they compile and do what the guide says.
+//!
+//! Owns the code; a test compares it with the guide. Never shows what the guide does not explain, but for the
+//! application's own parts at the end.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::routing::post;
+use axum::{Json, Router};
+use campanile_broadcast::outbox::{Outbox, durable_sqlite};
+use campanile_broadcast::sqlx::{self, SqlitePool};
+use campanile_broadcast::{
+    Broadcast, Campanile, Channel, Channels, Member, OnExceed, Rate, Settings, SocketId, Typescript, ts_rs::TS,
+};
+use serde::Serialize;
+use serde_json::json;
+
+#[derive(Channel)]
+#[channel("private-user.{id}")]
+pub struct UserChannel {
+    id: i64,
+}
+
+#[derive(Channel)]
+#[channel("private-document.{id}")]
+pub struct DocumentChannel {
+    id: i64,
+}
+
+#[derive(Channel)]
+#[channel("private-team.{id}")]
+pub struct TeamChannel {
+    id: i64,
+}
+
+#[derive(Channel)]
+#[channel("presence-team.{id}")]
+pub struct TeamPresence {
+    id: i64,
+}
+
+#[derive(Serialize, TS, Broadcast)]
+#[ts(crate = "campanile_broadcast::ts_rs")]
+#[broadcast(
+    name = "order.shipped",
+    on = [UserChannel { id: self.user_id }],
+    when = self.visible,
+    queue = "broadcasts",
+    tries = 5
+)]
+pub struct OrderShipped {
+    order_id: i64,
+    tracking_number: String,
+    #[serde(skip)]
+    user_id: i64,
+    #[serde(skip)]
+    visible: bool,
+}
+
+#[derive(Serialize, TS, Broadcast)]
+#[ts(crate = "campanile_broadcast::ts_rs")]
+#[broadcast(name = "comment.added", on = [DocumentChannel { id: self.document_id }])]
+pub struct CommentAdded {
+    document_id: i64,
+    author: String,
+    body: String,
+}
+
+pub fn channels() -> Channels<CurrentUser, App> {
+    Channels::new()
+        .private(|user: CurrentUser, channel: UserChannel, _: App| async move { user.id == channel.id })
+        .private(|user: CurrentUser, channel: DocumentChannel, app: App| async move {
+            app.can_view(user.id, channel.id).await
+        })
+        .private(
+            |user: CurrentUser, channel: TeamChannel, app: App| async move { app.is_member(user.id, channel.id).await },
+        )
+        .presence(|user: CurrentUser, channel: TeamPresence, app: App| async move {
+            let is_member = app.is_member(user.id, channel.id).await?;
+            Ok::<_, sqlx::Error>(is_member.then(|| Member::new(user.id, json!({ "name": user.name }))))
+        })
+}
+
+async fn ship(State(app): State<App>, Path(order_id): Path<i64>) -> Result<StatusCode, Failure> {
+    let mut tx = app.db.begin_with("BEGIN IMMEDIATE").await?;
+    let (user_id, tracking_number) =
+        sqlx::query_as("UPDATE orders SET status = 'shipped' WHERE id = ? RETURNING user_id, tracking_number")
+            .bind(order_id)
+            .fetch_one(&mut *tx)
+            .await?;
+    let event = OrderShipped { order_id, tracking_number, user_id, visible: true };
+    app.campanile.broadcast(event).within(&mut tx).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn comment(
+    State(app): State<App>,
+    user: CurrentUser,
+    socket: SocketId,
+    Path(document_id): Path<i64>,
+    Json(body): Json<String>,
+) -> Result<StatusCode, Failure> {
+    let event = CommentAdded { document_id, author: user.name, body };
+    app.campanile.broadcast(event).to_others(socket).send().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn application(settings: Settings, file: &str) -> Result<Router, Failure> {
+    let db = SqlitePool::connect_with(durable_sqlite(file)).await?;
+    let campanile = Campanile::with_outbox(settings, Outbox::sqlite(db.clone()).await?)?;
+    Ok(router(App { db, campanile }))
+}
+
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/orders/{order}/ship", post(ship))
+        .route("/documents/{document}/comments", post(comment))
+        .merge(app.campanile.routes::<CurrentUser, App>(channels()))
+        .with_state(app)
+}
+
+pub async fn until_told_to_end(app: &App, end: impl Future<Output = ()>) {
+    let courier = app.campanile.courier().start();
+    end.await;
+    courier.stop(Duration::from_secs(10)).await;
+}
+
+pub async fn options(campanile: &Campanile, event: OrderShipped) -> Result<(), Failure> {
+    let minute = Duration::from_secs(60);
+    let order = event.order_id;
+    campanile
+        .broadcast(event)
+        .on_queue("high")
+        .priority(10)
+        .delay(minute)
+        .tries(3)
+        .backoff([Duration::from_secs(1), minute])
+        .ordered_by(order)
+        .unique_for(order, minute)
+        .rate_limit(format!("order-{order}"), Rate::per_minute(10), OnExceed::Defer)
+        .send()
+        .await?;
+    Ok(())
+}
+
+#[derive(Debug, Clone)]
+pub struct App {
+    db: SqlitePool,
+    campanile: Campanile,
+}
+
+impl App {
+    async fn can_view(&self, user: i64, document: i64) -> Result<bool, sqlx::Error> {
+        self.holds("SELECT count(*) FROM viewers WHERE user_id = ? AND document_id = ?", user, document).await
+    }
+
+    async fn is_member(&self, user: i64, team: i64) -> Result<bool, sqlx::Error> {
+        self.holds("SELECT count(*) FROM members WHERE user_id = ? AND team_id = ?", user, team).await
+    }
+
+    async fn holds(&self, sql: &'static str, user: i64, other: i64) -> Result<bool, sqlx::Error> {
+        let count: i64 = sqlx::query_scalar(sql).bind(user).bind(other).fetch_one(&self.db).await?;
+        Ok(count > 0)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct CurrentUser {
+    id: i64,
+    name: String,
+}
+
+impl FromRequestParts<App> for CurrentUser {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, StatusCode> {
+        let id = parts.headers.get("x-user").and_then(|value| value.to_str().ok()?.parse().ok());
+        id.map(|id| Self { id, name: "Ann".to_owned() }).ok_or(StatusCode::UNAUTHORIZED)
+    }
+}
+
+/// Whatever went wrong is the server's fault.
+#[derive(Debug)]
+pub struct Failure(Box<dyn std::error::Error + Send + Sync>);
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl axum::response::IntoResponse for Failure {
+    fn into_response(self) -> axum::response::Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, self.0.to_string()).into_response()
+    }
+}
+
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use axum::http::header::CONTENT_TYPE;
+    use campanile_broadcast::Fake;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn database() -> SqlitePool {
+        // Every connection to `:memory:` is a database of its own.
+        let db = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+        sqlx::raw_sql(
+            "CREATE TABLE orders (id, user_id INTEGER, tracking_number TEXT, status);
+             CREATE TABLE viewers (user_id, document_id); CREATE TABLE members (user_id, team_id);
+             INSERT INTO orders VALUES (42, 1, 'TRACK', 'new'); INSERT INTO members VALUES (1, 5);
+             INSERT INTO viewers VALUES (1, 9);",
+        )
+        .execute(&db)
+        .await
+        .unwrap();
+        db
+    }
+
+    #[tokio::test]
+    async fn shipping_an_order_tells_its_owner() {
+        let fake = Campanile::fake();
+        let app = router(App { db: database().await, campanile: fake.campanile() });
+
+        let answer = app.oneshot(Request::post("/orders/42/ship").body(Body::empty()).unwrap()).await.unwrap();
+
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+
+        fake.assert_broadcast::<OrderShipped>(|event, channels| {
+            event.tracking_number == "TRACK" && channels == ["private-user.1"]
+        });
+        fake.assert_broadcast_times::<OrderShipped>(1);
+        fake.assert_not_broadcast::<CommentAdded>();
+    }
+
+    #[tokio::test]
+    async fn a_comment_is_not_told_to_who_wrote_it() {
+        let fake: Fake = Campanile::fake();
+        let app = router(App { db: database().await, campanile: fake.campanile() });
+        let request = Request::post("/documents/9/comments").header("x-user", "1").header("x-socket-id", "1.2");
+        let request = request.header(CONTENT_TYPE, "application/json").body(Body::from("\"fine\"")).unwrap();
+        assert_eq!(app.oneshot(request).await.unwrap().status(), StatusCode::NO_CONTENT);
+        fake.assert_broadcast_to_others::<CommentAdded>(campanile_protocol::SocketId::parse("1.2").unwrap());
+        options(&fake, OrderShipped { order_id: 1, tracking_number: String::new(), user_id: 1, visible: true })
+            .await
+            .unwrap();
+        fake.assert_options::<OrderShipped>(|options| format!("{options:?}").contains("high"));
+    }
+
+    #[tokio::test]
+    async fn each_channel_has_its_own_answer() {
+        let app = router(App { db: database().await, campanile: Campanile::fake().campanile() });
+        for (user, channel, status) in [
+            ("1", "private-user.1", 200),
+            ("2", "private-user.1", 403),
+            ("1", "private-document.9", 200),
+            ("2", "private-document.9", 403),
+            ("1", "private-team.5", 200),
+            ("1", "presence-team.5", 200),
+            ("2", "presence-team.5", 403),
+        ] {
+            let body = format!("socket_id=1.2&channel_name={channel}");
+            let request = Request::post("/broadcasting/auth").header("x-user", user).body(Body::from(body)).unwrap();
+            let answer = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status().as_u16(), status, "{user} at {channel}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_real_application_starts_and_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("shop.db").display().to_string();
+        let settings = || Settings::new("http://127.0.0.1:1", "app", "key", "secret");
+        let _: Router = application(settings(), &file).await.unwrap();
+        let app = App { db: database().await, campanile: Campanile::new(settings()).unwrap() };
+        until_told_to_end(&app, async {}).await;
+    }
+
+    #[test]
+    fn the_front_end_has_the_events_types() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.d.ts");
+        let events = Typescript::new().event::<OrderShipped>().event::<CommentAdded>();
+        assert!(events.write(&path).unwrap());
+
+        assert!(!events.write(&path).unwrap(), "events.d.ts was not up to date");
+    }
+
+    #[test]
+    fn every_example_of_the_guide_is_here() {
+        let unindented = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        let here = unindented(include_str!("guide.rs"));
+        let guide = include_str!("../../../docs/rust.md");
+        let examples: Vec<String> =
+            guide.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).map(unindented).collect();
+        assert!(examples.len() > 5, "the guide has examples");
+        for example in examples {
+            // Blank lines set off what is apart here.
+            for part in example.split("\n\n").map(str::trim) {
+                assert!(here.contains(part), "the guide has, and guide.rs has not:\n{part}");
+            }
+        }
+    }
+}
