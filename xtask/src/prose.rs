@@ -61,7 +61,7 @@ fn every_path_of_the_architecture_is_there() {
     for path in quoted(&text).filter(|text| text.ends_with(".rs") && !text.contains(' ')) {
         let full = match path.split_once('/') {
             _ if path.starts_with("crates/") => path.to_owned(),
-            Some((name @ ("hub" | "protocol"), rest)) => format!("crates/campanile-{name}/src/{rest}"),
+            Some((name @ ("broadcast" | "hub" | "protocol"), rest)) => format!("crates/campanile-{name}/src/{rest}"),
             _ => format!("crates/campanile/src/{path}"),
         };
         assert!(root().join(&full).is_file(), "{path} is not {full}");
