@@ -618,16 +618,25 @@ impl World {
         }
     }
 
-    /// Compares which channels a worker says are occupied with the model.
+    /// Compares which channels a worker says are occupied with the model, two by two.
     pub(crate) fn ask_channels(&mut self, worker: usize) {
         if !self.unheard[worker].is_empty() {
             return;
         }
-        let ask = Ask::Channels { app: AppIndex(0), prefix: "p".into() };
-        let Answer::Channels(mut found) = self.answer(worker, ask) else {
-            return self.fail("a question about channels got another's answer");
-        };
-        found.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+        const MOST: usize = 2;
+        let mut found = Vec::new();
+        loop {
+            let after = found.last().map(|(name, _): &(ChannelName, _)| name.clone());
+            let ask = Ask::Channels { app: AppIndex(0), prefix: "p".into(), after, most: MOST };
+            let Answer::Channels(slice) = self.answer(worker, ask) else {
+                return self.fail("a question about channels got another's answer");
+            };
+            let is_last = slice.len() < MOST;
+            found.extend(slice);
+            if is_last {
+                break;
+            }
+        }
         let found: Vec<(String, usize)> =
             found.into_iter().map(|(name, info)| (format!("0/{name}"), info.subscription_count)).collect();
         let here = |key: &&String| key.starts_with("0/p") && self.home(key) == worker;

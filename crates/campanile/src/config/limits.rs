@@ -48,6 +48,9 @@ pub const HTTP2_FRAMES_PER_ANSWER_FRAME: u32 = 4;
 /// Bytes of a body in one frame from which on the frame is not counted.
 pub const HTTP2_DATA_BYTES_FREE: usize = 1024;
 
+/// Channels that a home tells at once of those that `GET /channels` lists.
+pub const CHANNELS_AT_ONCE: usize = 1000;
+
 /// Characters of an app's id, of a key and of a secret.
 pub const CREDENTIAL_LENGTH_MAX: usize = 200;
 
@@ -515,6 +518,7 @@ pub fn to_markdown() -> String {
          {HTTP2_FRAMES_BURST} at once, {HTTP2_FRAMES_PER_SEC} a second, and {HTTP2_FRAMES_PER_ANSWER_FRAME} more for \
          each frame of an answer | closed with ENHANCE_YOUR_CALM |\n\
          | an `Idempotency-Key` | {KEY_LENGTH_MAX} characters | answered 400 |\n\
+         | channels that a worker lists at once for `GET /channels` | {CHANNELS_AT_ONCE} | goes on after other work |\n\
          | writing to an HTTP client that takes nothing | `limits.http_request_timeout_secs` | closed |\n\
          | an HTTP client that has been told the end and stays | `limits.closing_timeout_secs` | closed |\n\
          | encrypted bytes held back for one connection | 64 KiB, counted in `limits.send_queue_bytes_max` | as \
