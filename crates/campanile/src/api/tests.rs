@@ -505,6 +505,18 @@ fn a_body_that_never_comes_is_not_waited_for() {
 }
 
 #[test]
+fn an_event_counts_once_against_its_apps_rate_however_many_its_channels_are() {
+    run(false, async |api| {
+        let event = r#"{"name":"e","channels":["one","two","three"],"data":"d"}"#;
+        for status in [200, 200, 429] {
+            let answer = api.signed("b", "POST", "/apps/b/events", &[], event).await;
+            assert_eq!(answer.status, status);
+        }
+        assert_eq!(api.published().len(), 6);
+    });
+}
+
+#[test]
 fn an_app_may_publish_at_its_rate_and_not_faster() {
     run(false, async |api| {
         let batch = format!(r#"{{"batch":[{EVENT},{EVENT}]}}"#);

@@ -194,8 +194,8 @@ limits! {
     APP_CONNECTIONS_MAX: "apps" "connections_max", Off, 1..=1_000_000, "connections";
         "one tenant must not take the room of the others";
         "error frame and close 4004: the client stays away";
-    APP_BACKEND_EVENTS_PER_SEC: "apps" "backend_events_per_sec", Off, 1..=1_000_000, "events per second";
-        "one tenant's loop must not take the time of the others";
+    APP_BACKEND_EVENTS_PER_SEC: "apps" "backend_events_per_sec", Off, 1..=1_000_000, "events per second, each of a batch, and one however many its channels are";
+        "one tenant's loop must not take the time of the others; what one event may cost has bounds of its own (channels_per_event_max, event_data_bytes_max)";
         "answered 429 with Retry-After";
     APP_CLIENT_EVENTS_PER_SEC: "apps" "client_events_per_sec", Default(10), 1..=100_000, "events per second and connection";
         "Pusher's limit; a browser is not to be trusted with more";
