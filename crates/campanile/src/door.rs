@@ -2,8 +2,8 @@
 //!
 //! Owns what an API request needs of the workers: publish, ask, terminate, reserve a key. Never decides: it finds the
 //! home, takes a permit and waits for the answer. The invariants: when [`Visit::publish`] returns, the event is in its
-//! home's mailbox (I7); a key that was reserved is committed or released, however its request ends. One per worker, shared
-//! by that worker's requests. Read on in [`crate::api`].
+//! home's mailbox (I8); a key that was reserved is committed or released, however its request ends (I15). One per worker,
+//! shared by that worker's requests. Read on in [`crate::api`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -1085,7 +1085,7 @@ impl World {
         let mut written = BTreeSet::new();
         for (connection, bytes) in writes {
             if !written.insert(connection) {
-                self.fail("I3: a connection is written twice in a tick");
+                self.fail("I4: a connection is written twice in a tick");
             }
             let mine = |client: &Client| client.open && (client.worker, client.id) == (worker, connection);
             let Some(client) = self.clients.iter().position(mine) else {
@@ -1104,7 +1104,7 @@ impl World {
             if open && of == worker {
                 let Client { loose, pongs, pings, .. } = &self.clients[client];
                 if !loose.is_empty() || *pongs + *pings > 0 {
-                    self.fail(format!("I3: c{client} must still hear {loose:?}, {pongs} pongs, {pings} pings"));
+                    self.fail(format!("I4: c{client} must still hear {loose:?}, {pongs} pongs, {pings} pings"));
                 }
             }
         }

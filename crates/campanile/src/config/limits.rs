@@ -333,7 +333,7 @@ pub struct NodeLimits {
     pub head_timeout: Duration,
     /// Bytes of one WebSocket message from a client.
     pub frame_bytes_max: usize,
-    /// Bytes that wait for one slow connection (I4).
+    /// Bytes that wait for one slow connection (I5).
     pub send_queue_bytes_max: usize,
     /// Pieces of work that one worker may have under way.
     pub permits_per_worker: usize,
