@@ -14,6 +14,8 @@ pub struct Census {
     pub local_channels: usize,
     /// Channels whose home this mind is.
     pub channels: usize,
+    /// Those of them that are listed as occupied.
+    pub occupied: usize,
     /// Channels with a deadline.
     pub timers: usize,
     /// Cache channels that remember an event.

@@ -380,11 +380,17 @@ impl Channel {
 
     pub(crate) fn info(&self, now: Moment) -> ChannelInfo {
         let remembered = self.remembered.as_ref().filter(|remembered| remembered.until > now);
+        let remembered = remembered.map(|r| (r.data.clone(), r.until.millis_since(now).div_ceil(1000)));
+        ChannelInfo { remembered, ..self.counts() }
+    }
+
+    /// As [`Channel::info`], without what is remembered: copies nothing.
+    pub(crate) fn counts(&self) -> ChannelInfo {
         ChannelInfo {
             occupied: self.is_occupied(),
             subscription_count: self.subscribers.count(),
             user_count: self.members.as_ref().map_or(0, |members| members.len()),
-            remembered: remembered.map(|r| (r.data.clone(), r.until.millis_since(now).div_ceil(1000))),
+            remembered: None,
         }
     }
 

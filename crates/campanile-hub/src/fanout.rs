@@ -2,7 +2,7 @@
 //!
 //! Owns the worker's seats (a connection in a channel) and what has been gathered for each connection. Never decides
 //! anything and never writes to a socket. The invariant: a connection gets what concerns it in the order in which it was
-//! gathered, direct replies included, so nothing overtakes anything (I1, I2).
+//! gathered, direct replies included, so nothing overtakes anything (I1, I2, I4).
 //!
 //! A connection that only one channel touched in this tick shares that channel's joined bytes with every subscriber at
 //! the same point; any other gets segments of its own list. Either way it is written once.

@@ -27,6 +27,7 @@ use crate::letter::{
 };
 use crate::memory::Memory;
 use crate::notice::{Notice, NoticeKind};
+use crate::occupied::Occupied;
 use crate::rebirth::Waiting;
 use crate::seeded::{Map, Seed};
 use crate::session::{Passed, Session, Unsubscribable, authenticate};
@@ -58,6 +59,7 @@ pub struct Hub {
     sessions: Vec<Option<Session>>,
     pub(crate) fanout: Fanout,
     pub(crate) channels: Map<ChannelKey, Channel>,
+    occupied: Occupied,
     memory: Memory,
     guard: Guard,
     timers: Timers<ChannelKey>,
@@ -85,6 +87,7 @@ impl Hub {
             sessions: Vec::new(),
             fanout: Fanout::new(seed),
             channels: Map::with_hasher(Seed(seed)),
+            occupied: Occupied::default(),
             memory: Memory::default(),
             timers: Timers::default(),
             effects: Vec::new(),
@@ -122,6 +125,7 @@ impl Hub {
             seats: self.fanout.seat_count(),
             local_channels: self.fanout.channel_count(),
             channels: self.channels.len(),
+            occupied: self.occupied.len(),
             timers: self.timers.len(),
             remembered: self.memory.len(),
             remembered_bytes: self.memory.bytes(),
@@ -607,7 +611,11 @@ impl Hub {
             Some(channel) => channel,
             None => self.channels.entry(key.clone()).or_default(),
         };
+        let was_occupied = channel.is_occupied();
         work(channel, &mut out);
+        if channel.is_occupied() != was_occupied {
+            self.occupied.set(key, !was_occupied);
+        }
         if let Some(at) = channel.next_due() {
             self.timers.no_later_than(at, &mut channel.alarm, || key.clone());
         }
@@ -648,15 +656,14 @@ impl Hub {
         match ask {
             Ask::Channel(key) => Answer::Channel(self.channels.get(key).map(|c| c.info(now)).unwrap_or_default()),
             Ask::Members(key) => Answer::Members(self.channels.get(key).map(Channel::member_ids).unwrap_or_default()),
-            Ask::Channels { app, prefix } => {
-                let wanted = |key: &ChannelKey, channel: &Channel| {
-                    key.app == *app
-                        && channel.is_occupied()
-                        && key.name.kind().access != Access::User
-                        && key.name.as_str().starts_with(&**prefix)
+            Ask::Channels { app, prefix, after, most } => {
+                let names = self.occupied.after(*app, prefix, after.as_ref()).take(*most);
+                let counted = |name: &ChannelName| {
+                    let key = ChannelKey { app: *app, name: name.clone() };
+                    let counts = self.channels.get(&key).map(Channel::counts).unwrap_or_default();
+                    (key.name, counts)
                 };
-                let channels = self.channels.iter().filter(|(key, channel)| wanted(key, channel));
-                Answer::Channels(channels.map(|(key, channel)| (key.name.clone(), channel.info(now))).collect())
+                Answer::Channels(names.map(counted).collect())
             }
         }
     }

@@ -99,12 +99,17 @@ pub enum Ask {
     Channel(ChannelKey),
     /// The members of a presence channel.
     Members(ChannelKey),
-    /// Every occupied channel of an app whose name has this prefix.
+    /// The occupied channels of an app whose names have this prefix, in order: as many as are wanted at once. Fewer are the
+    /// last.
     Channels {
         /// The app.
         app: AppIndex,
         /// Empty for all.
         prefix: Box<str>,
+        /// Only those that come after this one.
+        after: Option<ChannelName>,
+        /// At most so many.
+        most: usize,
     },
 }
 
@@ -128,7 +133,7 @@ pub enum Answer {
     Channel(ChannelInfo),
     /// To [`Ask::Members`].
     Members(Vec<UserId>),
-    /// To [`Ask::Channels`], of the channels that live at one home.
+    /// To [`Ask::Channels`], of the channels that live at one home, without what they remember.
     Channels(Vec<(ChannelName, ChannelInfo)>),
     /// To [`Letter::Reserve`].
     Reserved(Result<(), Unreserved>),

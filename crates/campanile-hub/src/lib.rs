@@ -18,6 +18,7 @@ pub mod letter;
 pub mod members;
 pub mod memory;
 pub mod notice;
+mod occupied;
 pub mod rebirth;
 mod seeded;
 pub mod session;

@@ -35,7 +35,7 @@ pub struct CacheReply {
     pub ttl: u64,
 }
 
-/// `{"channels":{"<name>":{..}}}`: to `GET /channels`, and to a trigger that asked.
+/// `{"channels":{"<name>":{..}}}`: to a trigger that asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChannelsReply {
     /// In this order.
@@ -45,6 +45,43 @@ pub struct ChannelsReply {
 
 fn as_map<S: Serializer>(channels: &[(ChannelName, ChannelReply)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(channels.iter().map(|(name, reply)| (name.as_str(), reply)))
+}
+
+/// The text of a [`ChannelsReply`] of any length, to `GET /channels`: written as the channels become known.
+#[derive(Debug)]
+pub struct ChannelsText {
+    text: Vec<u8>,
+    is_empty: bool,
+}
+
+impl ChannelsText {
+    /// The beginning.
+    pub fn new() -> Self {
+        Self { text: br#"{"channels":{"#.to_vec(), is_empty: true }
+    }
+
+    /// One channel more, which has not been told yet.
+    pub fn push(&mut self, channel: &ChannelName, reply: &ChannelReply) {
+        if !std::mem::take(&mut self.is_empty) {
+            self.text.push(b',');
+        }
+        const INFALLIBLE: &str = "a name and counts are JSON, and a vector takes all of it";
+        serde_json::to_writer(&mut self.text, channel.as_str()).expect(INFALLIBLE);
+        self.text.push(b':');
+        serde_json::to_writer(&mut self.text, reply).expect(INFALLIBLE);
+    }
+
+    /// All of it.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.text.extend_from_slice(b"}}");
+        self.text
+    }
+}
+
+impl Default for ChannelsText {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// `{"batch":[{..},{}]}`: to a batch of which an event asked, in its order.
@@ -91,6 +128,14 @@ mod tests {
             channels: vec![(name("presence-x"), counts.clone()), (name("b"), ChannelReply::default())],
         };
         assert_eq!(json(&channels), r#"{"channels":{"presence-x":{"user_count":1,"subscription_count":2},"b":{}}}"#);
+        for told in 0..=2 {
+            let channels = ChannelsReply { channels: channels.channels[..told].to_vec() };
+            let mut text = ChannelsText::new();
+            for (channel, reply) in &channels.channels {
+                text.push(channel, reply);
+            }
+            assert_eq!(String::from_utf8(text.finish()).unwrap(), json(&channels));
+        }
         let batch = BatchReply { batch: vec![counts, ChannelReply::default()] };
         assert_eq!(json(&batch), r#"{"batch":[{"user_count":1,"subscription_count":2},{}]}"#);
         let cached = CacheReply { data: r#"{"a":1}"#.into(), ttl: 60 };

@@ -2,13 +2,14 @@
 //!
 //! Owns what an API request needs of the workers: publish, ask, terminate, reserve a key. Never decides: it finds the
 //! home, takes a permit and waits for the answer. The invariants: when [`Visit::publish`] returns, the event is in its
-//! home's mailbox (I7); a key that was reserved is committed or released, however its request ends. One per worker, shared
-//! by that worker's requests. Read on in [`crate::api`].
+//! home's mailbox (I8); a key that was reserved is committed or released, however its request ends (I15). One per worker,
+//! shared by that worker's requests. Read on in [`crate::api`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::vec;
 
 use campanile_hub::letter::ChannelKey;
 use campanile_hub::{
@@ -18,6 +19,7 @@ use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, UserId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::config::limits::CHANNELS_AT_ONCE;
 use crate::mailbox::{Permit, Permits, Post};
 use crate::node::Node;
 
@@ -136,25 +138,49 @@ impl<'a> Visit<'a> {
         }
     }
 
-    /// Every occupied channel of the app whose name begins with `prefix`, sorted by name.
-    pub(crate) async fn channels(&self, app: &App, prefix: &str) -> Result<Vec<(ChannelName, ChannelInfo)>, Busy> {
-        let permit = self.enter().await?;
-        let asked = (0..self.door.post.workers()).map(|worker| {
-            let asked = self.expect();
-            let ask = Ask::Channels { app: app.index, prefix: prefix.into() };
-            self.door.post.send(WorkerId(worker), Letter::Ask { ask, id: asked.id }, Some(permit.clone()));
-            asked
-        });
-        // All are asked before any is waited for, so one deadline holds for all.
-        let asked: Vec<_> = asked.collect();
-        let mut all = Vec::new();
-        for asked in asked {
-            if let Answer::Channels(channels) = asked.answer().await? {
-                all.extend(channels);
+    /// Tells every occupied channel of the app whose name begins with `prefix`, in the order of their names.
+    ///
+    /// A slice at a time: whoever is asked and whoever asks have time for other work between any two. So it is no picture of
+    /// one moment; but a channel that is occupied all the while is told, and none is told twice.
+    pub(crate) async fn channels(
+        &self,
+        app: &App,
+        prefix: &str,
+        mut tell: impl FnMut(&ChannelName, &ChannelInfo),
+    ) -> Result<(), Busy> {
+        let mut lists: Vec<List> = (0..self.door.post.workers()).map(|home| List::of(WorkerId(home))).collect();
+        let mut told = 0_usize;
+        loop {
+            let permit = self.enter().await?;
+            let asked = lists.iter_mut().filter(|list| list.is_short()).map(|list| {
+                let (app, prefix, after) = (app.index, prefix.into(), list.last.take());
+                let asked = self.expect();
+                let letter =
+                    Letter::Ask { ask: Ask::Channels { app, prefix, after, most: CHANNELS_AT_ONCE }, id: asked.id };
+                self.door.post.send(list.home, letter, Some(permit.clone()));
+                (list, asked)
+            });
+            // All are asked before any is waited for; the permit goes with the questions.
+            let asked: Vec<_> = asked.collect();
+            drop(permit);
+            for (list, asked) in asked {
+                let Answer::Channels(slice) = asked.answer().await? else { return Err(Busy) };
+                list.take(slice);
+            }
+            while let Some((channel, state)) = next(&mut lists) {
+                tell(&channel, &state);
+                told += 1;
+                if told.is_multiple_of(CHANNELS_AT_ONCE) {
+                    tokio::task::yield_now().await;
+                }
+                if lists.iter().any(List::is_short) {
+                    break;
+                }
+            }
+            if lists.iter().all(List::is_done) {
+                return Ok(());
             }
         }
-        all.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
-        Ok(all)
     }
 
     /// Closes every connection that is signed in as this user.
@@ -208,6 +234,47 @@ impl<'a> Visit<'a> {
         self.door.post.send(home, Letter::Ask { ask, id: asked.id }, Some(permit));
         asked.answer().await
     }
+}
+
+/// What one home has told of its channels and has not been passed on.
+struct List {
+    home: WorkerId,
+    slice: vec::IntoIter<(ChannelName, ChannelInfo)>,
+    /// Where the next slice begins.
+    last: Option<ChannelName>,
+    is_last: bool,
+}
+
+impl List {
+    fn of(home: WorkerId) -> Self {
+        Self { home, slice: Vec::new().into_iter(), last: None, is_last: false }
+    }
+
+    fn take(&mut self, slice: Vec<(ChannelName, ChannelInfo)>) {
+        self.is_last = slice.len() < CHANNELS_AT_ONCE;
+        self.last = slice.last().map(|(channel, _)| channel.clone());
+        self.slice = slice.into_iter();
+    }
+
+    /// The first of what is waiting.
+    fn name(&self) -> Option<&str> {
+        self.slice.as_slice().first().map(|(channel, _)| channel.as_str())
+    }
+
+    /// Whether its home may have more before anything else can be told.
+    fn is_short(&self) -> bool {
+        !self.is_last && self.slice.len() == 0
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_last && self.slice.len() == 0
+    }
+}
+
+/// The first of all lists, none of which is short.
+fn next(lists: &mut [List]) -> Option<(ChannelName, ChannelInfo)> {
+    let waiting = lists.iter_mut().filter(|list| list.slice.len() > 0);
+    waiting.min_by(|one, other| one.name().cmp(&other.name()))?.slice.next()
 }
 
 /// A question that is under way. Nobody waits for its answer once this is dropped, as it is with a request whose client

@@ -1,7 +1,7 @@
 //! Starting and stopping the server.
 //!
 //! Owns the threads of the workers. Never serves anybody itself. The invariant: what cannot be set up stops the start
-//! (I9). Tests and embedders use this door as the binary does.
+//! (I14). Tests and embedders use this door as the binary does.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};

@@ -1,7 +1,7 @@
 //! One accepted socket and its outgoing bytes.
 //!
 //! Owns the descriptor, the queue of what the kernel would not take yet, and what of a request or frame has come so far.
-//! Bounded: a reader slower than its channels is closed with 4100, never served a stream with holes. Knows nothing of
+//! Bounded: a reader slower than its channels is closed with 4100, never served a stream with holes (I5). Knows nothing of
 //! channels. Filled and drained by the worker that owns it; read on in [`crate::send_queue`].
 
 use std::io::{self, IoSlice};

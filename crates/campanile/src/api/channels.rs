@@ -7,13 +7,13 @@ use campanile_hub::ChannelInfo;
 use campanile_protocol::ChannelName;
 use campanile_protocol::attributes::{Attribute, Attributes};
 use campanile_protocol::refusal::{Reason, Refusal};
-use campanile_protocol::replies::{CacheReply, ChannelReply, ChannelsReply, UserReply, UsersReply};
+use campanile_protocol::replies::{CacheReply, ChannelReply, ChannelsText, UserReply, UsersReply};
 use campanile_protocol::trigger::channel_name;
 use hyper::StatusCode;
 
 use super::error::ApiError;
 use super::signed_request::SignedRequest;
-use super::{Reply, json};
+use super::{Reply, json, text};
 use crate::door::Visit;
 
 const PRESENCE_PREFIX: &str = "presence-";
@@ -25,11 +25,9 @@ pub(super) async fn list(request: &SignedRequest<'_>, visit: Visit<'_>) -> Resul
     if asked.has(Attribute::UserCount) && !prefix.starts_with(PRESENCE_PREFIX) {
         return Err(Refusal::at("info", Reason::UserCountNeedsPresence).into());
     }
-    let channels = visit.channels(&request.app, prefix).await?.into_iter().map(|(channel, state)| {
-        let reply = counts(&channel, &state, asked);
-        (channel, reply)
-    });
-    Ok(json(StatusCode::OK, &ChannelsReply { channels: channels.collect() }))
+    let mut told = ChannelsText::new();
+    visit.channels(&request.app, prefix, |channel, state| told.push(channel, &counts(channel, state, asked))).await?;
+    Ok(text(StatusCode::OK, "application/json", told.finish()))
 }
 
 /// `GET /apps/{id}/channels/{name}`

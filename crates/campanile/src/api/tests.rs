@@ -1,6 +1,6 @@
 //! The API as a publisher meets it: signed requests in, answers and letters out. A worker's mind is played by a table.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -23,6 +23,7 @@ use hyper::{Request, StatusCode};
 use tokio::time::Sleep;
 
 use super::respond;
+use crate::config::limits::CHANNELS_AT_ONCE;
 use crate::config::{Config, Machine};
 use crate::door::Door;
 use crate::mailbox::{Permits, Post};
@@ -122,27 +123,47 @@ fn state(channel: &str) -> ChannelInfo {
     states.get(channel).cloned().unwrap_or_default()
 }
 
+/// More channels than a mind lists at once: two full slices, and nothing after them.
+const CROWD: std::ops::Range<usize> = 0..2 * CHANNELS_AT_ONCE;
+
 fn answer_to(ask: &Ask) -> Answer {
     match ask {
         Ask::Channel(key) => Answer::Channel(state(key.name.as_str())),
         Ask::Members(_) => Answer::Members(vec![UserId::parse("1", 128).unwrap(), UserId::parse("2", 128).unwrap()]),
-        Ask::Channels { prefix, .. } => {
-            let occupied = ["presence-room", "orders"].into_iter().filter(|name| name.starts_with(&**prefix));
-            Answer::Channels(occupied.map(|name| (ChannelName::parse(name, 164).unwrap(), state(name))).collect())
+        Ask::Channels { prefix, after, most, .. } => {
+            let mut occupied = match &**prefix {
+                "crowd-" => CROWD.map(|number| format!("crowd-{number:05}")).collect(),
+                _ => vec!["orders".to_owned(), "presence-room".to_owned()],
+            };
+            let after = after.as_ref().map_or("", |name| name.as_str());
+            occupied.retain(|name| name.starts_with(&**prefix) && name.as_str() > after);
+            occupied.truncate(*most);
+            let told = occupied.iter().map(|name| (ChannelName::parse(name, 164).unwrap(), state(name)));
+            Answer::Channels(told.collect())
         }
     }
 }
 
 /// Runs a test beside a worker that plays the mind; `is_silent` plays one that never answers.
 fn run<F: Future>(is_silent: bool, test: impl FnOnce(Fixture) -> F) -> F::Output {
+    run_with(1, Duration::from_millis(50), is_silent, test)
+}
+
+/// The same with more permits than one and more patience.
+fn run_with<F: Future>(
+    permits: usize,
+    patience: Duration,
+    is_silent: bool,
+    test: impl FnOnce(Fixture) -> F,
+) -> F::Output {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(CONFIG.as_bytes()).unwrap();
     let machine = Machine { cores: 1, ..Machine::here() };
     let (mut config, _) = Config::load_explained(Some(file.path()), std::iter::empty(), &machine).unwrap();
-    config.limits.http_request_timeout = Duration::from_millis(50);
+    config.limits.http_request_timeout = patience;
     let apps = Apps::new(vec![app("a", true), app("b", true), app("off", false)], None);
     let node = Node::new(Arc::new(config), Arc::new(apps), Homes { seed: 1, workers: 1 });
-    let (post, permits) = (Post::new(1), Permits::new(1));
+    let (post, permits) = (Post::new(1), Permits::new(permits));
     let door = Door::new(WorkerId(0), Arc::clone(&node), post.clone(), permits.clone());
     let seen = Seen::default();
     let worker = {
@@ -284,6 +305,34 @@ fn a_refused_batch_publishes_nothing() {
         assert_eq!(answer.status, 400);
         assert!(answer.body.ends_with(r#""field":"batch[1].channel"}"#), "{}", answer.body);
         assert_eq!(api.published(), []);
+    });
+}
+
+#[test]
+fn many_channels_are_listed_a_slice_at_a_time_and_events_go_between() {
+    run_with(16, Duration::from_secs(10), false, async |api| {
+        let is_listed = Cell::new(false);
+        let listing = async {
+            let answer = api.get("/apps/a/channels", &[("filter_by_prefix", "crowd-")]).await;
+            is_listed.set(true);
+            answer
+        };
+        let publishing = async {
+            while !is_listed.get() {
+                api.post("/apps/a/events", EVENT).await.is(200, "{}");
+            }
+        };
+        let (listed, ()) = tokio::join!(listing, publishing);
+        let names = CROWD.map(|number| format!(r#""crowd-{number:05}":{{}}"#));
+        listed.is(200, &format!(r#"{{"channels":{{{}}}}}"#, names.collect::<Vec<_>>().join(",")));
+
+        let seen = api.seen.borrow();
+        let is_ask = |letter: &&Letter| matches!(letter, Letter::Ask { ask: Ask::Channels { .. }, .. });
+        let asks: Vec<usize> = (0..seen.len()).filter(|index| is_ask(&&seen[*index])).collect();
+        let [first, second, third] = asks[..] else { panic!("{asks:?}") };
+        for (from, to) in [(first, second), (second, third)] {
+            assert!(seen[from..to].iter().any(|letter| matches!(letter, Letter::Publish { .. })), "{seen:?}");
+        }
     });
 }
 
@@ -452,6 +501,18 @@ fn a_body_that_never_comes_is_not_waited_for() {
     run(false, async |api| {
         let answer = api.send(signed("a", "POST", "/apps/a/events", &[], EVENT).map(|_| Never)).await;
         assert_eq!((answer.status.as_u16(), answer.header("connection")), (408, Some("close")));
+    });
+}
+
+#[test]
+fn an_event_counts_once_against_its_apps_rate_however_many_its_channels_are() {
+    run(false, async |api| {
+        let event = r#"{"name":"e","channels":["one","two","three"],"data":"d"}"#;
+        for status in [200, 200, 429] {
+            let answer = api.signed("b", "POST", "/apps/b/events", &[], event).await;
+            assert_eq!(answer.status, status);
+        }
+        assert_eq!(api.published().len(), 6);
     });
 }
 

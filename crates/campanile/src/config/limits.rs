@@ -49,6 +49,9 @@ pub const HTTP2_FRAMES_PER_ANSWER_FRAME: u32 = 4;
 /// Bytes of a body in one frame from which on the frame is not counted.
 pub const HTTP2_DATA_BYTES_FREE: usize = 1024;
 
+/// Channels that a home tells at once of those that `GET /channels` lists.
+pub const CHANNELS_AT_ONCE: usize = 1000;
+
 /// Characters of an app's id, of a key and of a secret.
 pub const CREDENTIAL_LENGTH_MAX: usize = 200;
 
@@ -195,8 +198,8 @@ limits! {
     APP_CONNECTIONS_MAX: "apps" "connections_max", Off, 1..=1_000_000, "connections";
         "one tenant must not take the room of the others";
         "error frame and close 4004: the client stays away";
-    APP_BACKEND_EVENTS_PER_SEC: "apps" "backend_events_per_sec", Off, 1..=1_000_000, "events per second";
-        "one tenant's loop must not take the time of the others";
+    APP_BACKEND_EVENTS_PER_SEC: "apps" "backend_events_per_sec", Off, 1..=1_000_000, "events per second, each of a batch, and one however many its channels are";
+        "one tenant's loop must not take the time of the others; what one event may cost has bounds of its own (channels_per_event_max, event_data_bytes_max)";
         "answered 429 with Retry-After";
     APP_CLIENT_EVENTS_PER_SEC: "apps" "client_events_per_sec", Default(10), 1..=100_000, "events per second and connection";
         "Pusher's limit; a browser is not to be trusted with more";
@@ -334,7 +337,7 @@ pub struct NodeLimits {
     pub head_timeout: Duration,
     /// Bytes of one WebSocket message from a client.
     pub frame_bytes_max: usize,
-    /// Bytes that wait for one slow connection.
+    /// Bytes that wait for one slow connection (I5).
     pub send_queue_bytes_max: usize,
     /// Bytes that wait for all of them.
     pub send_queues_bytes_max: usize,
@@ -540,6 +543,7 @@ pub fn to_markdown() -> String {
          {HTTP2_FRAMES_BURST} at once, {HTTP2_FRAMES_PER_SEC} a second, and {HTTP2_FRAMES_PER_ANSWER_FRAME} more for \
          each frame of an answer | closed with ENHANCE_YOUR_CALM |\n\
          | an `Idempotency-Key` | {KEY_LENGTH_MAX} characters | answered 400 |\n\
+         | channels that a worker lists at once for `GET /channels` | {CHANNELS_AT_ONCE} | goes on after other work |\n\
          | writing to an HTTP client that takes nothing | `limits.http_request_timeout_secs` | closed |\n\
          | an HTTP client that has been told the end and stays | `limits.closing_timeout_secs` | closed |\n\
          | encrypted bytes held back for one connection | 64 KiB, counted in `limits.send_queue_bytes_max` | as \

@@ -1,7 +1,7 @@
 //! A string that must not be seen.
 //!
 //! Owns the text of a secret. Never shows it through `Debug` or `Serialize`: whoever needs it asks
-//! by name, with [`Secret::expose`]. The invariant is I6: a secret never leaves its process. Next:
+//! by name, with [`Secret::expose`]. The invariant is I7: no secret is printed. Next:
 //! `apps.rs`, where secrets are read.
 
 use std::fmt;

@@ -232,3 +232,51 @@ fn many_clients_may_come_back_while_many_are_still_leaving() {
     });
     assert_eq!(watcher.sync(), [] as [Value; 0]);
 }
+
+#[test]
+fn twenty_thousand_channels_are_all_listed_and_deliveries_go_on() {
+    const CLIENTS: usize = 20;
+    const CHANNELS: usize = 1000;
+    const LISTS: usize = 5;
+    let _turn = turn();
+    let server = start(&[]);
+    let mut crowd = crowd(&server, CLIENTS);
+    for (number, client) in crowd.iter_mut().enumerate() {
+        for few in (0..CHANNELS).collect::<Vec<_>>().chunks(100) {
+            for channel in few {
+                client.ask_for(json!({ "channel": format!("many-{number}-{channel}") }));
+            }
+            // Grants of different homes come in any order.
+            for _ in few {
+                assert_eq!(client.event()["event"], "pusher_internal:subscription_succeeded");
+            }
+        }
+    }
+    let mut expected: Vec<String> =
+        (0..CLIENTS).flat_map(|number| (0..CHANNELS).map(move |channel| format!("many-{number}-{channel}"))).collect();
+    expected.sort();
+    let mut listener = Client::connect(&server);
+    listener.subscribe("news");
+    let (mut delivered, mut slowest) = (0, Duration::ZERO);
+    std::thread::scope(|scope| {
+        let listing = scope.spawn(|| {
+            for _ in 0..LISTS {
+                let query = [("filter_by_prefix", "many-"), ("info", "subscription_count")];
+                let answer = server.get("/apps/app/channels", &query);
+                let names = expected.iter().map(|name| format!(r#""{name}":{{"subscription_count":1}}"#));
+                let expected = format!(r#"{{"channels":{{{}}}}}"#, names.collect::<Vec<_>>().join(","));
+                assert!(answer.body == expected, "{} bytes, not {}", answer.body.len(), expected.len());
+            }
+        });
+        while !listing.is_finished() {
+            let began = Instant::now();
+            server.publish("news", "told", "{}");
+            assert_eq!(listener.event()["event"], "told");
+            (delivered, slowest) = (delivered + 1, slowest.max(began.elapsed()));
+        }
+        listing.join().expect("every list is complete");
+    });
+    tell(&format!("{LISTS} lists of {}: {delivered} deliveries meanwhile, the slowest in {slowest:?}", expected.len()));
+    assert!(delivered > LISTS, "{delivered} deliveries during {LISTS} lists");
+    assert!(slowest < SOON, "{slowest:?}");
+}

@@ -111,6 +111,11 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
         "campanile-protocol/src/idempotency.rs",
         "a_key_may_be_as_long_as_the_bound_and_no_longer",
     ),
+    (
+        "channels that a worker lists at once for `GET /channels`",
+        API,
+        "many_channels_are_listed_a_slice_at_a_time_and_events_go_between",
+    ),
     ("writing to an HTTP client that takes nothing", RIM, "whoever_asks_and_never_listens_is_given_up"),
     (
         "an HTTP client that has been told the end and stays",
