@@ -5,23 +5,27 @@
 //! Never bounds itself: the caller refuses a frame that would not fit before any of it gets here.
 //!
 //! Keep in mind: text is proved as it comes. A piece is refused at the first byte that no
-//! continuation can make right.
+//! continuation can make right. What is compressed is only collected, and proved when it is whole.
 //!
 //! Read next: `incoming.rs`, which opens, feeds and finishes a message.
 
-use super::frame::Opcode;
+use super::frame::{Header, Opcode};
+use super::incoming::Reading;
 use super::{Received, Violation};
 
 #[derive(Debug)]
 pub(super) enum Assembly {
     Text(TextSoFar),
     Binary(Vec<u8>),
+    /// To be inflated when it is whole.
+    Compressed(Opcode, Vec<u8>),
 }
 
 impl Assembly {
-    /// An empty message; the opcode is that of its first frame.
-    pub(super) fn open(first: Opcode) -> Self {
-        match first {
+    /// An empty message that begins with this frame.
+    pub(super) fn open(first: Header) -> Self {
+        match first.opcode {
+            opcode if first.compressed => Self::Compressed(opcode, Vec::new()),
             Opcode::Text => Self::Text(TextSoFar::default()),
             _ => Self::Binary(Vec::new()),
         }
@@ -30,26 +34,27 @@ impl Assembly {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.whole.len() + text.cut.len(),
-            Self::Binary(bytes) => bytes.len(),
+            Self::Binary(bytes) | Self::Compressed(_, bytes) => bytes.len(),
         }
     }
 
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), Violation> {
         match self {
             Self::Text(text) => text.push(piece),
-            Self::Binary(bytes) => {
+            Self::Binary(bytes) | Self::Compressed(_, bytes) => {
                 bytes.extend_from_slice(piece);
                 Ok(())
             }
         }
     }
 
-    /// The whole message, unless its text ends within a character.
-    pub(super) fn finish(&self) -> Result<Received<'_>, Violation> {
+    /// The whole message, unless its text ends within a character or it cannot be inflated.
+    pub(super) fn finish<'a>(&'a self, reading: &'a mut Reading<'_>) -> Result<Received<'a>, Violation> {
         match self {
             Self::Text(text) if text.cut.is_empty() => Ok(Received::Text(&text.whole)),
             Self::Text(_) => Err(Violation::TextNotUtf8),
             Self::Binary(bytes) => Ok(Received::Binary(bytes)),
+            Self::Compressed(opcode, bytes) => reading.inflate(*opcode, bytes),
         }
     }
 }
@@ -128,10 +133,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::websocket::{Role, Rules};
+
+    const RULES: Rules = Rules { role: Role::Client, message_max: 100 };
+
+    fn open() -> Assembly {
+        let (fin, opcode, compressed, mask, payload_len, size) = (false, Opcode::Text, false, None, 0, 2);
+        Assembly::open(Header { fin, opcode, compressed, mask, payload_len, size })
+    }
+
+    fn finish(text: &Assembly) -> Result<String, Violation> {
+        text.finish(&mut Reading { rules: RULES, inflater: None }).map(|received| format!("{received:?}"))
+    }
 
     /// How many bytes, given one at a time, are taken before one is refused.
     fn taken(bytes: &[u8]) -> usize {
-        let mut text = Assembly::open(Opcode::Text);
+        let mut text = open();
         bytes.iter().take_while(|byte| text.push(std::slice::from_ref(byte)).is_ok()).count()
     }
 
@@ -158,12 +175,12 @@ mod tests {
 
     #[test]
     fn text_that_ends_within_a_character_is_refused_at_the_end() {
-        let mut text = Assembly::open(Opcode::Text);
+        let mut text = open();
         assert_eq!(text.push("\u{20ac}".as_bytes().split_at(2).0), Ok(()));
         assert_eq!(text.len(), 2);
-        assert_eq!(text.finish(), Err(Violation::TextNotUtf8));
+        assert_eq!(finish(&text), Err(Violation::TextNotUtf8));
         assert_eq!(text.push(b"\xac"), Ok(()));
-        assert_eq!(text.finish(), Ok(Received::Text("\u{20ac}")));
+        assert_eq!(finish(&text), Ok("Text(\"\u{20ac}\")".to_owned()));
     }
 
     proptest! {
@@ -175,11 +192,11 @@ mod tests {
             ],
             size in 1_usize..6,
         ) {
-            let mut text = Assembly::open(Opcode::Text);
+            let mut text = open();
             let pushed = bytes.chunks(size).try_for_each(|piece| text.push(piece));
-            let assembled = pushed.and_then(|()| text.finish());
+            let assembled = pushed.and_then(|()| finish(&text));
             match str::from_utf8(&bytes) {
-                Ok(whole) => prop_assert_eq!(assembled, Ok(Received::Text(whole))),
+                Ok(whole) => prop_assert_eq!(assembled, Ok(format!("{:?}", Received::Text(whole)))),
                 Err(_) => prop_assert_eq!(assembled, Err(Violation::TextNotUtf8)),
             }
         }

@@ -21,8 +21,8 @@ pub mod close_code {
     pub const GOING_AWAY: u16 = 1001;
     /// The peer broke the framing rules.
     pub const PROTOCOL_ERROR: u16 = 1002;
-    /// The peer sent what should be UTF-8 and is not.
-    pub const NOT_UTF8: u16 = 1007;
+    /// The peer sent what is not of its kind: text that is no UTF-8, compressed data that cannot be inflated.
+    pub const INCONSISTENT_DATA: u16 = 1007;
     /// The peer sent more than we take.
     pub const TOO_BIG: u16 = 1009;
     /// We cannot go on, through no fault of the peer.
@@ -69,8 +69,8 @@ impl<'a> Close<'a> {
 /// What a peer did that ends the connection. Its text fits in a close frame's reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
-    /// RSV1, RSV2 or RSV3 is set.
-    #[error("reserved bits are set, and no extension was negotiated")]
+    /// RSV1, RSV2 or RSV3 is set where no negotiated extension gives it a meaning.
+    #[error("reserved bits are set that no negotiated extension has given a meaning")]
     ReservedBits,
     /// One of the ten opcodes without a meaning.
     #[error("opcode {0:#x} is reserved")]
@@ -102,6 +102,9 @@ pub enum Violation {
     /// A new message while the fragments of another are arriving.
     #[error("a message began before the last one ended")]
     NotContinued,
+    /// A compressed message that is not whole DEFLATE blocks.
+    #[error("the compressed message cannot be inflated")]
+    NotDeflated,
     /// A text message that is not UTF-8.
     #[error("the text is not UTF-8")]
     TextNotUtf8,
@@ -121,7 +124,7 @@ impl Violation {
     pub const fn close_code(self) -> u16 {
         match self {
             Self::TooBig => close_code::TOO_BIG,
-            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => close_code::NOT_UTF8,
+            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 | Self::NotDeflated => close_code::INCONSISTENT_DATA,
             Self::ReservedBits
             | Self::UnknownOpcode(_)
             | Self::FragmentedControl

@@ -19,6 +19,8 @@ pub(super) const HEADER_BYTES_MAX: usize = 14;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+/// RSV1: the message that begins here is compressed (RFC 7692, section 6).
+pub(super) const COMPRESSED: u8 = 0x40;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
@@ -93,6 +95,8 @@ pub(super) struct Expected {
     pub(super) is_open: bool,
     /// The most bytes that a data frame may carry.
     pub(super) payload_max: usize,
+    /// Whether messages may be compressed.
+    pub(super) compression: bool,
 }
 
 /// A frame's header. One that exists may come now and announces a payload that we take.
@@ -102,6 +106,8 @@ pub(super) struct Header {
     pub(super) fin: bool,
     /// What the frame is for.
     pub(super) opcode: Opcode,
+    /// Whether the message that begins here is compressed.
+    pub(super) compressed: bool,
     /// The key to apply to the payload, if the peer is a client.
     pub(super) mask: Option<[u8; 4]>,
     /// The bytes of payload that follow the header.
@@ -129,7 +135,11 @@ impl Header {
         let Some(&first) = bytes.first() else {
             return Ok(Step::Incomplete { needed: 2 });
         };
-        if first & RESERVED != 0 {
+        // One bit for a message, at its beginning: control frames and continuations never have it.
+        let may_be_compressed =
+            expected.compression && [Opcode::Text.bits(), Opcode::Binary.bits()].contains(&(first & OPCODE));
+        let compressed = first & COMPRESSED != 0;
+        if first & (RESERVED & !COMPRESSED) != 0 || (compressed && !may_be_compressed) {
             return Err(Violation::ReservedBits);
         }
         let opcode = Opcode::from_bits(first & OPCODE).ok_or(Violation::UnknownOpcode(first & OPCODE))?;
@@ -178,7 +188,7 @@ impl Header {
             Some(key) => Some(*key),
             None => return Ok(Step::Incomplete { needed: size }),
         };
-        Ok(Step::Whole(Self { fin, opcode, mask, payload_len, size }))
+        Ok(Step::Whole(Self { fin, opcode, compressed, mask, payload_len, size }))
     }
 }
 
@@ -225,7 +235,7 @@ mod tests {
 
     fn parse(bytes: &[u8], role: Role, payload_max: usize) -> Result<Step, Violation> {
         let is_open = false;
-        Header::parse(bytes, Expected { role, is_open, payload_max })
+        Header::parse(bytes, Expected { role, is_open, payload_max, compression: false })
     }
 
     fn parse_plain(bytes: &[u8]) -> Result<Step, Violation> {
@@ -256,7 +266,14 @@ mod tests {
             (&[0x82, 126, 0xff, 0xff], 65_535),
             (&[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0], 65_536),
         ] {
-            let whole = Header { fin: true, opcode: Opcode::Binary, mask: None, payload_len, size: header.len() };
+            let whole = Header {
+                fin: true,
+                opcode: Opcode::Binary,
+                compressed: false,
+                mask: None,
+                payload_len,
+                size: header.len(),
+            };
             assert_eq!(parse_plain(header), Ok(Step::Whole(whole)));
         }
     }
@@ -316,9 +333,30 @@ mod tests {
     }
 
     #[test]
+    fn where_compression_is_agreed_on_the_first_frame_of_a_message_may_say_that_it_is_used() {
+        let first_byte = |byte, is_open, compression| {
+            Header::parse(&[byte], Expected { role: Role::Client, is_open, payload_max: 0, compression })
+        };
+        let (lawful, refused) = (Ok(Step::Incomplete { needed: 2 }), Err(Violation::ReservedBits));
+        for fin in [0, FIN] {
+            for data in [0x1, 0x2] {
+                assert_eq!(first_byte(fin | COMPRESSED | data, false, true), lawful);
+                assert_eq!(first_byte(fin | COMPRESSED | data, false, false), refused);
+                for other in [0x20, 0x10] {
+                    assert_eq!(first_byte(fin | COMPRESSED | other | data, false, true), refused);
+                }
+            }
+            assert_eq!(first_byte(fin | COMPRESSED, true, true), refused, "a continuation");
+        }
+        for control in 0x8..=0xa {
+            assert_eq!(first_byte(FIN | COMPRESSED | control, false, true), refused);
+        }
+    }
+
+    #[test]
     fn an_open_message_takes_only_its_continuation_and_control_frames() {
         let first_byte = |opcode: u8, is_open| {
-            let expected = Expected { role: Role::Client, is_open, payload_max: 0 };
+            let expected = Expected { role: Role::Client, is_open, payload_max: 0, compression: false };
             Header::parse(&[0x80 | opcode], expected)
         };
         let lawful = Ok(Step::Incomplete { needed: 2 });
@@ -376,10 +414,11 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), HEADER_BYTES_MAX),
             server: bool,
             is_open: bool,
+            compression: bool,
             payload_max in 0_usize..200_000,
         ) {
             let role = if server { Role::Server } else { Role::Client };
-            let expected = Expected { role, is_open, payload_max };
+            let expected = Expected { role, is_open, payload_max, compression };
             let verdict = Header::parse(&bytes, expected);
             for cut in 0..bytes.len() {
                 match Header::parse(&bytes[..cut], expected) {

@@ -40,6 +40,9 @@ pub enum UpgradeRefusal {
     /// Not the base64 of 16 bytes.
     #[error("the header `Sec-WebSocket-Key` must be 16 bytes in base64")]
     KeyMalformed,
+    /// Extensions that are no list of extensions.
+    #[error("the header `Sec-WebSocket-Extensions` must be a list of extensions and their parameters")]
+    ExtensionsMalformed,
 }
 
 impl UpgradeRefusal {
@@ -47,7 +50,11 @@ impl UpgradeRefusal {
     pub const fn status(self) -> u16 {
         match self {
             Self::NotAnUpgrade | Self::Version => 426,
-            Self::ConnectionNotUpgraded | Self::KeyMissing | Self::KeyRepeated | Self::KeyMalformed => 400,
+            Self::ConnectionNotUpgraded
+            | Self::KeyMissing
+            | Self::KeyRepeated
+            | Self::KeyMalformed
+            | Self::ExtensionsMalformed => 400,
         }
     }
 

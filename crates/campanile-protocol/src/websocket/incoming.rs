@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 
 use super::assembly::Assembly;
 use super::close::{Close, Violation};
+use super::deflate::Inflater;
 use super::frame::{Expected, HEADER_BYTES_MAX, Header, Opcode, Role, Step, apply_mask};
 
 /// By which rules a connection is read. The same for all connections of one kind, so not kept in
@@ -23,8 +24,24 @@ use super::frame::{Expected, HEADER_BYTES_MAX, Header, Opcode, Role, Step, apply
 pub struct Rules {
     /// Which end we are.
     pub role: Role,
-    /// The most bytes that one message may carry, all its fragments together. Past it: 1009.
+    /// The most bytes that one message may carry, all its fragments together, both as it comes and inflated. Past
+    /// it: 1009.
     pub message_max: usize,
+}
+
+/// How a connection is read now.
+pub(super) struct Reading<'i> {
+    pub(super) rules: Rules,
+    /// There where messages may be compressed.
+    pub(super) inflater: Option<&'i mut Inflater>,
+}
+
+impl Reading<'_> {
+    /// The message that was compressed to this.
+    pub(super) fn inflate(&mut self, opcode: Opcode, compressed: &[u8]) -> Result<Received<'_>, Violation> {
+        let inflater = self.inflater.as_deref_mut().ok_or(Violation::ReservedBits)?;
+        Received::alone(opcode, inflater.inflate(compressed, self.rules.message_max)?)
+    }
 }
 
 /// What a peer has sent.
@@ -87,12 +104,32 @@ impl Incoming {
         &mut self,
         bytes: &mut [u8],
         rules: Rules,
+        sink: impl FnMut(Received<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Violation> {
+        self.receive_all(bytes, Reading { rules, inflater: None }, sink)
+    }
+
+    /// The same from a peer with whom [compression](super::Deflation) has been agreed on.
+    pub fn receive_compressed(
+        &mut self,
+        bytes: &mut [u8],
+        rules: Rules,
+        inflater: &mut Inflater,
+        sink: impl FnMut(Received<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Violation> {
+        self.receive_all(bytes, Reading { rules, inflater: Some(inflater) }, sink)
+    }
+
+    fn receive_all(
+        &mut self,
+        bytes: &mut [u8],
+        mut reading: Reading<'_>,
         mut sink: impl FnMut(Received<'_>) -> ControlFlow<()>,
     ) -> Result<(), Violation> {
         if self.closed {
             return Ok(());
         }
-        let outcome = self.read_frames(bytes, rules, &mut |received| {
+        let outcome = self.read_frames(bytes, &mut reading, &mut |received| {
             let flow = sink(received);
             match received {
                 Received::Close(_) => ControlFlow::Break(()),
@@ -118,18 +155,18 @@ impl Incoming {
     fn read_frames(
         &mut self,
         bytes: &mut [u8],
-        rules: Rules,
+        reading: &mut Reading<'_>,
         sink: &mut impl FnMut(Received<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Violation> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let flow = match self.unfinished.as_deref_mut() {
-                Some(unfinished) if unfinished.frame.is_some() => unfinished.resume_frame(&mut rest, sink)?,
+                Some(unfinished) if unfinished.frame.is_some() => unfinished.resume_frame(&mut rest, reading, sink)?,
                 _ => {
-                    let Some(header) = self.read_header(&mut rest, rules)? else {
+                    let Some(header) = self.read_header(&mut rest, reading)? else {
                         break;
                     };
-                    self.read_payload(header, &mut rest, sink)?
+                    self.read_payload(header, &mut rest, reading, sink)?
                 }
             };
             if flow.is_break() {
@@ -140,13 +177,14 @@ impl Incoming {
     }
 
     /// The next header, or none if `rest` ends within it; then it is kept.
-    fn read_header(&mut self, rest: &mut &mut [u8], rules: Rules) -> Result<Option<Header>, Violation> {
+    fn read_header(&mut self, rest: &mut &mut [u8], reading: &Reading<'_>) -> Result<Option<Header>, Violation> {
         let message = self.unfinished.as_ref().and_then(|unfinished| unfinished.message.as_ref());
         let held = message.map_or(0, Assembly::len);
         let expected = Expected {
-            role: rules.role,
+            role: reading.rules.role,
             is_open: message.is_some(),
-            payload_max: rules.message_max.saturating_sub(held),
+            payload_max: reading.rules.message_max.saturating_sub(held),
+            compression: reading.inflater.is_some(),
         };
 
         let kept = self.unfinished.as_deref_mut().map(|unfinished| &mut unfinished.header);
@@ -180,18 +218,24 @@ impl Incoming {
         &mut self,
         header: Header,
         rest: &mut &mut [u8],
+        reading: &mut Reading<'_>,
         sink: &mut impl FnMut(Received<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Violation> {
         let is_alone = header.fin && header.opcode != Opcode::Continuation;
         if is_alone && header.payload_len <= rest.len() {
             let payload = take(rest, header.payload_len);
             unmask(payload, header.mask);
-            return Ok(sink(Received::alone(header.opcode, payload)?));
+            let message = if header.compressed {
+                reading.inflate(header.opcode, payload)?
+            } else {
+                Received::alone(header.opcode, payload)?
+            };
+            return Ok(sink(message));
         }
         let unfinished = self.unfinished.get_or_insert_default();
         let missing = header.payload_len;
         unfinished.frame = Some(FrameSoFar { header, missing, control: Vec::new() });
-        unfinished.resume_frame(rest, sink)
+        unfinished.resume_frame(rest, reading, sink)
     }
 }
 
@@ -204,6 +248,7 @@ impl Unfinished {
     fn resume_frame(
         &mut self,
         rest: &mut &mut [u8],
+        reading: &mut Reading<'_>,
         sink: &mut impl FnMut(Received<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Violation> {
         let Some(frame) = &mut self.frame else {
@@ -221,7 +266,7 @@ impl Unfinished {
             frame.control.extend_from_slice(piece);
         } else {
             // A continuation finds its message open; any other frame opens one.
-            self.message.get_or_insert_with(|| Assembly::open(opcode)).push(piece)?;
+            self.message.get_or_insert_with(|| Assembly::open(frame.header)).push(piece)?;
         }
 
         let Some(frame) = self.frame.take_if(|frame| frame.missing == 0) else {
@@ -231,7 +276,7 @@ impl Unfinished {
             return Ok(sink(Received::alone(opcode, &frame.control)?));
         }
         match self.message.take_if(|_| frame.header.fin) {
-            Some(message) => Ok(sink(message.finish()?)),
+            Some(message) => Ok(sink(message.finish(reading)?)),
             None => Ok(ControlFlow::Continue(())),
         }
     }
