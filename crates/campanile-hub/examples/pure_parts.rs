@@ -168,6 +168,7 @@ fn mind(connections: u32, channel: impl Fn(u32) -> String) -> Hub {
         homes: Homes { seed: 0, workers: 1 },
         presence_grace_secs: 3,
         pong_timeout_secs: 30,
+        compression: false,
         remembered_bytes_max: 1 << 20,
         guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
     };

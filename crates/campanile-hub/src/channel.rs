@@ -18,6 +18,7 @@ use crate::letter::{
 use crate::members::{Due, Full, Joined, Members};
 use crate::memory::{Age, Memory};
 use crate::notice::{Notice, NoticeKind};
+use crate::shared_frame::SharedFrame;
 use crate::tally::Tally;
 use crate::timers::{Alarm, Moment};
 
@@ -44,6 +45,8 @@ pub(crate) struct Outbound<'a> {
     pub(crate) app: &'a App,
     pub(crate) now: Moment,
     pub(crate) presence_grace_secs: u64,
+    /// Whether somebody may want frames compressed.
+    pub(crate) compression: bool,
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) edges: &'a mut u64,
     pub(crate) memory: &'a mut Memory,
@@ -59,6 +62,11 @@ impl Outbound<'_> {
             *self.edges += 1;
             self.effects.push(Effect::Notice(Notice { app: Arc::clone(&self.app.id), kind, edge: *self.edges }));
         }
+    }
+
+    /// A frame for many.
+    fn share(&self, frame: &Bytes) -> SharedFrame {
+        if self.compression { SharedFrame::compressible(frame.clone()) } else { frame.clone().into() }
     }
 
     fn notice_due(&self) -> Moment {
@@ -111,6 +119,7 @@ impl Channel {
         except: Option<campanile_protocol::SocketId>,
         out: &mut Outbound<'_>,
     ) {
+        let frame = out.share(frame);
         for worker in self.subscribers.workers() {
             let (key, frame) = (key.clone(), frame.clone());
             out.send(worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers });
@@ -210,6 +219,7 @@ impl Channel {
         let user = [user];
         let (online, offline) = if online { (&user[..], &[][..]) } else { (&[][..], &user[..]) };
         let frame = ServerFrame::WatchlistEvents { online, offline }.encode();
+        let frame = out.share(&frame);
         for worker in self.watchers.workers() {
             let (key, frame) = (key.clone(), frame.clone());
             out.send(worker, Letter::Deliver { key, frame, except: None, to: Audience::Watchers });
@@ -441,6 +451,7 @@ mod tests {
                 app: &self.app,
                 now: Moment(millis),
                 presence_grace_secs: 10,
+                compression: false,
                 effects: &mut self.effects,
                 edges: &mut self.edges,
                 memory: &mut self.memory,

@@ -5,15 +5,18 @@
 //! gathered, direct replies included, so nothing overtakes anything (I1, I2, I4).
 //!
 //! A connection that only one channel touched in this tick shares that channel's joined bytes with every subscriber at
-//! the same point; any other gets segments of its own list. Either way it is written once.
+//! the same point, those who have agreed on compression among themselves; any other gets segments of its own list.
+//! Either way it is written once.
 
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use campanile_protocol::UserId;
+use campanile_protocol::websocket::Deflater;
 
 use crate::letter::{Audience, ChannelKey};
 use crate::seeded::{Map, Seed};
+use crate::shared_frame::SharedFrame;
 
 /// How many bytes of a channel's frames are copied together into one slice.
 pub const JOINED_BYTES_MAX: usize = 64 * 1024;
@@ -61,8 +64,15 @@ impl LocalChannel {
 #[derive(Debug, Clone)]
 struct Segment {
     sequence: u64,
-    frame: Bytes,
+    frame: SharedFrame,
     except: Option<u32>,
+}
+
+impl Segment {
+    /// The bytes for whoever has agreed on compression or has not.
+    fn bytes(&self, compressed: bool, deflater: &mut Deflater) -> &Bytes {
+        if compressed { self.frame.compressed(deflater) } else { &self.frame }
+    }
 }
 
 /// A frame for one connection.
@@ -79,6 +89,8 @@ struct Direct {
 struct Outgoing {
     generation: u32,
     open: bool,
+    /// It takes publications compressed.
+    compressed: bool,
     /// This tick's bytes differ from those of the channel's other listeners.
     apart: bool,
     /// Stands in the list of connections to write.
@@ -156,6 +168,7 @@ pub struct Fanout {
     slices: Vec<Bytes>,
     writes: Vec<(ConnectionId, Range<usize>)>,
     cursor: usize,
+    deflater: Deflater,
 }
 
 impl Fanout {
@@ -172,6 +185,14 @@ impl Fanout {
             self.connections.resize_with(index + 1, Outgoing::default);
         }
         self.connections[index] = Outgoing { generation: id.generation, open: true, ..Outgoing::default() };
+    }
+
+    /// From now on this connection gets publications compressed, as it has agreed to. What is for it alone stays plain:
+    /// compressing pays where many share it.
+    pub fn compress(&mut self, id: ConnectionId) {
+        if let Some(outgoing) = self.outgoing(id) {
+            outgoing.compressed = true;
+        }
     }
 
     /// Ends a connection and gives up its seats. Pending ones are undone when their answer comes.
@@ -351,7 +372,14 @@ impl Fanout {
     }
 
     /// Gathers a frame for all of a channel's listeners but one.
-    pub fn deliver(&mut self, key: &ChannelKey, audience: Audience, frame: Bytes, except: Option<ConnectionId>) {
+    pub fn deliver(
+        &mut self,
+        key: &ChannelKey,
+        audience: Audience,
+        frame: impl Into<SharedFrame>,
+        except: Option<ConnectionId>,
+    ) {
+        let frame = frame.into();
         let Some(index) = self.lookup(key, audience) else { return };
         let except = except.filter(|id| self.outgoing(*id).is_some()).map(|id| id.index);
         if let Some(except) = except {
@@ -431,14 +459,18 @@ impl Fanout {
                 }
             }
         }
-        let mut joined: Map<u32, Range<usize>> = Map::default();
+        let mut joined: Map<(u32, bool), Range<usize>> = Map::default();
         let mut own: Vec<(u64, Bytes)> = Vec::new();
         for connection in &self.listed {
             let outgoing = &mut self.connections[*connection as usize];
+            let (compressed, deflater) = (outgoing.compressed, &mut self.deflater);
             let range = if outgoing.touches == 1 && outgoing.direct.is_empty() && !outgoing.apart {
                 let channel = &self.channels[outgoing.channel as usize];
                 let gathered = &channel.as_ref().expect("it has just been touched").gathered;
-                joined.entry(outgoing.channel).or_insert_with(|| join(gathered, &mut self.slices)).clone()
+                joined
+                    .entry((outgoing.channel, compressed))
+                    .or_insert_with(|| join(gathered, compressed, deflater, &mut self.slices))
+                    .clone()
             } else {
                 own.extend(outgoing.direct.drain(..).map(|direct| (direct.sequence, direct.frame)));
                 if outgoing.touches > 0 {
@@ -446,7 +478,8 @@ impl Fanout {
                         let channel = self.channels[seat.channel as usize].as_ref().expect("a seat's channel exists");
                         let mine =
                             |segment: &&Segment| segment.sequence > seat.since && segment.except != Some(*connection);
-                        own.extend(channel.gathered.iter().filter(mine).map(|s| (s.sequence, s.frame.clone())));
+                        let mine = channel.gathered.iter().filter(mine);
+                        own.extend(mine.map(|s| (s.sequence, s.bytes(compressed, deflater).clone())));
                     }
                 }
                 own.sort_unstable_by_key(|(sequence, _)| *sequence);
@@ -483,19 +516,20 @@ impl Fanout {
 }
 
 /// Copies a channel's frames together, [`JOINED_BYTES_MAX`] at a time. A single frame is shared as it is.
-fn join(gathered: &[Segment], slices: &mut Vec<Bytes>) -> Range<usize> {
+fn join(gathered: &[Segment], compressed: bool, deflater: &mut Deflater, slices: &mut Vec<Bytes>) -> Range<usize> {
     let start = slices.len();
     if let [only] = gathered {
-        slices.push(only.frame.clone());
+        slices.push(only.bytes(compressed, deflater).clone());
         return start..slices.len();
     }
-    let total: usize = gathered.iter().map(|segment| segment.frame.len()).sum();
+    let total: usize = gathered.iter().map(|segment| segment.bytes(compressed, deflater).len()).sum();
     let mut joined = BytesMut::with_capacity(total.min(JOINED_BYTES_MAX));
     for segment in gathered {
-        if !joined.is_empty() && joined.len() + segment.frame.len() > JOINED_BYTES_MAX {
+        let frame = segment.bytes(compressed, deflater);
+        if !joined.is_empty() && joined.len() + frame.len() > JOINED_BYTES_MAX {
             slices.push(joined.split().freeze());
         }
-        joined.extend_from_slice(&segment.frame);
+        joined.extend_from_slice(frame);
     }
     slices.push(joined.freeze());
     start..slices.len()
@@ -503,7 +537,10 @@ fn join(gathered: &[Segment], slices: &mut Vec<Bytes>) -> Range<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use campanile_protocol::ChannelName;
+    use campanile_protocol::websocket::{self, Incoming, Inflater, Opcode, Received, Role, Rules};
 
     use super::*;
     use crate::app::AppIndex;
@@ -698,6 +735,71 @@ mod tests {
         assert_eq!(written(&mut fanout), texts(&[(0, "x")]));
         // Looking each up among all the others takes seconds, this a few hundredths of one.
         assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    /// What a connection has been written, inflated.
+    fn heard(slices: &[Bytes]) -> String {
+        let mut heard = String::new();
+        let rules = Rules { role: Role::Client, message_max: 1 << 20 };
+        let mut bytes = slices.concat();
+        let ended = Incoming::default().receive_compressed(&mut bytes, rules, &mut Inflater::default(), |received| {
+            let Received::Text(text) = received else { panic!("{received:?} is no text") };
+            heard.push_str(text);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(ended, Ok(()));
+        heard
+    }
+
+    fn text(text: &str) -> Bytes {
+        websocket::encode(Opcode::Text, text.as_bytes())
+    }
+
+    #[test]
+    fn whoever_has_agreed_on_compression_hears_the_same_in_fewer_bytes_that_all_of_them_share() {
+        let (long, longer) = ("long ".repeat(200), "longer ".repeat(200));
+        let mut fanout = fanout(5);
+        for index in [1, 3, 4] {
+            fanout.compress(id(index));
+        }
+        sit(&mut fanout, id(4), "b");
+        written(&mut fanout);
+        for frame in [&long, "short ", &longer] {
+            fanout.deliver(&key("a"), SUBSCRIBERS, SharedFrame::compressible(text(frame)), None);
+        }
+        fanout.deliver(&key("b"), SUBSCRIBERS, SharedFrame::compressible(text(&long)), None);
+        fanout.direct(id(4), text("its own"));
+        fanout.gather();
+        let mut slices: Vec<Vec<Bytes>> = vec![Vec::new(); 5];
+        while let Some(write) = fanout.next_write() {
+            slices[write.connection.index as usize] = write.slices.to_vec();
+        }
+        for slices in &slices[..4] {
+            assert_eq!(heard(slices), format!("{long}short {longer}"));
+        }
+        assert_eq!(heard(&slices[4]), format!("{long}short {longer}{long}its own"));
+        let bytes = |index: usize| slices[index].iter().map(Bytes::len).sum::<usize>();
+        assert_eq!((bytes(0), bytes(1)), (bytes(2), bytes(3)));
+        assert!(bytes(1) * 10 < bytes(0), "{} {}", bytes(1), bytes(0));
+        for (one, other) in [(0, 2), (1, 3)] {
+            assert_eq!(slices[one][0].as_ptr(), slices[other][0].as_ptr());
+        }
+    }
+
+    #[test]
+    fn a_connection_that_has_not_agreed_gets_what_was_published_and_so_does_its_successor() {
+        let mut fanout = fanout(1);
+        fanout.compress(id(0));
+        fanout.close(id(0));
+        let next = ConnectionId { index: 0, generation: 1 };
+        fanout.open(next);
+        fanout.compress(id(0));
+        sit(&mut fanout, next, "a");
+        written(&mut fanout);
+        let frame = text(&"long ".repeat(200));
+        fanout.deliver(&key("a"), SUBSCRIBERS, SharedFrame::compressible(frame.clone()), None);
+        fanout.gather();
+        assert_eq!(fanout.next_write().unwrap().slices, [frame]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::occupied::Occupied;
 use crate::rebirth::Waiting;
 use crate::seeded::{Map, Seed};
 use crate::session::{Passed, Session, Unsubscribable, authenticate};
+use crate::shared_frame::SharedFrame;
 use crate::timers::{Moment, Timers};
 
 /// What a mind is told at birth.
@@ -44,6 +45,8 @@ pub struct Settings {
     pub presence_grace_secs: u64,
     /// How long a ping may stay unanswered, in seconds.
     pub pong_timeout_secs: u64,
+    /// Whether publications may be compressed, for connections that [`Fanout::compress`] names.
+    pub compression: bool,
     /// What remembered events may take in this mind, in bytes: frames, data, names, and
     /// [`crate::memory::REMEMBERED_OVERHEAD_BYTES`] for each.
     pub remembered_bytes_max: usize,
@@ -103,6 +106,11 @@ impl Hub {
     /// What each connection must get.
     pub fn fanout(&mut self) -> &mut Fanout {
         &mut self.fanout
+    }
+
+    /// Publications may be compressed from now on, or no more.
+    pub fn set_compression(&mut self, compression: bool) {
+        self.settings.compression = compression;
     }
 
     /// Moves out what must happen.
@@ -603,6 +611,7 @@ impl Hub {
             app: &app,
             now,
             presence_grace_secs: self.settings.presence_grace_secs,
+            compression: self.settings.compression,
             effects: &mut effects,
             edges: &mut self.edges,
             memory: &mut self.memory,
@@ -699,7 +708,7 @@ impl Hub {
         }
     }
 
-    fn deliver(&mut self, key: &ChannelKey, frame: Bytes, except: Option<SocketId>, to: Audience) {
+    fn deliver(&mut self, key: &ChannelKey, frame: SharedFrame, except: Option<SocketId>, to: Audience) {
         if to == Audience::Watchers {
             // Whoever is still collecting hears first what it has, so that this change comes after it.
             for connection in self.fanout.listeners(key, to) {
@@ -862,6 +871,7 @@ mod tests {
             homes: Homes { seed: 0, workers: 1 },
             presence_grace_secs: 3,
             pong_timeout_secs: 30,
+            compression: false,
             remembered_bytes_max: 1024,
             guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
         };

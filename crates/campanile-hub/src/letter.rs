@@ -14,6 +14,7 @@ use campanile_protocol::{ChannelName, Fingerprint, SocketId, UserId};
 use crate::app::{AppIndex, Apps};
 use crate::fanout::ConnectionId;
 use crate::idempotency::{FirstAnswer, GuardKey, Unreserved};
+use crate::shared_frame::SharedFrame;
 
 /// A worker's number in its process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -257,7 +258,7 @@ pub enum Letter {
         /// The channel.
         key: ChannelKey,
         /// The frame.
-        frame: Bytes,
+        frame: SharedFrame,
         /// But for this socket.
         except: Option<SocketId>,
         /// To those who subscribe, or those who watch.

@@ -22,6 +22,7 @@ mod occupied;
 pub mod rebirth;
 mod seeded;
 pub mod session;
+pub mod shared_frame;
 mod tally;
 pub mod timers;
 
@@ -33,4 +34,5 @@ pub use hub::{Hub, Settings};
 pub use idempotency::{FirstAnswer, GuardKey, GuardLimits, Unreserved};
 pub use letter::{Answer, Ask, AskId, ChannelInfo, Letter, Publication, WorkerId};
 pub use notice::{Notice, NoticeKind};
+pub use shared_frame::SharedFrame;
 pub use timers::Moment;

@@ -148,6 +148,7 @@ impl Play {
             homes: Homes { seed: 0, workers: 1 },
             presence_grace_secs: 5,
             pong_timeout_secs: 30,
+            compression: false,
             remembered_bytes_max: 1 << 20,
             guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
         };

@@ -32,6 +32,7 @@ fn hub(workers: u16, remembered_bytes_max: usize) -> Hub {
         homes: Homes { seed: 0, workers },
         presence_grace_secs: 5,
         pong_timeout_secs: 30,
+        compression: false,
         remembered_bytes_max,
         guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
     };

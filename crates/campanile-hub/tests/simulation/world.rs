@@ -180,6 +180,7 @@ fn settings(worker: usize, homes: Homes) -> Settings {
         homes,
         presence_grace_secs: GRACE_MILLIS / 1000,
         pong_timeout_secs: PONG_MILLIS / 1000,
+        compression: false,
         remembered_bytes_max: 1 << 30,
         guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
     }

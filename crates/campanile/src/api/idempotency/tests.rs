@@ -62,6 +62,7 @@ fn mind(worker: WorkerId, node: &Node) -> Hub {
         homes: *node.homes(),
         presence_grace_secs: 3,
         pong_timeout_secs: 30,
+        compression: false,
         remembered_bytes_max: 1 << 20,
         guard: GuardLimits { window_secs: 600, keys_per_app_max: KEYS_MAX, bytes_max: 1 << 20 },
     };
