@@ -256,7 +256,7 @@ impl Conversation {
     }
 
     async fn respond(&self, mut request: Request<Incoming>, busy: Busy) -> Response<Full<Bytes>> {
-        if let Some((answer, accepted)) = upgrade::answer(&request, &self.door.node().config().listen.path_prefix) {
+        if let Some((answer, accepted)) = upgrade::answer(&request, upgrade::Rules::of(&self.door.node().config())) {
             if let Some(accepted) = accepted {
                 let done = hyper::upgrade::on(&mut request);
                 self.switch.set(Some(Switch { request: accepted, done, _busy: busy }));

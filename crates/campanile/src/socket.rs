@@ -25,8 +25,8 @@ const SLICES_MAX: usize = 16;
 pub(crate) enum Stage {
     /// Its first request is still arriving.
     Head(Vec<u8>),
-    /// A client's connection; the place is released with it.
-    Open { incoming: Incoming, _place: Place },
+    /// A client's connection, which may speak compressed if that was agreed on; the place is released with it.
+    Open { incoming: Incoming, compression: bool, _place: Place },
     /// A close frame has been queued; what still comes is thrown away.
     Closing,
 }

@@ -11,12 +11,13 @@ use bytes::Bytes;
 use campanile_hub::{App, Apps, handshake};
 use campanile_protocol::CloseCode;
 use campanile_protocol::signature::SignedQuery;
-use campanile_protocol::websocket::{self, UpgradeRefusal};
+use campanile_protocol::websocket::{self, Deflation, UpgradeRefusal};
 use http_body_util::Full;
 use hyper::body::Body;
 use hyper::header::HeaderValue;
 use hyper::{Method, Response, StatusCode};
 
+use crate::config::Config;
 use crate::forwarded::{self, Peer};
 use crate::node::{Node, Place};
 
@@ -46,6 +47,23 @@ pub(crate) struct Request {
     query: String,
     origin: Option<String>,
     forwarded: Vec<Vec<u8>>,
+    compression: Option<Deflation>,
+}
+
+/// By which settings requests are read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules<'a> {
+    pub(crate) path_prefix: &'a str,
+    pub(crate) head_bytes_max: usize,
+    /// Whether an offer of compression is taken.
+    pub(crate) compression: bool,
+}
+
+impl<'a> Rules<'a> {
+    pub(crate) fn of(config: &'a Config) -> Self {
+        let Config { listen, limits, compression, .. } = config;
+        Self { path_prefix: &listen.path_prefix, head_bytes_max: limits.head_bytes_max, compression: *compression }
+    }
 }
 
 /// A client that may connect.
@@ -65,7 +83,8 @@ const BLANK_LINE_BYTES: usize = 3;
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Looks at what has come so far, of which `seen` bytes have been looked at before.
-pub(crate) fn read(head: &[u8], seen: usize, path_prefix: &str, head_bytes_max: usize) -> First {
+pub(crate) fn read(head: &[u8], seen: usize, rules: Rules<'_>) -> First {
+    let Rules { path_prefix, head_bytes_max, .. } = rules;
     if PREFACE.starts_with(&head[..head.len().min(PREFACE.len())]) {
         return if head.len() < PREFACE.len() { First::Incomplete } else { First::Http(Version::Http2) };
     }
@@ -99,7 +118,7 @@ pub(crate) fn read(head: &[u8], seen: usize, path_prefix: &str, head_bytes_max: 
             } else if headers.iter().any(announces_body) {
                 Err(Reply::with_body())
             } else {
-                accept(&path[path_prefix.len() + "/app/".len()..], query, &headers)
+                accept(&path[path_prefix.len() + "/app/".len()..], query, &headers, rules)
             };
             match accepted {
                 Err(refusal) => First::Refused(refusal.bytes()),
@@ -119,9 +138,9 @@ fn has_blank_line(bytes: &[u8]) -> bool {
 /// The answer to a request that hyper has read, and who may now send frames; `None`: it is one for the API.
 pub(crate) fn answer<B: Body>(
     request: &hyper::Request<B>,
-    path_prefix: &str,
+    rules: Rules<'_>,
 ) -> Option<(Response<Full<Bytes>>, Option<Request>)> {
-    let key = request.uri().path().strip_prefix(path_prefix)?.strip_prefix("/app/")?;
+    let key = request.uri().path().strip_prefix(rules.path_prefix)?.strip_prefix("/app/")?;
     // HTTP/2 has no upgrades.
     if request.method() != Method::GET || request.version() > hyper::Version::HTTP_11 {
         return None;
@@ -132,7 +151,7 @@ pub(crate) fn answer<B: Body>(
         Err(Reply::with_body())
     } else {
         let headers: Vec<_> = request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        accept(key, request.uri().query().unwrap_or_default(), &headers)
+        accept(key, request.uri().query().unwrap_or_default(), &headers, rules)
     };
     Some(match accepted {
         Ok((request, accepted)) => (accepted.response(), Some(request)),
@@ -145,16 +164,18 @@ fn announces_body((name, value): &(&str, &[u8])) -> bool {
     name.eq_ignore_ascii_case("transfer-encoding") || (name.eq_ignore_ascii_case("content-length") && *value != b"0")
 }
 
-fn accept(key: &str, query: &str, headers: &[(&str, &[u8])]) -> Result<(Request, Reply), Reply> {
+fn accept(key: &str, query: &str, headers: &[(&str, &[u8])], rules: Rules<'_>) -> Result<(Request, Reply), Reply> {
     let accept = websocket::upgrade(headers.iter().copied())?;
+    let compression = if rules.compression { Deflation::agree(headers.iter().copied())? } else { None };
     let named = |name: &'static str| headers.iter().filter(move |header| header.0.eq_ignore_ascii_case(name));
     let request = Request {
         key: key.to_owned(),
         query: query.to_owned(),
         origin: origin(named("origin").map(|header| header.1)),
         forwarded: named(forwarded::HEADER).map(|header| header.1.to_vec()).collect(),
+        compression,
     };
-    Ok((request, Reply::switching(accept)))
+    Ok((request, Reply::switching(accept, compression)))
 }
 
 /// The page that asks. A browser names one; of several none is believed, so together they are no origin at all.
@@ -171,12 +192,13 @@ struct Reply {
 }
 
 impl Reply {
-    fn switching(accept: String) -> Self {
-        let headers = vec![
+    fn switching(accept: String, compression: Option<Deflation>) -> Self {
+        let mut headers = vec![
             ("Upgrade", "websocket".to_owned()),
             ("Connection", "Upgrade".to_owned()),
             ("Sec-WebSocket-Accept", accept),
         ];
+        headers.extend(compression.map(|agreed| ("Sec-WebSocket-Extensions", agreed.to_string())));
         Self { status: StatusCode::SWITCHING_PROTOCOLS, headers, body: String::new() }
     }
 
@@ -254,6 +276,11 @@ pub(crate) fn full(version: Version) -> Bytes {
 }
 
 impl Request {
+    /// Whether the client has been told that messages may be compressed.
+    pub(crate) fn has_compression(&self) -> bool {
+        self.compression.is_some()
+    }
+
     /// Where the client is, as far as that is known.
     pub(crate) fn client(&self, peer: Peer, node: &Node) -> Peer {
         forwarded::client(peer, self.forwarded.iter().map(Vec::as_slice), &node.config().listen)
@@ -283,14 +310,16 @@ impl Request {
 mod tests {
     use super::*;
 
+    const RULES: Rules<'_> = Rules { path_prefix: "", head_bytes_max: 1024, compression: true };
+
     #[test]
     fn the_preface_of_http_2_is_waited_for_and_nothing_else_that_is_no_websocket() {
         for length in 1..PREFACE.len() {
-            assert!(matches!(read(&PREFACE[..length], length - 1, "", 1024), First::Incomplete), "{length}");
+            assert!(matches!(read(&PREFACE[..length], length - 1, RULES), First::Incomplete), "{length}");
         }
-        assert!(matches!(read(PREFACE, 0, "", 1024), First::Http(Version::Http2)));
+        assert!(matches!(read(PREFACE, 0, RULES), First::Http(Version::Http2)));
         for head in ["PRI * HTTP/1.1\r\n\r\n", "PUT / HTTP/1.1\r\n\r\n", "GET /apps HTTP/1.1\r\n\r\n", "\0"] {
-            assert!(matches!(read(head.as_bytes(), 0, "", 1024), First::Http(Version::Http1)), "{head}");
+            assert!(matches!(read(head.as_bytes(), 0, RULES), First::Http(Version::Http1)), "{head}");
         }
     }
 
@@ -304,7 +333,7 @@ mod tests {
             for size in [1, 2, 3, 7, head.len()] {
                 for seen in (0..head.len()).step_by(size) {
                     let come = (seen + size).min(head.len());
-                    let first = read(&head.as_bytes()[..come], seen, "", 1024);
+                    let first = read(&head.as_bytes()[..come], seen, RULES);
                     let is_complete = matches!(first, First::WebSocket { .. });
                     assert_eq!(is_complete, come == head.len(), "{size} {come}");
                     assert!(is_complete || matches!(first, First::Incomplete));
@@ -316,7 +345,7 @@ mod tests {
     #[test]
     fn a_head_without_an_end_is_refused_at_the_bound_and_waited_for_before() {
         let head = "GET /app/key HTTP/1.1\r\nX: ".to_owned() + &"x".repeat(1024);
-        assert!(matches!(read(&head.as_bytes()[..1023], 1022, "", 1024), First::Incomplete));
-        assert!(matches!(read(&head.as_bytes()[..1024], 1023, "", 1024), First::Refused(_)));
+        assert!(matches!(read(&head.as_bytes()[..1023], 1022, RULES), First::Incomplete));
+        assert!(matches!(read(&head.as_bytes()[..1024], 1023, RULES), First::Refused(_)));
     }
 }

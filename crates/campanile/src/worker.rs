@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use campanile_hub::letter::Departure;
 use campanile_hub::{ConnectionId, Effect, GuardLimits, Hub, Letter, Moment, Settings, WorkerId};
 use campanile_protocol::CloseCode;
+use campanile_protocol::websocket::Inflater;
 use rustix::event::epoll;
 use tokio::io::unix::AsyncFd;
 
@@ -70,6 +71,7 @@ fn settings(worker: WorkerId, node: &Node) -> Settings {
         homes: *node.homes(),
         presence_grace_secs: limits.presence_grace.as_secs(),
         pong_timeout_secs: limits.pong_timeout.as_secs(),
+        compression: config.compression,
         remembered_bytes_max: limits.remembered_bytes_max / workers,
         guard: GuardLimits {
             window_secs: limits.idempotency_window.as_secs(),
@@ -115,6 +117,7 @@ pub(crate) struct Worker {
     letters: VecDeque<Envelope>,
     effects: Vec<Effect>,
     buffer: Vec<u8>,
+    inflater: Inflater,
     socket_id_place: u64,
     next_sweep: Instant,
     draining: Option<Instant>,
@@ -174,6 +177,7 @@ impl Worker {
             letters: VecDeque::new(),
             effects: Vec::new(),
             buffer: vec![0; READ_BYTES],
+            inflater: Inflater::default(),
             // 28 bits of the start, 10 of the worker, 26 of the connection's place.
             socket_id_place: (incarnation & 0xfff_ffff) << 36 | u64::from(id.0) << campanile_hub::hub::PLACE_INDEX_BITS,
             next_sweep: Instant::now(),
@@ -285,6 +289,7 @@ impl Worker {
             tests::panic_at(&letter);
             if let Letter::Reload { .. } = letter {
                 self.config = self.node.config();
+                self.hub.set_compression(self.config.compression);
             }
             self.hub.letter(letter, now);
             self.settle(permit.as_ref());

@@ -115,6 +115,8 @@ tables! {
         workers: Option<u64>,
         /// Submit a tick's writes through io_uring where the kernel allows it.
         io_uring: Option<bool>,
+        /// Speak permessage-deflate with WebSocket clients that offer it.
+        compression: Option<bool>,
         /// Where to accept connections.
         listen: ListenTable,
         /// Certificate and key; without them connections are plain.

@@ -31,6 +31,10 @@ pub const TLS_FILE_BYTES_MAX: u64 = MIB;
 /// Requests that one HTTP/2 connection may have under way.
 pub const HTTP2_STREAMS_MAX: u32 = 100;
 
+/// What compressed messages of one read may inflate to, beyond one of the largest. Real ones hardly ever shrink to a
+/// sixteenth; those that do, a whole read of them, must not keep everybody else waiting.
+pub const INFLATED_BYTES_PER_READ_MAX: usize = 16 * 64 * 1024;
+
 /// Streams of one HTTP/2 connection that its client has reset before we have looked at them.
 pub const HTTP2_RESETS_MAX: usize = 20;
 
@@ -546,6 +550,8 @@ pub fn to_markdown() -> String {
          | channels that a worker lists at once for `GET /channels` | {CHANNELS_AT_ONCE} | goes on after other work |\n\
          | writing to an HTTP client that takes nothing | `limits.http_request_timeout_secs` | closed |\n\
          | an HTTP client that has been told the end and stays | `limits.closing_timeout_secs` | closed |\n\
+         | what compressed messages of one read inflate to together | `limits.frame_bytes_max` and \
+         {INFLATED_BYTES_PER_READ_MAX} bytes | closed with 1009 |\n\
          | encrypted bytes held back for one connection | 64 KiB, counted in `limits.send_queue_bytes_max` | as \
          there |\n\
          | requests under way at the end of a drain's waves | `limits.http_request_timeout_secs` | closed |\n\

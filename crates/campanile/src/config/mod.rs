@@ -66,6 +66,8 @@ pub struct Config {
     pub workers: usize,
     /// Whether a tick's writes go through io_uring where the kernel allows it.
     pub io_uring: bool,
+    /// Whether WebSocket clients that offer permessage-deflate get it.
+    pub compression: bool,
     /// Where to accept connections.
     pub listen: Listen,
     /// Certificate and key; without them connections are plain.
@@ -166,6 +168,7 @@ impl Config {
         let workers = Numbers { path: "", problems }.read_derived(&WORKERS, &mut file.workers, machine.cores as u64);
         let workers = count(workers);
         let io_uring = *file.io_uring.get_or_insert(true);
+        let compression = *file.compression.get_or_insert(false);
         let listen = Listen::read(&mut file.listen, problems);
         let mut is_loopback = listen.address.ip().to_canonical().is_loopback();
         if file.apps.is_empty() {
@@ -179,6 +182,7 @@ impl Config {
             state_dir: PathBuf::from(state_dir),
             workers,
             io_uring,
+            compression,
             listen,
             tls: Tls::read(file.tls.as_ref(), problems),
             limits: NodeLimits::read(&mut file.limits, workers, machine, &sizes, problems),

@@ -9,13 +9,14 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use campanile_hub::letter::Departure;
 use campanile_protocol::CloseCode;
-use campanile_protocol::websocket::{self, Opcode, Received, Role, Rules};
+use campanile_protocol::websocket::{self, Opcode, Received, Role, Rules, close_code};
 use rustix::event::epoll;
 
 #[cfg(test)]
 use super::tests;
 use super::{READ_BYTES, Worker};
 use crate::api;
+use crate::config::limits::INFLATED_BYTES_PER_READ_MAX;
 use crate::socket::{Socket, Stage};
 use crate::upgrade::{self, First, Version};
 use crate::wire::Inbound;
@@ -71,19 +72,29 @@ impl Worker {
     pub(super) fn take_frames(&mut self, index: u32, bytes: &mut [u8]) {
         let now = self.now();
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
-        let Stage::Open { incoming, .. } = &mut socket.stage else { return };
+        let Stage::Open { incoming, compression, .. } = &mut socket.stage else { return };
         let (id, hub, reading) = (socket.id, &mut self.hub, &mut self.reading);
         let rules = Rules { role: Role::Server, message_max: self.config.limits.frame_bytes_max };
-        let mut closed = None;
+        let inflated_max = rules.message_max + INFLATED_BYTES_PER_READ_MAX;
+        let (mut inflated, mut closed) = (0, None);
         hub.heard(id, now);
         // On credit, at worst: what TLS has decrypted and what came behind a head is nowhere but here. No socket is read
         // until that is paid back, so it is what one tick can read.
         let permit = self.permits.take_on_credit();
         *reading = Some(index);
-        let outcome = incoming.receive(bytes, rules, |received| {
+        let sink = |received: Received<'_>| {
             #[cfg(test)]
             tests::panic_reading(&received);
             *reading = None;
+            inflated += match received {
+                Received::Text(text) => text.len(),
+                Received::Binary(bytes) => bytes.len(),
+                Received::Ping(_) | Received::Pong(_) | Received::Close(_) => 0,
+            };
+            // Plain messages never get there: a read has no more bytes than the buffer.
+            if inflated > inflated_max {
+                return ControlFlow::Break(());
+            }
             match received {
                 Received::Text(text) => hub.receive(id, text, now),
                 Received::Binary(bytes) => hub.receive_binary(id, bytes, now),
@@ -93,11 +104,18 @@ impl Worker {
             }
             *reading = Some(index);
             ControlFlow::Continue(())
-        });
-        *reading = None;
+        };
+        let outcome = if *compression {
+            incoming.receive_compressed(bytes, rules, &mut self.inflater, sink)
+        } else {
+            incoming.receive(bytes, rules, sink)
+        };
+        self.reading = None;
         self.settle(Some(&permit));
         if let Err(violation) = outcome {
             self.closes.push_back((id, violation.close_code(), violation.to_string().into()));
+        } else if inflated > inflated_max {
+            self.closes.push_back((id, close_code::TOO_BIG, "the messages are too big together".into()));
         } else if let Some(code) = closed {
             self.hub.disconnect(id, Departure::Left, now);
             self.settle(Some(&permit));
@@ -108,7 +126,7 @@ impl Worker {
     pub(super) fn take_head(&mut self, index: u32, seen: usize) {
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
         let Stage::Head(head) = &socket.stage else { return };
-        match upgrade::read(head, seen, &self.config.listen.path_prefix, self.config.limits.head_bytes_max) {
+        match upgrade::read(head, seen, upgrade::Rules::of(&self.config)) {
             First::Incomplete => {}
             First::Http(version) => self.hand_to_http(index, version),
             First::Refused(response) => self.refuse(index, response),
@@ -150,9 +168,13 @@ impl Worker {
                     place: self.socket_id_place | u64::from(index),
                     secret: u64::from_ne_bytes(secret) >> 1,
                 };
-                socket.stage = Stage::Open { incoming: websocket::Incoming::default(), _place: admitted.place };
+                let (incoming, compression) = (websocket::Incoming::default(), request.has_compression());
+                socket.stage = Stage::Open { incoming, compression, _place: admitted.place };
                 socket.look_at = now.after_secs(1);
                 self.hub.connect(id, &admitted.app, socket_id, admitted.protocol, now);
+                if compression {
+                    self.hub.fanout().compress(id);
+                }
                 self.settle(None);
                 if !rest.is_empty() {
                     self.take_frames(index, &mut rest);

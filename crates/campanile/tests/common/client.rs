@@ -22,6 +22,8 @@ pub(crate) struct Client {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     Text(String),
+    /// What a compressed text message carries.
+    Compressed(Vec<u8>),
     Pong(Vec<u8>),
     Ping(Vec<u8>),
     Close(u16, String),
@@ -316,6 +318,7 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("the server sends UTF-8");
     let frame = match first {
         0x81 => Frame::Text(text(payload)),
+        0xc1 => Frame::Compressed(payload.to_vec()),
         0x88 if payload.is_empty() => Frame::Close(1005, String::new()),
         0x88 => Frame::Close(u16::from_be_bytes([payload[0], payload[1]]), text(&payload[2..])),
         0x89 => Frame::Ping(payload.to_vec()),
