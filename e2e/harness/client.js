@@ -107,8 +107,8 @@ export async function leave(pusher) {
 }
 
 /** A bare WebSocket: for what must be compared as it is on the wire. */
-export async function rawSocket(t, stage, { key = APP.key, query = 'protocol=7&client=js&version=8.6.0&flash=false' } = {}) {
-  const socket = new WebSocket(`ws://${stage.server.host}:${stage.server.port}${stage.server.pathPrefix}/app/${key}?${query}`);
+export async function rawSocket(t, stage, { key = APP.key, query = 'protocol=7&client=js&version=8.6.0&flash=false', ...options } = {}) {
+  const socket = new WebSocket(`ws://${stage.server.host}:${stage.server.port}${stage.server.pathPrefix}/app/${key}?${query}`, options);
   t.after(() => socket.terminate());
   const frames = new Recorder('the socket');
   const closed = new Recorder('the end of the socket');
@@ -130,6 +130,10 @@ export async function rawSocket(t, stage, { key = APP.key, query = 'protocol=7&c
       socket.ping(payload);
       return within(pong, () => 'the pong');
     },
+    /** What was negotiated, as `Sec-WebSocket-Extensions` has it. */
+    extensions: socket.extensions,
+    /** How many bytes have come over the line, the upgrade included. */
+    received: () => socket._socket.bytesRead,
     next: (event) => frames.next((frame) => frame.event === event, event),
     /** Drops the line without a close frame, as a lost network does. */
     vanish: () => socket.terminate(),

@@ -45,6 +45,7 @@ export function configuration({
   certificate,
   readyDelaySecs = 0,
   idempotencyWindowSecs = 600,
+  compression = false,
 }) {
   const apps = [
     {
@@ -73,7 +74,7 @@ export function configuration({
     { ...named(BRIEF_APP), activity_timeout_secs: BRIEF_ACTIVITY_TIMEOUT_SECS },
   ];
   return [
-    table('', { state_dir: stateDir }),
+    table('', { state_dir: stateDir, compression }),
     table('[listen]', { host: '127.0.0.1', port, path_prefix: pathPrefix }),
     ...(certificate ? [table('[tls]', { cert_file: certificate.cert, key_file: certificate.key })] : []),
     table('[limits]', {

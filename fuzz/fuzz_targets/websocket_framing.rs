@@ -1,12 +1,12 @@
 //! Whatever a peer sends: no panic, and the same meaning however the network cuts it.
 //!
-//! The first bytes of the input choose our role, the bound on a message and the cuts.
+//! The first bytes of the input choose our role, whether messages may be compressed, the bound on one and the cuts.
 
 #![no_main]
 
 use std::ops::ControlFlow;
 
-use campanile_protocol::websocket::{Close, Incoming, Received, Role, Rules, Violation};
+use campanile_protocol::websocket::{Close, Incoming, Inflater, Received, Role, Rules, Violation};
 use libfuzzer_sys::fuzz_target;
 
 const CUTS: usize = 4;
@@ -21,11 +21,11 @@ enum Seen {
     Violation(Violation),
 }
 
-fn receive<'a>(reads: impl IntoIterator<Item = &'a [u8]>, rules: Rules) -> Vec<Seen> {
-    let mut incoming = Incoming::default();
+fn receive<'a>(reads: impl IntoIterator<Item = &'a [u8]>, rules: Rules, compression: bool) -> Vec<Seen> {
+    let (mut incoming, mut inflater) = (Incoming::default(), Inflater::default());
     let mut seen = Vec::new();
     for read in reads {
-        let ended = incoming.receive(&mut read.to_vec(), rules, |received| {
+        let sink = |received: Received<'_>| {
             seen.push(match received {
                 Received::Text(text) => Seen::Text(text.to_owned()),
                 Received::Binary(bytes) => Seen::Binary(bytes.to_vec()),
@@ -34,7 +34,12 @@ fn receive<'a>(reads: impl IntoIterator<Item = &'a [u8]>, rules: Rules) -> Vec<S
                 Received::Close(Close { code, reason }) => Seen::Close(code, reason.to_owned()),
             });
             ControlFlow::Continue(())
-        });
+        };
+        let ended = if compression {
+            incoming.receive_compressed(&mut read.to_vec(), rules, &mut inflater, sink)
+        } else {
+            incoming.receive(&mut read.to_vec(), rules, sink)
+        };
         seen.extend(ended.err().map(Seen::Violation));
     }
     for message in &seen {
@@ -50,15 +55,16 @@ fn receive<'a>(reads: impl IntoIterator<Item = &'a [u8]>, rules: Rules) -> Vec<S
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&[role, message_max, ref cuts @ ..], stream)) = input.split_first_chunk::<{ 2 + CUTS }>() else {
+    let Some((&[kind, message_max, ref cuts @ ..], stream)) = input.split_first_chunk::<{ 2 + CUTS }>() else {
         return;
     };
     let rules = Rules {
-        role: if role % 2 == 0 { Role::Server } else { Role::Client },
+        role: if kind % 2 == 0 { Role::Server } else { Role::Client },
         message_max: usize::from(message_max) * 8,
     };
-    let at_once = receive([stream], rules);
-    assert_eq!(receive(stream.chunks(1), rules), at_once, "byte by byte");
+    let compression = kind & 2 != 0;
+    let at_once = receive([stream], rules, compression);
+    assert_eq!(receive(stream.chunks(1), rules, compression), at_once, "byte by byte");
 
     let mut reads = Vec::new();
     let mut rest = stream;
@@ -70,5 +76,5 @@ fuzz_target!(|input: &[u8]| {
             break;
         }
     }
-    assert_eq!(receive(reads, rules), at_once, "in reads of {cuts:?}");
+    assert_eq!(receive(reads, rules, compression), at_once, "in reads of {cuts:?}");
 });

@@ -204,6 +204,9 @@ pub(crate) struct FanoutArgs {
     /// Publish at this rate instead, whether or not the last has arrived
     #[arg(long, value_name = "N", conflicts_with = "in_flight")]
     pub(crate) per_second: Option<u32>,
+    /// Offer permessage-deflate, and give up on a server that does not take it
+    #[arg(long)]
+    pub(crate) compress: bool,
 }
 
 #[derive(Debug, Args)]

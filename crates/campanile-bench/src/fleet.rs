@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Instant;
 
-use campanile_protocol::websocket::{Incoming, Opcode, Received, Role, Rules, encode_masked_into};
+use campanile_protocol::websocket::{Incoming, Inflater, Opcode, Received, Role, Rules, encode_masked_into};
 use memchr::memmem;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -44,6 +44,8 @@ struct Client {
     dialect: Dialect,
     link: Link,
     incoming: Incoming,
+    /// The server may send compressed messages.
+    is_compressed: bool,
     stage: Stage,
     channels: Rc<[String]>,
     member: Option<u64>,
@@ -67,10 +69,19 @@ pub(crate) enum Met<'a> {
 #[derive(Debug)]
 pub(crate) struct Fleet {
     clients: Vec<Option<Client>>,
-    buffer: Vec<u8>,
+    reader: Reader,
     opening: usize,
     ready: usize,
     beat: Beat,
+}
+
+/// What all clients read with.
+#[derive(Debug)]
+struct Reader {
+    buffer: Vec<u8>,
+    inflater: Inflater,
+    /// Bytes that have come, to all clients together.
+    received: u64,
 }
 
 /// How far the sending of heartbeats has come: everybody's turn comes once in a round.
@@ -84,12 +95,18 @@ struct Beat {
 impl Fleet {
     pub(crate) fn new() -> Self {
         let beat = Beat { round_start: Instant::now(), next: 0 };
-        Self { clients: Vec::new(), buffer: vec![0; READ_BYTES], opening: 0, ready: 0, beat }
+        let reader = Reader { buffer: vec![0; READ_BYTES], inflater: Inflater::default(), received: 0 };
+        Self { clients: Vec::new(), reader, opening: 0, ready: 0, beat }
     }
 
     /// Clients on their way to being subscribed.
     pub(crate) fn opening(&self) -> usize {
         self.opening
+    }
+
+    /// Bytes that the server has sent to all clients, without what TLS adds.
+    pub(crate) fn received(&self) -> u64 {
+        self.reader.received
     }
 
     /// Clients that are subscribed.
@@ -132,6 +149,7 @@ impl Fleet {
             dialect: target.dialect,
             link,
             incoming,
+            is_compressed: false,
             stage: Stage::Connecting,
             channels,
             member,
@@ -221,7 +239,7 @@ impl Fleet {
         if writable {
             client.write(target)?;
         }
-        client.read(&mut self.buffer, target, &mut |what| met(number, what));
+        client.read(&mut self.reader, target, &mut |what| met(number, what));
         let is_ready = matches!(client.stage, Stage::Ready);
         self.opening -= usize::from(was_opening && !client.is_opening());
         self.ready += usize::from(is_ready && !was_ready);
@@ -292,9 +310,10 @@ impl Client {
         if let Some(error) = self.link.socket().take_error()? {
             return Err(error);
         }
+        let offer = if target.compress { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{offer}\r\n",
             self.dialect.path(&target.key),
             target.address
         );
@@ -304,12 +323,14 @@ impl Client {
         Ok(())
     }
 
-    fn read(&mut self, buffer: &mut [u8], target: &Target, met: &mut impl FnMut(Met<'_>)) {
+    fn read(&mut self, reader: &mut Reader, target: &Target, met: &mut impl FnMut(Met<'_>)) {
+        let Reader { buffer, inflater, received } = reader;
         loop {
             match self.link.read(buffer) {
                 Ok(0) => return self.gone(None),
                 Ok(length) => {
-                    self.take(&mut buffer[..length], target, met);
+                    *received += length as u64;
+                    self.take(&mut buffer[..length], inflater, target, met);
                     if length < buffer.len() || matches!(self.stage, Stage::Gone(_)) {
                         return;
                     }
@@ -325,23 +346,33 @@ impl Client {
         self.stage = Stage::Gone(code);
     }
 
-    fn take(&mut self, bytes: &mut [u8], target: &Target, met: &mut impl FnMut(Met<'_>)) {
+    fn take(&mut self, bytes: &mut [u8], inflater: &mut Inflater, target: &Target, met: &mut impl FnMut(Met<'_>)) {
         if let Stage::Upgrading(head) = &mut self.stage {
             head.extend_from_slice(bytes);
             let Some(end) = memmem::find(head, b"\r\n\r\n") else { return };
             if !head.starts_with(b"HTTP/1.1 101") {
                 return self.gone(None);
             }
+            self.is_compressed = memmem::find(&head[..end], b"permessage-deflate").is_some();
+            if self.is_compressed != target.compress {
+                return self.gone(None);
+            }
             let mut rest = head[end + 4..].to_vec();
             self.stage = Stage::Greeting;
-            return self.take_frames(&mut rest, target, met);
+            return self.take_frames(&mut rest, inflater, target, met);
         }
-        self.take_frames(bytes, target, met);
+        self.take_frames(bytes, inflater, target, met);
     }
 
-    fn take_frames(&mut self, bytes: &mut [u8], target: &Target, met: &mut impl FnMut(Met<'_>)) {
-        let mut incoming = std::mem::take(&mut self.incoming);
-        let outcome = incoming.receive(bytes, RULES, |received| {
+    fn take_frames(
+        &mut self,
+        bytes: &mut [u8],
+        inflater: &mut Inflater,
+        target: &Target,
+        met: &mut impl FnMut(Met<'_>),
+    ) {
+        let (mut incoming, is_compressed) = (std::mem::take(&mut self.incoming), self.is_compressed);
+        let sink = |received: Received<'_>| {
             let outcome = match received {
                 Received::Text(text) => self.take_text(text, target, met),
                 Received::Ping(payload) => {
@@ -359,7 +390,12 @@ impl Client {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
             }
-        });
+        };
+        let outcome = if is_compressed {
+            incoming.receive_compressed(bytes, RULES, inflater, sink)
+        } else {
+            incoming.receive(bytes, RULES, sink)
+        };
         self.incoming = incoming;
         if outcome.is_err() || (self.incoming.is_closed() && !matches!(self.stage, Stage::Gone(_))) {
             self.gone(None);

@@ -36,6 +36,8 @@ pub(crate) struct Target {
     pub(crate) dialect: Dialect,
     /// How clients encrypt, if they do.
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
+    /// Whether clients ask for compression.
+    pub(crate) compress: bool,
     pub(crate) process: Option<Process>,
 }
 
@@ -49,6 +51,7 @@ impl Target {
             secret: Secret::new(&app.secret),
             dialect,
             tls: None,
+            compress: false,
             process: Process::listening_on(port)?,
         })
     }
@@ -57,7 +60,7 @@ impl Target {
     pub(crate) fn for_tests(address: SocketAddr) -> Self {
         let (app_id, key) = ("app-id".to_owned(), "app-key".to_owned());
         let (secret, dialect) = (Secret::new("app-secret"), Dialect::Pusher);
-        Self { address, app_id, key, secret, dialect, tls: None, process: None }
+        Self { address, app_id, key, secret, dialect, tls: None, compress: false, process: None }
     }
 }
 

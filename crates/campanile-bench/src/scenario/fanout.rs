@@ -13,7 +13,8 @@ use crate::target::Target;
 
 const CHANNEL: &str = "news";
 
-pub(super) fn run(args: &FanoutArgs, target: Target) -> io::Result<Report> {
+pub(super) fn run(args: &FanoutArgs, mut target: Target) -> io::Result<Report> {
+    target.compress = args.compress;
     let in_flight = if args.per_second.is_some() { 64 } else { args.in_flight };
     let mut load = Load::new(target, in_flight)?;
     let mut judge = Judge::new(args.subscribers, &load);
@@ -29,7 +30,7 @@ pub(super) fn run(args: &FanoutArgs, target: Target) -> io::Result<Report> {
         if meter.is_none() && published >= warm_up {
             until(&mut load, &mut judge, |_, judge| judge.books.delivered >= published * subscribers)?;
             judge.books.restart_latency();
-            meter = Some((Meter::start(load.target.process)?, published));
+            meter = Some((Meter::start(load.target.process)?, load.fleet.received(), published));
         }
         match &mut pace {
             Some(pace) => {
@@ -53,8 +54,10 @@ pub(super) fn run(args: &FanoutArgs, target: Target) -> io::Result<Report> {
     }
     until(&mut load, &mut judge, |_, judge| judge.books.delivered >= published * subscribers)?;
     let mut report = Report::default();
-    if let Some((meter, since)) = meter {
-        report.add_cost(meter.stop()?, (published - since) * subscribers);
+    if let Some((meter, received, since)) = meter {
+        let deliveries = (published - since) * subscribers;
+        report.add_cost(meter.stop()?, deliveries);
+        report.add("wire", "bytes each", (load.fleet.received() - received) as f64 / deliveries as f64);
     }
     report.add_books(&judge.books, published * subscribers);
     report.fail_if(!judge.closed.is_empty(), || format!("the server has closed {} connections", judge.closed.len()));

@@ -46,7 +46,7 @@ const CUT: usize = 4;
 const SCRATCH_BYTES_MIN: usize = 4 * 1024;
 const SCRATCH_BYTES_KEPT: usize = 64 * 1024;
 
-/// Compresses frames for those who have agreed on it. Takes its memory, about 200 KiB, with the first.
+/// Compresses frames for those who have agreed on it. Takes its memory, about 260 KiB, with the first.
 #[derive(Default)]
 pub struct Deflater {
     compress: Option<Compress>,
@@ -103,7 +103,7 @@ fn message(frame: &[u8]) -> Option<(Opcode, &[u8])> {
     Some((opcode, frame.get(header..)?))
 }
 
-/// Inflates what clients have compressed. Takes its memory with the first message: the window, and room for as much as
+/// Inflates what clients have compressed. Takes its memory with the first message: about 50 KiB, and room for as much as
 /// a message may have.
 #[derive(Default)]
 pub struct Inflater {
