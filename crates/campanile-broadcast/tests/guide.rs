@@ -3,8 +3,6 @@
 //! Owns the code; a test compares it with the guide. Never shows what the guide does not explain, but for the
 //! application's own parts at the end.
 
-#![expect(missing_docs, missing_debug_implementations, reason = "it is an application, as its authors would write it")]
-
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, State};
