@@ -12,7 +12,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use campanile_protocol::limits::CHANNEL_NAME_LENGTH_HARD_MAX;
 use campanile_protocol::{Access, ChannelName, Limits, Secret, UserId};
@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::cache::AuthorizationCache;
 use crate::channel::{self, Channel, PresenceChannel, PrivateChannel};
 use crate::encryption::MasterKey;
 use crate::socket_id;
@@ -236,6 +237,13 @@ pub struct Channels<U, S> {
     user: Option<Authentication<U, S>>,
     timings: Timings,
     timeout: Duration,
+    cached: Option<Cached<U>>,
+}
+
+/// What was allowed a moment ago, and by which name a user is known there.
+struct Cached<U> {
+    cache: AuthorizationCache,
+    user_id: Box<dyn Fn(&U) -> String + Send + Sync>,
 }
 
 struct Authentication<U, S> {
@@ -264,6 +272,7 @@ impl<U, S> Default for Channels<U, S> {
             user: None,
             timings: Timings::default(),
             timeout: AUTHORIZATION_TIMEOUT_DEFAULT,
+            cached: None,
         }
     }
 }
@@ -330,6 +339,18 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Channels<U, S> {
         self
     }
 
+    /// Remembers what was allowed to a user of this id, and does not ask again for a while: not even a callback that would
+    /// now say no, so forget what is taken away.
+    #[must_use]
+    pub fn cached<I: Display>(
+        mut self,
+        cache: AuthorizationCache,
+        user_id: impl Fn(&U) -> I + Send + Sync + 'static,
+    ) -> Self {
+        self.cached = Some(Cached { cache, user_id: Box::new(move |user| user_id(user).to_string()) });
+        self
+    }
+
     /// How long each authorization takes and how it ends. The figures go on being kept.
     pub fn timings(&self) -> Timings {
         self.timings.clone()
@@ -364,6 +385,21 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Channels<U, S> {
         let histogram = self.timings.add(C::PATTERN);
         self.authorizations.push(Authorization { pattern: C::PATTERN, shape, presence, ask: Box::new(ask), histogram });
         self
+    }
+
+    /// What is remembered, or else decided, and then remembered if it is a yes.
+    async fn answer(&self, name: &ChannelName, user: &U, state: &S) -> Verdict<Option<Member>> {
+        let Some(Cached { cache, user_id }) = &self.cached else { return self.decide(name, user, state).await };
+        let id = user_id(user);
+        let generation = match cache.allowed(&id, name.as_str(), Instant::now()) {
+            Ok(member) => return Verdict::Yes(member),
+            Err(generation) => generation,
+        };
+        let verdict = self.decide(name, user, state).await;
+        if let Verdict::Yes(member) = &verdict {
+            cache.allow(&id, name.as_str(), member.clone(), generation, Instant::now());
+        }
+        verdict
     }
 
     /// Asks one after the other until one answers.
@@ -489,7 +525,7 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Authorizer<U, S> {
         let user = user.filter(|_| name.kind().is_signed()).ok_or(Denied::Forbidden)?;
         let socket = socket_id::exact(socket_id).ok_or(Denied::SocketId)?;
 
-        let member = self.verdict(name.as_str(), self.channels.decide(&name, &user, &state)).await?;
+        let member = self.verdict(name.as_str(), self.channels.answer(&name, &user, &state)).await?;
         // A presence channel's callback may have let somebody listen to a private one, which has no members.
         let member = member.filter(|_| name.kind().is_presence());
         let member = member.map(|member| member.channel_data(&self.signer.limits)).transpose();

@@ -45,6 +45,7 @@
 
 pub mod anonymous;
 pub mod authorize;
+pub mod cache;
 pub mod campanile;
 pub mod channel;
 pub mod encryption;
@@ -63,6 +64,7 @@ pub mod typescript;
 
 pub use anonymous::AnonymousEvent;
 pub use authorize::{Authorizer, ChannelAuth, Channels, Denied, Identity, Member, UserAuth};
+pub use cache::AuthorizationCache;
 pub use campanile::{Campanile, Published};
 pub use campanile_broadcast_macros::{Broadcast, Channel};
 pub use campanile_protocol::{ChannelName, Limits};

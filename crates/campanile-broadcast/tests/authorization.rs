@@ -10,7 +10,9 @@ use axum::http::{Request, StatusCode, header::CONTENT_TYPE};
 use axum::response::{IntoResponse, Redirect, Response};
 use campanile_broadcast::routes::AUTH_BODY_BYTES_MAX;
 use campanile_broadcast::timing::Outcome;
-use campanile_broadcast::{Campanile, Channel, Channels, Identity, MasterKey, Member, Settings, SocketId, Timings};
+use campanile_broadcast::{
+    AuthorizationCache, Campanile, Channel, Channels, Identity, MasterKey, Member, Settings, SocketId, Timings,
+};
 use campanile_protocol::Secret;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -300,4 +302,27 @@ async fn the_socket_of_the_caller_is_extracted_and_never_rejected() {
         let Ok(socket) = SocketId::from_request_parts(&mut parts, &()).await;
         assert_eq!(socket.get().map(|id| id.to_string()).unwrap_or_default(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_yes_is_remembered_until_it_is_forgotten_and_a_no_is_not() {
+    let cache = AuthorizationCache::new(Duration::from_secs(3600));
+    let channels = channels().cached(cache.clone(), |user: &User| user.id);
+    let timings = channels.timings();
+    let asked = || timings.snapshot().iter().map(|timing| timing.count()).sum::<u64>();
+    let router = router(channels);
+    let team = async |user: &str| {
+        let form = format!("socket_id={SOCKET}&channel_name=presence-team.7");
+        post(&router, "/broadcasting/auth", user, "application/x-www-form-urlencoded", form).await
+    };
+    let first = team("7").await;
+    let again = team("7").await;
+    assert_eq!((first.status, asked()), (200, 1));
+    assert_eq!(again.text("channel_data"), first.text("channel_data"));
+    for _ in 0..2 {
+        assert_eq!(team("8").await.status, 403);
+    }
+    assert_eq!(asked(), 3);
+    cache.forget_user(7);
+    assert_eq!((team("7").await.status, asked()), (200, 4));
 }

@@ -3,8 +3,6 @@
 //! Owns the code; a test compares it with the guide. Never shows what the guide does not explain, but for the
 //! application's own parts at the end.
 
-#![expect(missing_docs, missing_debug_implementations, reason = "it is an application, as its authors would write it")]
-
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, State};
@@ -22,25 +20,25 @@ use serde_json::json;
 
 #[derive(Channel)]
 #[channel("private-user.{id}")]
-pub struct UserChannel {
+struct UserChannel {
     id: i64,
 }
 
 #[derive(Channel)]
 #[channel("private-document.{id}")]
-pub struct DocumentChannel {
+struct DocumentChannel {
     id: i64,
 }
 
 #[derive(Channel)]
 #[channel("private-team.{id}")]
-pub struct TeamChannel {
+struct TeamChannel {
     id: i64,
 }
 
 #[derive(Channel)]
 #[channel("presence-team.{id}")]
-pub struct TeamPresence {
+struct TeamPresence {
     id: i64,
 }
 
@@ -53,7 +51,7 @@ pub struct TeamPresence {
     queue = "broadcasts",
     tries = 5
 )]
-pub struct OrderShipped {
+struct OrderShipped {
     order_id: i64,
     tracking_number: String,
     #[serde(skip)]
@@ -65,13 +63,13 @@ pub struct OrderShipped {
 #[derive(Serialize, TS, Broadcast)]
 #[ts(crate = "campanile_broadcast::ts_rs")]
 #[broadcast(name = "comment.added", on = [DocumentChannel { id: self.document_id }])]
-pub struct CommentAdded {
+struct CommentAdded {
     document_id: i64,
     author: String,
     body: String,
 }
 
-pub fn channels() -> Channels<CurrentUser, App> {
+fn channels() -> Channels<CurrentUser, App> {
     Channels::new()
         .private(|user: CurrentUser, channel: UserChannel, _: App| async move { user.id == channel.id })
         .private(|user: CurrentUser, channel: DocumentChannel, app: App| async move {
@@ -111,13 +109,13 @@ async fn comment(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub async fn application(settings: Settings, file: &str) -> Result<Router, Failure> {
+async fn application(settings: Settings, file: &str) -> Result<Router, Failure> {
     let db = SqlitePool::connect_with(durable_sqlite(file)).await?;
     let campanile = Campanile::with_outbox(settings, Outbox::sqlite(db.clone()).await?)?;
     Ok(router(App { db, campanile }))
 }
 
-pub fn router(app: App) -> Router {
+fn router(app: App) -> Router {
     Router::new()
         .route("/orders/{order}/ship", post(ship))
         .route("/documents/{document}/comments", post(comment))
@@ -125,13 +123,13 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-pub async fn until_told_to_end(app: &App, end: impl Future<Output = ()>) {
+async fn until_told_to_end(app: &App, end: impl Future<Output = ()>) {
     let courier = app.campanile.courier().start();
     end.await;
     courier.stop(Duration::from_secs(10)).await;
 }
 
-pub async fn options(campanile: &Campanile, event: OrderShipped) -> Result<(), Failure> {
+async fn options(campanile: &Campanile, event: OrderShipped) -> Result<(), Failure> {
     let minute = Duration::from_secs(60);
     let order = event.order_id;
     campanile
@@ -150,7 +148,7 @@ pub async fn options(campanile: &Campanile, event: OrderShipped) -> Result<(), F
 }
 
 #[derive(Debug, Clone)]
-pub struct App {
+struct App {
     db: SqlitePool,
     campanile: Campanile,
 }
@@ -171,7 +169,7 @@ impl App {
 }
 
 #[derive(Debug, Clone)]
-pub struct CurrentUser {
+struct CurrentUser {
     id: i64,
     name: String,
 }
@@ -187,7 +185,7 @@ impl FromRequestParts<App> for CurrentUser {
 
 /// Whatever went wrong is the server's fault.
 #[derive(Debug)]
-pub struct Failure(Box<dyn std::error::Error + Send + Sync>);
+struct Failure(Box<dyn std::error::Error + Send + Sync>);
 
 impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for Failure {
     fn from(error: E) -> Self {

@@ -189,7 +189,7 @@ async fn a_connection_that_does_not_come_about_is_given_up_in_time() {
     let began = Instant::now();
     assert!(matches!(cause(campanile.broadcast(said("a", 1)).now().await), DeliveryError::Unanswered { .. }));
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(5), "{took:?}");
+    assert!(took >= Duration::from_millis(200) && took < Timeouts::default().connect, "{took:?}");
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn a_server_that_says_nothing_is_given_up_in_time_retries_included() {
     let began = Instant::now();
     assert!(matches!(cause(campanile.broadcast(said("a", 1)).now().await), DeliveryError::Unanswered { .. }));
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(2), "{took:?}");
+    assert!(took >= Duration::from_millis(300) && took < Timeouts::default().now, "{took:?}");
     assert_eq!(requests.load(SeqCst), 1);
 }
 
