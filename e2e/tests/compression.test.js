@@ -7,9 +7,9 @@ import { openBrowser, openTab } from '../harness/browser.js';
 import { connected, rawSocket, subscribed } from '../harness/client.js';
 import { Stage, unique } from '../harness/stage.js';
 
-const ann = { id: 7, info: { name: 'Ann' } };
+const ann = { id: '7', info: { name: 'Ann' } };
 const long = { lines: Array.from({ length: 60 }, (_, number) => ({ number, name: 'Desk lamp, brushed steel' })) };
-const bo = { id: 8, info: { name: 'Bo', about: long } };
+const bo = { id: '8', info: { name: 'Bo', about: 'x'.repeat(900) } };
 
 describe('compression', () => {
   let stage;
@@ -53,7 +53,7 @@ describe('compression', () => {
     const speaker = await rawSocket(t, stage);
     const { data } = await speaker.next('pusher:connection_established');
     const answer = stage.sdk.authorizeChannel(JSON.parse(data).socket_id, room, { user_id: '8', user_info: bo.info });
-    // Over a thousand bytes each, which is from where ws compresses.
+    // The event has over a kilobyte, which is from where ws compresses.
     speaker.send({ event: 'pusher:subscribe', data: { channel: room, ...answer } });
     await speaker.next('pusher_internal:subscription_succeeded');
     speaker.send({ event: 'client-said', channel: room, data: long });

@@ -459,7 +459,7 @@ impl Fanout {
                 }
             }
         }
-        let mut joined: Map<(u32, bool), Range<usize>> = Map::default();
+        let mut joined: [Map<u32, Range<usize>>; 2] = Default::default();
         let mut own: Vec<(u64, Bytes)> = Vec::new();
         for connection in &self.listed {
             let outgoing = &mut self.connections[*connection as usize];
@@ -467,8 +467,8 @@ impl Fanout {
             let range = if outgoing.touches == 1 && outgoing.direct.is_empty() && !outgoing.apart {
                 let channel = &self.channels[outgoing.channel as usize];
                 let gathered = &channel.as_ref().expect("it has just been touched").gathered;
-                joined
-                    .entry((outgoing.channel, compressed))
+                joined[usize::from(compressed)]
+                    .entry(outgoing.channel)
                     .or_insert_with(|| join(gathered, compressed, deflater, &mut self.slices))
                     .clone()
             } else {
