@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 
 use campanile_hub::letter::Homes;
 use campanile_hub::{
-    App, AppIndex, Apps, ConnectionId, Credential, Features, GuardLimits, Hub, Letter, Moment, NoticeSet, Publication,
-    Settings, WorkerId,
+    App, AppIndex, Apps, ConnectionId, GuardLimits, Hub, Letter, Moment, Publication, Settings, WorkerId,
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::signature::{SignedQuery, sign_request};
@@ -88,17 +87,7 @@ fn data() -> String {
 }
 
 fn app() -> App {
-    App {
-        id: "app".into(),
-        index: AppIndex(0),
-        enabled: true,
-        credentials: vec![Credential { key: "key".into(), secret: Secret::new("secret") }],
-        features: Features::default(),
-        limits: Limits::default(),
-        activity_timeout_secs: 120,
-        authorized_connections_timeout_secs: None,
-        notices: NoticeSet::default(),
-    }
+    App::new("app", "key", "secret")
 }
 
 fn websocket_frame_in() -> Box<dyn FnMut()> {

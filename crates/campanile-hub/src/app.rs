@@ -77,6 +77,21 @@ pub struct App {
 }
 
 impl App {
+    /// An app with one key that keeps to Pusher's limits, has nothing switched on and wants no notices.
+    pub fn new(id: &str, key: &str, secret: &str) -> Self {
+        Self {
+            id: id.into(),
+            index: AppIndex(0),
+            enabled: true,
+            credentials: vec![Credential { key: key.into(), secret: Secret::new(secret) }],
+            features: Features::default(),
+            limits: Limits::default(),
+            activity_timeout_secs: 120,
+            authorized_connections_timeout_secs: None,
+            notices: NoticeSet::default(),
+        }
+    }
+
     /// The secret of an active key.
     pub fn secret(&self, key: &str) -> Option<&Secret> {
         self.credentials.iter().find(|credential| *credential.key == *key).map(|credential| &credential.secret)

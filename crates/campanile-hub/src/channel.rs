@@ -432,15 +432,10 @@ mod tests {
             let key = ChannelKey { app: AppIndex(0), name: ChannelName::parse(name, 164).unwrap() };
             let notices = (0..NoticeKind::NAMES.len()).fold(NoticeSet::default(), |set, bit| set.with(bit as u8));
             let app = App {
-                id: "1".into(),
-                index: AppIndex(0),
-                enabled: true,
-                credentials: Vec::new(),
                 features: Features { subscription_counts: true, ..Features::default() },
                 limits: Limits { cache_ttl_secs: 60, ..Limits::default() },
-                activity_timeout_secs: 120,
-                authorized_connections_timeout_secs: None,
                 notices,
+                ..App::new("1", "key", "secret")
             };
             let (channel, memory) = (Channel::default(), Memory::default());
             Self { key, app, channel, memory, effects: Vec::new(), edges: 0 }

@@ -824,7 +824,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::{AppIndex, Credential, Features, NoticeSet};
+    use crate::{AppIndex, Features};
 
     thread_local! {
         static PLANTED: Cell<bool> = const { Cell::new(false) };
@@ -835,22 +835,8 @@ mod tests {
     }
 
     fn app() -> App {
-        App {
-            id: "a".into(),
-            index: AppIndex(0),
-            enabled: true,
-            credentials: vec![Credential { key: "k".into(), secret: campanile_protocol::Secret::new("s") }],
-            features: Features {
-                client_events: true,
-                user_authentication: true,
-                watchlists: true,
-                subscription_counts: false,
-            },
-            limits: campanile_protocol::Limits::default(),
-            activity_timeout_secs: 120,
-            authorized_connections_timeout_secs: None,
-            notices: NoticeSet::default(),
-        }
+        let features = Features { client_events: true, user_authentication: true, ..Features::default() };
+        App { features, ..App::new("a", "k", "s") }
     }
 
     fn written(hub: &mut Hub, to: ConnectionId) -> String {

@@ -33,11 +33,11 @@ use std::sync::Arc;
 
 use campanile_hub::letter::{ChannelKey, Departure, Homes};
 use campanile_hub::{
-    App, AppIndex, Apps, Census, ConnectionId, Credential, Effect, Features, GuardLimits, Hub, Letter, Moment, Notice,
-    NoticeKind, NoticeSet, Publication, Settings, WorkerId, handshake,
+    App, AppIndex, Apps, Census, ConnectionId, Effect, GuardLimits, Hub, Letter, Moment, Notice, NoticeKind,
+    Publication, Settings, WorkerId, handshake,
 };
 use campanile_protocol::json::DataLiteral;
-use campanile_protocol::{ChannelName, Limits, Secret, ServerFrame, SocketId};
+use campanile_protocol::{ChannelName, Secret, ServerFrame, SocketId};
 
 const KEY: &str = "app-key";
 const CROWD: &str = "crowd";
@@ -63,17 +63,7 @@ struct Play {
 }
 
 fn app() -> App {
-    App {
-        id: "1".into(),
-        index: AppIndex(0),
-        enabled: true,
-        credentials: vec![Credential { key: KEY.into(), secret: Secret::new("app-secret") }],
-        features: Features::default(),
-        limits: Limits::default(),
-        activity_timeout_secs: 120,
-        authorized_connections_timeout_secs: None,
-        notices: NoticeSet::default(),
-    }
+    App::new("1", KEY, "app-secret")
 }
 
 fn set(app: &mut App, word: &str) {

@@ -1,10 +1,10 @@
 //! What a mind holds stays within its bounds, and nothing is held for those who have gone.
 
 use campanile_protocol::signature::SignedQuery;
-use campanile_protocol::{Fingerprint, IdempotencyKey, Limits, Secret};
+use campanile_protocol::{Fingerprint, IdempotencyKey, Limits};
 
 use super::*;
-use crate::app::{AppIndex, Credential, Features};
+use crate::app::{AppIndex, Features};
 use crate::idempotency::{FirstAnswer, GuardKey, Unreserved};
 use crate::letter::AskId;
 use crate::memory::REMEMBERED_OVERHEAD_BYTES;
@@ -13,17 +13,8 @@ const ID: ConnectionId = ConnectionId { index: 0, generation: 0 };
 const SOCKET: SocketId = SocketId { place: 0, secret: 1 };
 
 fn app(id: &str) -> App {
-    App {
-        id: id.into(),
-        index: AppIndex(0),
-        enabled: true,
-        credentials: vec![Credential { key: "key".into(), secret: Secret::new("secret") }],
-        features: Features { user_authentication: true, watchlists: true, ..Features::default() },
-        limits: Limits::default(),
-        activity_timeout_secs: 120,
-        authorized_connections_timeout_secs: None,
-        notices: crate::app::NoticeSet::default(),
-    }
+    let features = Features { user_authentication: true, watchlists: true, ..Features::default() };
+    App { features, ..App::new(id, "key", "secret") }
 }
 
 fn hub(workers: u16, remembered_bytes_max: usize) -> Hub {

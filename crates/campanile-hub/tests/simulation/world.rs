@@ -11,8 +11,8 @@ use std::sync::Arc;
 use campanile_hub::hub::PLACE_INDEX_BITS;
 use campanile_hub::letter::{self, ChannelKey, Departure, Homes};
 use campanile_hub::{
-    Answer, App, AppIndex, Apps, Ask, AskId, Census, ConnectionId, Credential, Effect, Features, GuardLimits, Hub,
-    Letter, Moment, Notice, NoticeKind, NoticeSet, Publication, Settings, WorkerId,
+    Answer, App, AppIndex, Apps, Ask, AskId, Census, ConnectionId, Effect, Features, GuardLimits, Hub, Letter, Moment,
+    Notice, NoticeKind, NoticeSet, Publication, Settings, WorkerId,
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::websocket::{self, Opcode};
@@ -30,10 +30,8 @@ pub(crate) const GUEST: u32 = 1;
 fn app(index: u32, enabled: bool) -> App {
     let every_kind = (0..NoticeKind::NAMES.len() as u8).fold(NoticeSet::default(), |set, bit| set.with(bit));
     App {
-        id: index.to_string().into(),
         index: AppIndex(index),
         enabled,
-        credentials: vec![Credential { key: "key".into(), secret: Secret::new("secret") }],
         features: Features {
             client_events: true,
             user_authentication: true,
@@ -48,8 +46,8 @@ fn app(index: u32, enabled: bool) -> App {
             ..Limits::default()
         },
         activity_timeout_secs: (ACTIVITY_MILLIS / 1000) as u32,
-        authorized_connections_timeout_secs: None,
         notices: if index == GUEST { NoticeSet::default() } else { every_kind },
+        ..App::new(&index.to_string(), "key", "secret")
     }
 }
 

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use campanile_hub::letter::Homes;
-use campanile_hub::{Answer, App, AppIndex, Apps, Ask, ChannelInfo, Credential, Features, Letter, NoticeSet, WorkerId};
+use campanile_hub::{Answer, App, Apps, Ask, ChannelInfo, Letter, WorkerId};
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::signature::sign_request;
-use campanile_protocol::{ChannelName, Limits, Secret, SocketId, UserId};
+use campanile_protocol::{ChannelName, Secret, SocketId, UserId};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame};
 use hyper::{Request, StatusCode};
@@ -89,21 +89,11 @@ impl Answered {
 }
 
 pub(super) fn app(id: &str, enabled: bool) -> App {
-    App {
-        id: id.into(),
-        index: AppIndex(0),
-        enabled,
-        credentials: vec![Credential { key: format!("key-{id}").into(), secret: secret(id) }],
-        features: Features::default(),
-        limits: Limits::default(),
-        activity_timeout_secs: 120,
-        authorized_connections_timeout_secs: None,
-        notices: NoticeSet::default(),
-    }
+    App { enabled, ..App::new(id, &format!("key-{id}"), &secret_of(id)) }
 }
 
-fn secret(app: &str) -> Secret {
-    Secret::new(&format!("secret-of-app-{app}-0123456789"))
+fn secret_of(app: &str) -> String {
+    format!("secret-of-app-{app}-0123456789")
 }
 
 fn now() -> u64 {
@@ -248,7 +238,7 @@ pub(super) fn signed(
     body: &str,
 ) -> Request<Full<Bytes>> {
     let key = format!("key-{signer}");
-    let query = sign_request(&key, &secret(signer), method, path, params, body.as_bytes(), now());
+    let query = sign_request(&key, &Secret::new(&secret_of(signer)), method, path, params, body.as_bytes(), now());
     let uri = format!("{path}?{query}");
     Request::builder().method(method).uri(uri).body(Full::new(Bytes::from(body.to_owned()))).unwrap()
 }
