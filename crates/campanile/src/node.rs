@@ -3,7 +3,6 @@
 //! Owns the current apps, the quotas, the certificate and whether this node takes connections. Never holds a channel, a member or a
 //! socket. The invariant: a [`Place`] is released by being dropped, so a count cannot leak.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -22,10 +21,10 @@ const MINDS_LOST_MAX: usize = 3;
 /// See [`MINDS_LOST_MAX`].
 const MINDS_LOST_WITHIN: Duration = Duration::from_secs(60);
 
-/// What one app has beside what the mind knows of it.
+/// What one app has used.
 #[derive(Debug, Default)]
-pub(crate) struct Tenant {
-    connections: AtomicUsize,
+struct Usage {
+    connections: Arc<AtomicUsize>,
     /// Theoretical arrival time of the next backend event, in nanoseconds since the node's start (GCRA).
     next_event_nanos: AtomicU64,
 }
@@ -38,15 +37,47 @@ pub(crate) struct Rim {
     pub(crate) allowed_origins: AllowedOrigins,
 }
 
+/// What one app has beside what the mind knows of it.
+#[derive(Debug, Clone, Default)]
+struct Tenant {
+    rim: Arc<Rim>,
+    /// Outlives reloads, even one that takes the app away.
+    usage: Arc<Usage>,
+}
+
+/// What a reload replaces, all at once.
+#[derive(Debug)]
+struct Current {
+    config: Arc<Config>,
+    apps: Arc<Apps>,
+    /// By [`campanile_hub::AppIndex`].
+    tenants: Vec<Tenant>,
+}
+
+impl Current {
+    fn new(config: Arc<Config>, apps: Arc<Apps>, before: &[Tenant]) -> Self {
+        let mut tenants: Vec<Tenant> =
+            before.iter().map(|tenant| Tenant { usage: Arc::clone(&tenant.usage), ..Tenant::default() }).collect();
+        let places = apps.iter().map(|app| app.index.0 as usize + 1).max().unwrap_or_default();
+        tenants.resize_with(places.max(before.len()), Tenant::default);
+        for configured in &config.apps {
+            let Some(app) = apps.by_id(&configured.id) else { continue };
+            tenants[app.index.0 as usize].rim = Arc::new(Rim {
+                connections_max: configured.limits.connections_max,
+                backend_events_per_sec: configured.limits.backend_events_per_sec,
+                allowed_origins: configured.allowed_origins.clone(),
+            });
+        }
+        Self { config, apps, tenants }
+    }
+}
+
 /// The process.
 #[derive(Debug)]
 pub(crate) struct Node {
-    config: RwLock<Arc<Config>>,
-    apps: RwLock<Arc<Apps>>,
-    rims: RwLock<HashMap<Arc<str>, Arc<Rim>>>,
-    tenants: Mutex<HashMap<Arc<str>, Arc<Tenant>>>,
+    current: RwLock<Current>,
     homes: Homes,
-    connections: Arc<Tenant>,
+    connections: Arc<AtomicUsize>,
     sockets: Arc<AtomicUsize>,
     started: Instant,
     leaving: AtomicBool,
@@ -60,8 +91,8 @@ pub(crate) struct Node {
 /// A connection's place in its app's and its node's count.
 #[derive(Debug)]
 pub(crate) struct Place {
-    node: Arc<Tenant>,
-    app: Arc<Tenant>,
+    node: Arc<AtomicUsize>,
+    app: Arc<AtomicUsize>,
 }
 
 /// An accepted socket's share of the process's descriptors, be it a client's, a publisher's or nobody's yet.
@@ -77,8 +108,8 @@ impl Drop for Descriptor {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.node.connections.fetch_sub(1, Ordering::AcqRel);
-        self.app.connections.fetch_sub(1, Ordering::AcqRel);
+        self.node.fetch_sub(1, Ordering::AcqRel);
+        self.app.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -88,12 +119,8 @@ fn reserve(count: &AtomicUsize, max: usize) -> bool {
 
 impl Node {
     pub(crate) fn new(config: Arc<Config>, apps: Arc<Apps>, homes: Homes) -> Arc<Self> {
-        let rims = rims(&config);
         Arc::new(Self {
-            config: RwLock::new(config),
-            apps: RwLock::new(apps),
-            rims: RwLock::new(rims),
-            tenants: Mutex::default(),
+            current: RwLock::new(Current::new(config, apps, &[])),
             homes,
             connections: Arc::default(),
             sockets: Arc::default(),
@@ -108,12 +135,12 @@ impl Node {
 
     /// The configuration as of the last start or reload.
     pub(crate) fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read())
+        Arc::clone(&self.current.read().config)
     }
 
     /// The apps as of the last start or reload.
     pub(crate) fn apps(&self) -> Arc<Apps> {
-        Arc::clone(&self.apps.read())
+        Arc::clone(&self.current.read().apps)
     }
 
     /// Which worker is a channel's home.
@@ -123,31 +150,31 @@ impl Node {
 
     /// Takes a new set of apps and limits.
     pub(crate) fn reload(&self, config: Arc<Config>, apps: Arc<Apps>) {
-        *self.rims.write() = rims(&config);
-        *self.config.write() = config;
-        *self.apps.write() = apps;
+        let mut current = self.current.write();
+        *current = Current::new(config, apps, &current.tenants);
     }
 
     /// An app's settings at the rim.
     pub(crate) fn rim(&self, app: &App) -> Arc<Rim> {
-        self.rims.read().get(&app.id).cloned().unwrap_or_default()
+        self.tenant(app).rim
     }
 
-    fn tenant(&self, app: &App) -> Arc<Tenant> {
-        Arc::clone(self.tenants.lock().entry(Arc::clone(&app.id)).or_default())
+    fn tenant(&self, app: &App) -> Tenant {
+        let current = self.current.read();
+        current.tenants.get(app.index.0 as usize).cloned().expect("every app has its place in the newest set")
     }
 
     /// Reserves a place for one more connection, or says which quota is full.
     pub(crate) fn reserve(&self, app: &App) -> Result<Place, CloseCode> {
-        if !reserve(&self.connections.connections, self.config().limits.connections_max) {
+        if !reserve(&self.connections, self.config().limits.connections_max) {
             return Err(CloseCode::OverCapacity);
         }
-        let tenant = self.tenant(app);
-        if !reserve(&tenant.connections, self.rim(app).connections_max.unwrap_or(usize::MAX)) {
-            self.connections.connections.fetch_sub(1, Ordering::AcqRel);
+        let Tenant { rim, usage } = self.tenant(app);
+        if !reserve(&usage.connections, rim.connections_max.unwrap_or(usize::MAX)) {
+            self.connections.fetch_sub(1, Ordering::AcqRel);
             return Err(CloseCode::OverQuota);
         }
-        Ok(Place { node: Arc::clone(&self.connections), app: tenant })
+        Ok(Place { node: Arc::clone(&self.connections), app: Arc::clone(&usage.connections) })
     }
 
     /// Reserves a descriptor for one more socket. Files and webhooks keep theirs, however many sockets are half open.
@@ -158,22 +185,23 @@ impl Node {
 
     /// How many connections an app has.
     pub(crate) fn connections_of(&self, app: &App) -> usize {
-        self.tenant(app).connections.load(Ordering::Acquire)
+        self.tenant(app).usage.connections.load(Ordering::Acquire)
     }
 
     /// How many connections the node has.
     pub(crate) fn connections(&self) -> usize {
-        self.connections.connections.load(Ordering::Acquire)
+        self.connections.load(Ordering::Acquire)
     }
 
     /// Counts backend events against the app's rate. Past it: after how many seconds to try again.
     pub(crate) fn admit_events(&self, app: &App, events: u32) -> Result<(), u64> {
         const NANOS: u64 = 1_000_000_000;
-        let Some(rate) = self.rim(app).backend_events_per_sec else { return Ok(()) };
+        let Tenant { rim, usage } = self.tenant(app);
+        let Some(rate) = rim.backend_events_per_sec else { return Ok(()) };
         let rate = u64::from(rate.max(1));
         let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let cost = u64::from(events).saturating_mul(NANOS) / rate;
-        let admitted = self.tenant(app).next_event_nanos.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
+        let admitted = usage.next_event_nanos.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
             // A second's worth may come at once; one batch always may when nothing came before it.
             let after = next.max(now).saturating_add(cost);
             (next <= now || after <= now + NANOS).then_some(after)
@@ -243,17 +271,47 @@ impl Node {
     }
 }
 
-fn rims(config: &Config) -> HashMap<Arc<str>, Arc<Rim>> {
-    config
-        .apps
-        .iter()
-        .map(|app| {
-            let rim = Rim {
-                connections_max: app.limits.connections_max,
-                backend_events_per_sec: app.limits.backend_events_per_sec,
-                allowed_origins: app.allowed_origins.clone(),
-            };
-            (Arc::from(app.id.as_str()), Arc::new(rim))
-        })
-        .collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Machine;
+
+    fn configured(apps: &str) -> Arc<Config> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), apps).unwrap();
+        let machine = Machine { cores: 1, ..Machine::here() };
+        Arc::new(Config::load_explained(Some(file.path()), std::iter::empty(), &machine).unwrap().0)
+    }
+
+    fn table(id: &str) -> String {
+        let pair = r#"key = "key", secret = "a-secret-of-32-characters-at-least""#;
+        format!("[[apps]]\nid = {id:?}\nconnections_max = 1\nkeys = [{{ {pair} }}]\n")
+    }
+
+    fn reload(node: &Node, config: &Arc<Config>, ids: &[&str]) {
+        let apps = ids.iter().map(|id| App::new(id, "key", "secret")).collect();
+        node.reload(Arc::clone(config), Arc::new(Apps::new(apps, Some(&node.apps()))));
+    }
+
+    #[test]
+    fn connections_count_over_reloads_even_if_their_app_goes_and_returns() {
+        let apps = Apps::new(vec![App::new("a", "key", "secret")], None);
+        let [first, second] = ["a", "b"].map(|id| configured(&table(id)));
+        let node = Node::new(Arc::clone(&first), Arc::new(apps), Homes { seed: 1, workers: 1 });
+        let a = Arc::clone(node.apps().by_id("a").unwrap());
+        let place = node.reserve(&a).unwrap();
+        assert_eq!(node.reserve(&a).unwrap_err(), CloseCode::OverQuota);
+
+        reload(&node, &second, &["b"]);
+        let b = Arc::clone(node.apps().by_id("b").unwrap());
+        assert_eq!((node.connections_of(&a), node.connections_of(&b), node.connections()), (1, 0, 1));
+        assert_eq!((node.rim(&a).connections_max, node.rim(&b).connections_max), (None, Some(1)));
+
+        reload(&node, &first, &["a"]);
+        assert_eq!((node.connections_of(&a), node.rim(&b).connections_max), (1, None));
+        assert_eq!(node.reserve(&a).unwrap_err(), CloseCode::OverQuota);
+        drop(place);
+        assert_eq!((node.connections_of(&a), node.connections()), (0, 0));
+        assert!(node.reserve(&a).is_ok());
+    }
 }
