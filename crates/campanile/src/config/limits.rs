@@ -36,6 +36,12 @@ pub const HTTP2_STREAMS_MAX: u32 = 100;
 /// sixteenth; those that do, a whole read of them, must not keep everybody else waiting.
 pub const INFLATED_BYTES_PER_READ_MAX: usize = 16 * 64 * 1024;
 
+/// Notices that may wait for an endpoint's next commit: far more than a node makes in the time of one.
+pub const INTAKE_NOTICES_MAX: usize = 16_384;
+
+/// Bytes that may wait for it: a client event's data, and 512 for each notice.
+pub const INTAKE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Streams of one HTTP/2 connection that its client has reset before we have looked at them.
 pub const HTTP2_RESETS_MAX: usize = 20;
 
@@ -557,6 +563,10 @@ pub fn to_markdown() -> String {
          | encrypted bytes held back for one connection | 64 KiB, counted in `limits.send_queue_bytes_max` | as \
          there |\n\
          | requests under way at the end of a drain's waves | `limits.http_request_timeout_secs` | closed |\n\
+         | webhook events that wait for an endpoint's file | {INTAKE_NOTICES_MAX}, or {INTAKE_BYTES_MAX} bytes | \
+         lost, counted and alarmed |\n\
+         | webhook events that take no signature of the application | half of the former, and of the endpoint's \
+         `queue_events_max`, `queue_bytes_max` and `dead_letters_max` | as the others at the whole |\n\
          | descriptors kept back from `limits.connections_max` | {DESCRIPTORS_RESERVED}, and \
          `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\
          | sockets, half-open ones among them | `limits.connections_max`, `limits.http_connections_max` \

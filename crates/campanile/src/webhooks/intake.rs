@@ -1,6 +1,7 @@
 //! What workers have handed to an endpoint and its task has not yet taken.
 //!
 //! Bounded in events and bytes: at a bound a notice is refused and counted, because a worker never waits for a disk.
+//! What anybody can cause is refused at half of it ([`super::share`]).
 //! Never filters and never encodes. The invariant: notices leave in the order in which they came. Filled by workers,
 //! emptied by [`super::endpoint`] several times a second,
 //! and as soon as it is half full.
@@ -12,11 +13,8 @@ use campanile_hub::{Notice, NoticeKind};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Notices that may wait for one commit: far more than a node makes in the time of one.
-pub(super) const INTAKE_NOTICES_MAX: usize = 16_384;
-
-/// Bytes that may wait for one commit, as [`bytes_of`] counts them.
-pub(super) const INTAKE_BYTES_MAX: usize = 16 * 1024 * 1024;
+use super::share::Share;
+use crate::config::limits::{INTAKE_BYTES_MAX, INTAKE_NOTICES_MAX};
 
 /// What a notice counts for besides its data: more than its names and the rest of it.
 const NOTICE_BYTES: usize = 512;
@@ -62,9 +60,14 @@ impl Intake {
     /// Takes a notice, or refuses and counts it at the bound. Whether it has been taken.
     pub(super) fn push(&self, arrival: Arrival) -> bool {
         let bytes = bytes_of(&arrival.notice);
+        let share = Share::of_notice(&arrival.notice.kind);
+        let is_room = |waiting: &Waiting| {
+            (waiting.arrivals.len() as u64) < share.part(INTAKE_NOTICES_MAX as u64)
+                && (waiting.bytes + bytes) as u64 <= share.part(INTAKE_BYTES_MAX as u64)
+        };
         {
             let mut waiting = self.waiting.lock();
-            if waiting.arrivals.len() >= INTAKE_NOTICES_MAX || waiting.bytes + bytes > INTAKE_BYTES_MAX {
+            if !is_room(&waiting) {
                 drop(waiting);
                 self.refused_ever.fetch_add(1, Ordering::Relaxed);
                 self.refused.fetch_add(1, Ordering::Relaxed);
@@ -124,6 +127,10 @@ mod tests {
     }
 
     fn small() -> Arrival {
+        arrival(NoticeKind::CacheMiss { channel: ChannelName::parse("private-cache-a", 200).unwrap() })
+    }
+
+    fn anybodys() -> Arrival {
         arrival(NoticeKind::ConnectionOpened { socket_id: SocketId { place: 1, secret: 2 } })
     }
 
@@ -147,6 +154,22 @@ mod tests {
         assert_eq!((intake.take_refused(), intake.take_refused(), intake.refused_ever()), (2, 0, 2));
         assert_eq!(intake.take().len(), INTAKE_NOTICES_MAX);
         assert!(intake.push(small()));
+    }
+
+    #[test]
+    fn what_anybody_can_cause_waits_in_half_of_the_intake_and_no_more() {
+        let intake = Intake::default();
+        for _ in 0..INTAKE_NOTICES_MAX / 2 {
+            assert!(intake.push(anybodys()));
+        }
+        assert!(!intake.push(anybodys()));
+        for _ in 0..INTAKE_NOTICES_MAX / 2 {
+            assert!(intake.push(small()));
+        }
+        assert!(!intake.push(small()));
+        intake.take();
+        assert!(intake.push(counting(INTAKE_BYTES_MAX / 2 - NOTICE_BYTES)));
+        assert!(intake.push(anybodys()) && !intake.push(anybodys()) && intake.push(small()));
     }
 
     async fn is_half_full(intake: &Intake) -> bool {

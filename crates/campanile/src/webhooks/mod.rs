@@ -3,7 +3,7 @@
 //! Owns a thread with a runtime of its own, and on it one task, one intake and one file per endpoint. Never makes a
 //! worker wait: [`Webhooks::notify`] pushes to a bounded list in memory. The invariant: no endpoint waits for another.
 //! Reading order: [`endpoint`] (the two loops), [`settings`] (what is told), [`intake`], [`queue`] (the file),
-//! [`schedule`], [`call`] (the request), [`alarms`].
+//! [`share`] (of the room in both), [`schedule`], [`call`] (the request), [`alarms`].
 
 mod alarms;
 mod call;
@@ -12,6 +12,7 @@ mod intake;
 mod queue;
 mod schedule;
 mod settings;
+mod share;
 #[cfg(test)]
 mod tests;
 

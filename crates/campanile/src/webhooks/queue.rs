@@ -1,6 +1,7 @@
 //! One endpoint's events on disk: those that wait, and those whose delivery was given up.
 //!
-//! Owns the file, the order and the bounds. Never sends, waits or logs. The invariant: an event is in the file, once,
+//! Owns the file, the order and the bounds. Never sends, waits or logs. What anybody can cause finds room only
+//! in half of it ([`super::share`]). The invariant: an event is in the file, once,
 //! from its commit until it is removed, and everything a commit changes it changes at once. After an I/O error the
 //! file is closed and opened again at the next use, because the store refuses to go on with a file it has doubts about.
 //! All functions block on the disk. Read on in [`super::endpoint`], which calls them.
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
+
+use super::share::Share;
 
 /// Memory for pages of one file. Files are small and read from the front.
 const CACHE_BYTES: usize = 1024 * 1024;
@@ -191,12 +194,13 @@ impl Queue {
                 let (mut waiting, mut given_up) = (pending.len()?, dead.len()?);
                 for event in events {
                     let length = event.json.len() as u64;
-                    if waiting < bounds.events_max && bytes + length <= bounds.bytes_max {
+                    let share = Share::of_event(&event.json);
+                    if waiting < share.part(bounds.events_max) && bytes + length <= share.part(bounds.bytes_max) {
                         pending.insert(number, (event.time_ms, event.json.as_slice()))?;
                         waiting += 1;
                         bytes += length;
                         placed.pending += 1;
-                    } else if given_up < bounds.dead_letters_max {
+                    } else if given_up < share.part(bounds.dead_letters_max) {
                         dead.insert(number, (event.time_ms, now_ms, FULL, event.json.as_slice()))?;
                         given_up += 1;
                         placed.dead += 1;
@@ -273,7 +277,7 @@ impl Queue {
                 take_out(&mut pending, &mut counters, batch)?;
                 let mut given_up = dead.len()?;
                 for Pending { number, event } in batch {
-                    if given_up < dead_letters_max {
+                    if given_up < Share::of_event(&event.json).part(dead_letters_max) {
                         dead.insert(number, (event.time_ms, now_ms, error, event.json.as_slice()))?;
                         given_up += 1;
                         placed.dead += 1;
@@ -478,6 +482,30 @@ mod tests {
         assert_eq!(placed, Placed { pending: 2, dead: 1, lost: 0 });
         queue.remove(&queue.front(1, 1000).unwrap()).unwrap();
         assert_eq!(queue.append(&events(&["ghi", "j"]), bounds, 0).unwrap(), Placed { pending: 1, dead: 1, lost: 0 });
+    }
+
+    #[test]
+    fn what_anybody_can_cause_finds_room_in_half_of_the_queue_and_of_the_dead_letters() {
+        const PUBLIC: &str = r#"{"channel":"c"}"#;
+        const SIGNED: &str = r#"{"channel":"private-c"}"#;
+        let bounds = Bounds { events_max: 4, dead_letters_max: 4, ..ROOMY };
+        let (_directory, queue) = fresh();
+        let placed = queue.append(&events(&[PUBLIC; 5]), bounds, 0).unwrap();
+        assert_eq!(placed, Placed { pending: 2, dead: 2, lost: 1 });
+        let placed = queue.append(&events(&[SIGNED; 5]), bounds, 0).unwrap();
+        assert_eq!(placed, Placed { pending: 2, dead: 2, lost: 1 });
+        assert_eq!(queue.append(&events(&[PUBLIC]), bounds, 0).unwrap().lost, 1);
+
+        let (_directory, queue) = fresh();
+        let bounds = Bounds { bytes_max: 4 * PUBLIC.len() as u64, ..ROOMY };
+        let placed = queue.append(&events(&[PUBLIC, PUBLIC, PUBLIC, SIGNED]), bounds, 0).unwrap();
+        assert_eq!(placed, Placed { pending: 3, dead: 1, lost: 0 });
+
+        let (_directory, queue) = fresh();
+        queue.append(&events(&[PUBLIC, PUBLIC, PUBLIC, SIGNED, SIGNED]), ROOMY, 0).unwrap();
+        let placed = queue.bury(&queue.front(9, 1000).unwrap(), "answered 500", 3, 0).unwrap();
+        assert_eq!(placed, Placed { pending: 0, dead: 3, lost: 2 });
+        assert_eq!(dead(&queue).iter().filter(|(json, _)| json == PUBLIC).count(), 2);
     }
 
     #[test]

@@ -359,11 +359,28 @@ fn past_the_queue_come_the_dead_letters_and_past_them_a_count() {
     let bounds = "queue_events_max = 2\ndead_letters_max = 3";
     let webhooks = start(&config(&state, &[&[webhook(&receiver.url("/hang"), bounds)]]));
     for index in 0..5 {
-        webhooks.notify(occupied("shop", &format!("c{index}")));
+        webhooks.notify(occupied("shop", &format!("private-c{index}")));
     }
     until(|| fill(&webhooks) == (2, 3, 0));
-    webhooks.notify(occupied("shop", "c5"));
+    webhooks.notify(occupied("shop", "private-c5"));
     until(|| fill(&webhooks) == (2, 3, 1));
+    drop(webhooks);
+}
+
+#[test]
+fn a_stranger_who_invents_channels_leaves_room_for_what_the_application_has_signed() {
+    let (state, receiver) = (tempfile::tempdir().unwrap(), Receiver::new(&[]));
+    let bounds = "queue_events_max = 4\ndead_letters_max = 2";
+    let webhooks = start(&config(&state, &[&[webhook(&receiver.url("/hang"), bounds)]]));
+    for index in 0..100 {
+        webhooks.notify(occupied("shop", &format!("invented-{index}")));
+    }
+    until(|| fill(&webhooks) == (2, 1, 97));
+    webhooks.notify(added("presence-room"));
+    webhooks.notify(added("presence-room"));
+    until(|| fill(&webhooks) == (4, 1, 97));
+    webhooks.notify(added("presence-room"));
+    until(|| fill(&webhooks) == (4, 2, 97));
     drop(webhooks);
 }
 

@@ -142,6 +142,16 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
         "campanile/tests/rim/drain.rs",
         "it_ends_though_somebody_never_does",
     ),
+    (
+        "webhook events that wait for an endpoint's file",
+        "campanile/src/webhooks/intake.rs",
+        "as_many_notices_wait_as_the_bound_and_the_next_is_refused_and_counted",
+    ),
+    (
+        "webhook events that take no signature of the application",
+        QUEUE,
+        "what_anybody_can_cause_finds_room_in_half_of_the_queue_and_of_the_dead_letters",
+    ),
     ("descriptors kept back from `limits.connections_max`", CONFIG, "connections_must_fit_the_open_files"),
     (
         "sockets, half-open ones among them",
