@@ -3,34 +3,35 @@
 //! Owns the sessions of the worker's connections, the seats they have, and the channels and keys whose home it is. Never does
 //! I/O: inputs come by method, what must happen leaves through [`Hub::take_effects`] and [`Hub::fanout`]. The
 //! invariant: a connection hears of a channel only between its home's grant and its own leave. Letters to itself go
-//! through the same code as letters to others. Read on in [`crate::channel`] and [`crate::session`].
+//! through the same code as letters to others. Read on in `hub/client.rs` (what clients say), `hub/signin.rs`,
+//! `hub/home.rs` (the channels that live here) and `hub/liveness.rs`, then in [`crate::channel`] and [`crate::session`].
+
+#[cfg(test)]
+mod bounds;
+mod client;
+mod home;
+mod liveness;
+mod signin;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use campanile_protocol::frame::Subscribe;
-use campanile_protocol::json::DataLiteral;
-use campanile_protocol::name::CLIENT_EVENT_PREFIX;
-use campanile_protocol::websocket::{self, Opcode};
-use campanile_protocol::{Access, ChannelName, ClientFrame, CloseCode, EventName, ServerFrame, SocketId, UserId};
-use serde_json::value::RawValue;
+use campanile_protocol::{CloseCode, ServerFrame, SocketId, UserId};
 
 use crate::app::{App, Apps};
 use crate::census::Census;
-use crate::channel::{Channel, Outbound};
+use crate::channel::Channel;
 use crate::effect::Effect;
 use crate::fanout::{ConnectionId, Fanout, Left};
 use crate::idempotency::{Guard, GuardLimits};
-use crate::letter::{
-    Answer, Ask, Audience, ChannelKey, Departure, Homes, Letter, Publication, Purpose, Subscriber, WorkerId,
-};
+use crate::letter::{Answer, Audience, ChannelKey, Departure, Homes, Letter, Purpose, Subscriber, WorkerId};
 use crate::memory::Memory;
 use crate::notice::{Notice, NoticeKind};
 use crate::occupied::Occupied;
 use crate::rebirth::Waiting;
 use crate::seeded::{Map, Seed};
-use crate::session::{Passed, Session, Unsubscribable, authenticate};
+use crate::session::{Session, Unsubscribable};
 use crate::shared_frame::SharedFrame;
 use crate::timers::{Moment, Timers};
 
@@ -185,101 +186,6 @@ impl Hub {
         self.run(now);
     }
 
-    /// Anything at all has come from the client.
-    pub fn heard(&mut self, id: ConnectionId, now: Moment) {
-        if let Some(session) = self.session(id) {
-            (session.heard, session.pinged_at) = (now, None);
-        }
-    }
-
-    /// A text message has come from the client.
-    pub fn receive(&mut self, id: ConnectionId, text: &str, now: Moment) {
-        self.heard(id, now);
-        let Some(app) = self.app_of(id) else { return };
-        let Ok(frame) = contained(|| ClientFrame::decode(text)) else { return self.broken(id) };
-        match frame {
-            Ok(ClientFrame::Ping) => self.direct(id, &ServerFrame::Pong),
-            Ok(ClientFrame::Pong | ClientFrame::Unknown { .. }) => {}
-            Ok(ClientFrame::Subscribe(subscribe)) => self.subscribe(id, &app, &subscribe),
-            Ok(ClientFrame::Unsubscribe { channel }) => self.unsubscribe(id, &app, &channel),
-            Ok(ClientFrame::Signin { auth, user_data }) => self.signin(id, &app, &auth, &user_data),
-            Ok(ClientFrame::ClientEvent { event, channel, data }) => {
-                self.client_event(id, &app, &event, &channel, data, now)
-            }
-            Err(malformed) => {
-                self.error(id, None, &malformed.to_string(), None);
-                if self.session(id).is_some_and(|session| session.count_garbage(now)) {
-                    self.close(id, CloseCode::OverCapacity, "too many malformed messages");
-                }
-            }
-        }
-        self.run(now);
-    }
-
-    /// A message that is not text has come from the client: only text is spoken here.
-    pub fn receive_binary(&mut self, id: ConnectionId, bytes: &[u8], now: Moment) {
-        // Some clients send their JSON in binary messages.
-        match std::str::from_utf8(bytes) {
-            Ok(text) => self.receive(id, text, now),
-            Err(_) => self.receive(id, "", now),
-        }
-    }
-
-    fn subscribe(&mut self, id: ConnectionId, app: &App, subscribe: &Subscribe) {
-        let Some(session) = self.session(id) else { return };
-        let name = ChannelName::parse(&subscribe.channel, app.limits.channel_name_length_max)
-            .map_err(|error| Unsubscribable { kind: "InvalidChannel", status: 400, message: error.to_string() });
-        let Ok(admitted) =
-            contained(|| name.and_then(|name| session.authorize(app, &name, subscribe).map(|member| (name, member))))
-        else {
-            return self.broken(id);
-        };
-        let (name, member) = match admitted {
-            Ok(admitted) => admitted,
-            Err(refused) => return self.refuse(id, &subscribe.channel, &refused),
-        };
-        if name.kind().is_signed() {
-            session.authorized = true;
-        }
-        if name.kind().access == Access::User {
-            return self.subscribe_own(id, name);
-        }
-        let key = ChannelKey { app: app.index, name };
-        match self.fanout.seat(id, &key, Audience::Subscribers) {
-            // The answer that is on its way acknowledges both.
-            Some(seat) if !seat.joined => {}
-            Some(seat) if key.name.kind().is_presence() => {
-                if let Some(subscriber) = self.subscriber(id, seat.token) {
-                    self.send(Letter::Resubscribe { key, subscriber });
-                }
-            }
-            Some(_) => self.acknowledge(id, &key),
-            None if self.fanout.subscriptions(id) >= app.limits.channels_per_connection_max => {
-                let most = app.limits.channels_per_connection_max;
-                let message = format!("this connection has as many channels as it may have ({most})");
-                self.refuse(id, key.name.as_str(), &Unsubscribable::limit(message));
-            }
-            None => self.request(id, key, Audience::Subscribers, member, Purpose::Subscribe),
-        }
-    }
-
-    /// A signed-in user's own channel: the connection is in it since it signed in.
-    fn subscribe_own(&mut self, id: ConnectionId, name: ChannelName) {
-        let Some(session) = self.session(id) else { return };
-        let key = ChannelKey { app: session.app, name };
-        if self.fanout.seat(id, &key, Audience::Subscribers).is_some_and(|seat| seat.joined) {
-            self.acknowledge(id, &key);
-        } else if let Some(user) = self.session(id).and_then(|session| session.user.as_mut()) {
-            user.wants_channel = true;
-        }
-    }
-
-    /// Says again that the client is in a channel that has no members.
-    fn acknowledge(&mut self, id: ConnectionId, key: &ChannelKey) {
-        let succeeded = ServerFrame::SubscriptionSucceeded { channel: key.name.as_str(), snapshot: None };
-        self.fanout.direct_about(id, key, succeeded.encode());
-    }
-
     fn request(
         &mut self,
         id: ConnectionId,
@@ -301,19 +207,6 @@ impl Hub {
         Some(Subscriber { worker: self.settings.worker, connection, token, socket_id })
     }
 
-    fn unsubscribe(&mut self, id: ConnectionId, app: &App, channel: &str) {
-        let Ok(name) = ChannelName::parse(channel, app.limits.channel_name_length_max) else { return };
-        // A signed-in user stays reachable: the channel is the sign-in's, not the client's.
-        if name.kind().access == Access::User {
-            return;
-        }
-        let key = ChannelKey { app: app.index, name };
-        let socket_id = self.session(id).map(|session| session.socket_id);
-        if let (Some(left), Some(socket_id)) = (self.fanout.leave(id, &key, Audience::Subscribers), socket_id) {
-            self.depart(left, id, socket_id, Departure::Left, None);
-        }
-    }
-
     fn depart(
         &mut self,
         left: Left,
@@ -329,144 +222,6 @@ impl Hub {
         };
         let subscriber = Subscriber { worker: self.settings.worker, connection, token: left.token, socket_id };
         self.send(Letter::Unsubscribe { key: left.key, subscriber, user: left.user, purpose, departure });
-    }
-
-    fn signin(&mut self, id: ConnectionId, app: &App, auth: &str, user_data: &str) {
-        let Some(session) = self.session(id) else { return };
-        if !app.features.user_authentication {
-            return self.error(id, None, "user authentication is not enabled for this app", None);
-        }
-        let socket_id = session.socket_id;
-        let Ok(passed) = contained(|| authenticate(app, socket_id, auth, user_data)) else { return self.broken(id) };
-        let Passed { user, cut } = match passed {
-            Ok(passed) => passed,
-            Err(message) => return self.end(id, CloseCode::Unauthorized, &message),
-        };
-        match &session.user {
-            Some(known) if known.id == user.id => {
-                let user_data = known.user_data.clone();
-                let key = ChannelKey { app: app.index, name: ChannelName::of_user(&user.id) };
-                // The answer that is on its way acknowledges both.
-                if self.fanout.seat(id, &key, Audience::Subscribers).is_some_and(|seat| seat.joined) {
-                    self.direct(id, &ServerFrame::SigninSuccess { user_data: &user_data });
-                }
-                return;
-            }
-            Some(known) => {
-                let message = format!("the connection is signed in as {:?} already", known.id);
-                return self.error(id, None, &message, None);
-            }
-            None => {}
-        }
-        session.authorized = true;
-        let key = ChannelKey { app: app.index, name: ChannelName::of_user(&user.id) };
-        session.user = Some(Box::new(user));
-        if cut {
-            let message =
-                format!("the watchlist is too long: its first {} users are watched", app.limits.watchlist_max);
-            self.error(id, Some(CloseCode::WatchlistTooLong), &message, None);
-        }
-        self.request(id, key, Audience::Subscribers, None, Purpose::Signin);
-    }
-
-    fn signed_in(&mut self, id: ConnectionId) {
-        let Some(session) = self.session(id) else { return };
-        let app = session.app;
-        let Some(user) = session.user.as_mut() else { return };
-        let user_data = user.user_data.clone();
-        let own = ChannelKey { app, name: ChannelName::of_user(&user.id) };
-        let wants_channel = user.wants_channel;
-        let watchlist = std::mem::take(&mut user.watchlist);
-        user.unanswered = watchlist.len();
-        self.direct(id, &ServerFrame::SigninSuccess { user_data: &user_data });
-        if wants_channel {
-            self.acknowledge(id, &own);
-        }
-        for watched in watchlist {
-            let key = ChannelKey { app, name: ChannelName::of_user(&watched) };
-            self.request(id, key, Audience::Watchers, None, Purpose::Watch);
-        }
-    }
-
-    /// The state of one more watched user is known; with the last, the client is told of all.
-    fn watched(&mut self, id: ConnectionId, key: &ChannelKey, online: bool) {
-        let Some(user) = self.session(id).and_then(|session| session.user.as_mut()) else { return };
-        if let Some(Ok(watched)) = key.name.user().map(|watched| UserId::parse(watched, usize::MAX)) {
-            if online { user.online.push(watched) } else { user.offline.push(watched) }
-        }
-        user.unanswered -= 1;
-        if user.unanswered == 0 {
-            self.tell_watched(id);
-        }
-    }
-
-    fn tell_watched(&mut self, id: ConnectionId) {
-        let Some(user) = self.session(id).and_then(|session| session.user.as_mut()) else { return };
-        let (online, offline) = (std::mem::take(&mut user.online), std::mem::take(&mut user.offline));
-        if !online.is_empty() || !offline.is_empty() {
-            let online: Vec<&str> = online.iter().map(UserId::as_str).collect();
-            let offline: Vec<&str> = offline.iter().map(UserId::as_str).collect();
-            self.direct(id, &ServerFrame::WatchlistEvents { online: &online, offline: &offline });
-        }
-    }
-
-    fn client_event(&mut self, id: ConnectionId, app: &App, event: &str, channel: &str, data: &RawValue, now: Moment) {
-        let limits = &app.limits;
-        let rejected = Some(CloseCode::ClientEventRejected);
-        let Some(session) = self.session(id) else { return };
-        let socket_id = session.socket_id;
-        if !app.features.client_events {
-            if session.may_tell_rejection(now) {
-                self.error(id, rejected, "client events are not enabled for this app", Some(channel));
-            }
-            return;
-        }
-        let parsed = ChannelName::parse(channel, limits.channel_name_length_max);
-        let Some(name) = parsed.ok().filter(|name| name.kind().takes_client_events()) else {
-            return self.error(id, None, "client events are only for private and presence channels", Some(channel));
-        };
-        let key = ChannelKey { app: app.index, name };
-        let Some(seat) = self.fanout.seat(id, &key, Audience::Subscribers).filter(|seat| seat.joined) else {
-            let message = format!("client event rejected: this connection is not subscribed to {}", key.name);
-            return self.error(id, None, &message, Some(channel));
-        };
-        let Some(session) = self.session(id) else { return };
-        if !session.admit_event(limits.client_events_per_sec, now) {
-            if session.may_tell_rejection(now) {
-                let message = format!("client events are limited to {} a second", limits.client_events_per_sec);
-                self.error(id, rejected, &message, Some(channel));
-            }
-            return;
-        }
-        let named = EventName::parse(event, limits.event_name_length_max);
-        let event: Arc<str> = match named {
-            Ok(_) if event.len() == CLIENT_EVENT_PREFIX.len() => {
-                return self.error(id, rejected, "the event has no name after client-", Some(channel));
-            }
-            Ok(name) => name.as_str().into(),
-            Err(error) => return self.error(id, rejected, &error.to_string(), Some(channel)),
-        };
-        let data = DataLiteral::from_client(data);
-        if data.as_str().len() > limits.client_event_bytes_max {
-            let (length, max) = (data.as_str().len(), limits.client_event_bytes_max);
-            let message = format!("the client event's data is {length} bytes long, at most {max} are allowed");
-            return self.error(id, rejected, &message, Some(channel));
-        }
-        let user_id = seat.user.as_ref().map(UserId::as_str);
-        let frame = ServerFrame::Event { event: &event, channel: key.name.as_str(), data: &data, user_id }.encode();
-        let publication = Publication { frame, except: Some(socket_id), remember: None };
-        let channel = key.name.clone();
-        self.send(Letter::Publish { key, publication, ask: None });
-        self.notify(app, NoticeKind::ClientEvent { channel, event, data, socket_id, user_id: seat.user });
-    }
-
-    /// Something that concerns this client alone has panicked: so it is this client that pays.
-    fn broken(&mut self, id: ConnectionId) {
-        self.end(
-            id,
-            CloseCode::OverCapacity,
-            "the server has failed at what this client sent: that is the server's fault",
-        );
     }
 
     fn direct(&mut self, id: ConnectionId, frame: &ServerFrame<'_>) {
@@ -598,82 +353,11 @@ impl Hub {
         }
     }
 
-    /// Works on a channel that lives here, and forgets it when nothing would be lost.
-    pub(crate) fn at_home(
-        &mut self,
-        key: &ChannelKey,
-        now: Moment,
-        work: impl FnOnce(&mut Channel, &mut Outbound<'_>),
-    ) {
-        let Some(app) = self.apps.known(key.app).cloned() else { return };
-        let mut effects = Vec::new();
-        let mut out = Outbound {
-            app: &app,
-            now,
-            presence_grace_secs: self.settings.presence_grace_secs,
-            compression: self.settings.compression,
-            effects: &mut effects,
-            edges: &mut self.edges,
-            memory: &mut self.memory,
-        };
-        let channel = match self.channels.get_mut(key) {
-            Some(channel) => channel,
-            None => self.channels.entry(key.clone()).or_default(),
-        };
-        let was_occupied = channel.is_occupied();
-        work(channel, &mut out);
-        if channel.is_occupied() != was_occupied {
-            self.occupied.set(key, !was_occupied);
-        }
-        if let Some(at) = channel.next_due() {
-            self.timers.no_later_than(at, &mut channel.alarm, || key.clone());
-        }
-        self.forget_idle(key);
-        for effect in effects {
-            match effect {
-                Effect::Send { to, letter } if to == self.settings.worker => self.own.push_back(letter),
-                other => self.effects.push(other),
-            }
-        }
-    }
-
-    fn forget_idle(&mut self, key: &ChannelKey) {
-        if let Some(channel) = self.channels.get_mut(key).filter(|channel| channel.is_idle()) {
-            self.timers.cancel(&mut channel.alarm);
-            self.channels.remove(key);
-        }
-    }
-
-    /// Forgets the oldest remembered events past the bound: their channels answer `cache_miss`.
-    fn bound_memory(&mut self) {
-        while let Some(oldest) = self.memory.oldest_past(self.settings.remembered_bytes_max).cloned() {
-            let channel = self.channels.get_mut(&oldest).expect("a channel that remembers is not forgotten");
-            channel.forget(&oldest, &mut self.memory);
-            self.forget_idle(&oldest);
-        }
-    }
-
     fn answer(&mut self, id: crate::letter::AskId, answer: Answer) {
         if id.worker == self.settings.worker {
             self.effects.push(Effect::Answer { id, answer });
         } else {
             self.effects.push(Effect::Send { to: id.worker, letter: Letter::Answer { id, answer } });
-        }
-    }
-
-    fn look_up(&self, ask: &Ask, now: Moment) -> Answer {
-        match ask {
-            Ask::Channel(key) => Answer::Channel(self.channels.get(key).map(|c| c.info(now)).unwrap_or_default()),
-            Ask::Members(key) => Answer::Members(self.channels.get(key).map(Channel::member_ids).unwrap_or_default()),
-            Ask::Channels { app, prefix, after, most } => {
-                let names = self.occupied.after(*app, prefix, after.as_ref()).take(*most);
-                let counted = |name: &ChannelName| {
-                    let key = ChannelKey { app: *app, name: name.clone() };
-                    let counts = self.channels.get(&key).map(Channel::counts).unwrap_or_default();
-                    (key.name, counts)
-                };
-                Answer::Channels(names.map(counted).collect())
-            }
         }
     }
 
@@ -762,129 +446,11 @@ impl Hub {
         }
         self.run(now);
     }
-
-    /// Looks after one connection's liveness; returns when to look again.
-    pub fn check(&mut self, id: ConnectionId, now: Moment) -> Option<Moment> {
-        let app = self.app_of(id)?;
-        let pong_timeout = self.settings.pong_timeout_secs;
-        let session = self.session(id)?;
-        let authorized_by = app
-            .authorized_connections_timeout_secs
-            .filter(|_| !session.authorized)
-            .map(|secs| session.established.after_secs(secs.into()));
-        if authorized_by.is_some_and(|by| by <= now) {
-            self.end(id, CloseCode::Unauthorized, "the connection was not authorized in time");
-            return None;
-        }
-        let next = match session.pinged_at {
-            Some(pinged_at) => pinged_at.after_secs(pong_timeout),
-            None => session.heard.after_secs(app.activity_timeout_secs.into()),
-        };
-        let next = if next > now {
-            next
-        } else if session.pinged_at.is_some() {
-            self.end(id, CloseCode::PongTimeout, "no pong was received in time");
-            return None;
-        } else {
-            session.pinged_at = Some(now);
-            // Version 4 knows no `pusher:ping`; the WebSocket's own is answered by every client.
-            let frame =
-                if session.protocol < 5 { websocket::encode(Opcode::Ping, b"") } else { ServerFrame::Ping.encode() };
-            self.fanout.direct(id, frame);
-            now.after_secs(pong_timeout)
-        };
-        Some(authorized_by.map_or(next, |by| by.min(next)))
-    }
 }
-
-/// Does what reads a client's words and touches nothing that others share; tells if it has panicked.
-fn contained<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
-    let work = || {
-        #[cfg(test)]
-        tests::panic_if_planted();
-        work()
-    };
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(|_| Panicked)
-}
-
-struct Panicked;
 
 /// Bits of [`SocketId::place`] that say which place among the worker's connections it is.
 pub const PLACE_INDEX_BITS: u32 = 26;
 
 fn place_index(socket_id: SocketId) -> u32 {
     u32::try_from(socket_id.place & ((1 << PLACE_INDEX_BITS) - 1)).expect("26 bits fit")
-}
-
-#[cfg(test)]
-mod bounds;
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-    use crate::{AppIndex, Features};
-
-    thread_local! {
-        static PLANTED: Cell<bool> = const { Cell::new(false) };
-    }
-
-    pub(super) fn panic_if_planted() {
-        assert!(!PLANTED.take(), "planted in a session");
-    }
-
-    fn app() -> App {
-        let features = Features { client_events: true, user_authentication: true, ..Features::default() };
-        App { features, ..App::new("a", "k", "s") }
-    }
-
-    fn written(hub: &mut Hub, to: ConnectionId) -> String {
-        hub.fanout().gather();
-        let mut all = Vec::new();
-        while let Some(write) = hub.fanout().next_write() {
-            if write.connection == to {
-                all.extend(write.slices.iter().flat_map(|slice| slice.to_vec()));
-            }
-        }
-        String::from_utf8_lossy(&all).into_owned()
-    }
-
-    #[test]
-    fn a_panic_in_a_session_ends_that_connection_and_no_other() {
-        let settings = Settings {
-            worker: WorkerId(0),
-            homes: Homes { seed: 0, workers: 1 },
-            presence_grace_secs: 3,
-            pong_timeout_secs: 30,
-            compression: false,
-            remembered_bytes_max: 1024,
-            guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
-        };
-        let apps = Arc::new(Apps::new(vec![app()], None));
-        let now = Moment(0);
-        let texts = [
-            r#"{"event":"pusher:ping"}"#,
-            r#"{"event":"pusher:subscribe","data":{"channel":"private-a","auth":"k:00"}}"#,
-            r#"{"event":"pusher:signin","data":{"auth":"k:00","user_data":"{}"}}"#,
-        ];
-        for text in texts {
-            let mut hub = Hub::new(settings.clone(), Arc::clone(&apps));
-            let app = Arc::clone(apps.get(AppIndex(0)).expect("it has just been made"));
-            let (unlucky, other) = (ConnectionId { index: 0, generation: 0 }, ConnectionId { index: 1, generation: 0 });
-            for (id, place) in [(unlucky, 0), (other, 1)] {
-                hub.connect(id, &app, SocketId { place, secret: 7 }, 7, now);
-            }
-            PLANTED.set(true);
-            hub.receive(unlucky, text, now);
-            hub.receive(other, r#"{"event":"pusher:ping"}"#, now);
-            let mut effects = Vec::new();
-            hub.take_effects(&mut effects);
-            let [Effect::Close { connection, code: CloseCode::OverCapacity, .. }] = &effects[..] else {
-                panic!("{text}: {effects:?}");
-            };
-            assert_eq!(*connection, unlucky);
-            assert!(written(&mut hub, other).contains("pusher:pong"));
-        }
-    }
 }

@@ -1,12 +1,13 @@
 //! What a mind holds stays within its bounds, and nothing is held for those who have gone.
 
+use campanile_protocol::json::DataLiteral;
 use campanile_protocol::signature::SignedQuery;
-use campanile_protocol::{Fingerprint, IdempotencyKey, Limits};
+use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, Limits};
 
 use super::*;
 use crate::app::{AppIndex, Features};
 use crate::idempotency::{FirstAnswer, GuardKey, Unreserved};
-use crate::letter::AskId;
+use crate::letter::{Ask, AskId, Publication};
 use crate::memory::REMEMBERED_OVERHEAD_BYTES;
 
 const ID: ConnectionId = ConnectionId { index: 0, generation: 0 };
