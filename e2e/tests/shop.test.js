@@ -1,0 +1,189 @@
+/**
+ * The example shop in Chromium: two people, two browsers, one server that may go away.
+ */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { openBrowser } from '../harness/browser.js';
+import { Server } from '../harness/server.js';
+import { Shop, isLive } from '../harness/shop.js';
+
+const PATIENCE_MS = 15_000;
+
+describe('the shop', () => {
+  let server, shop, browser;
+  before(async () => {
+    server = await Server.start({ webhookUrl: 'http://127.0.0.1:9/' });
+    shop = await Shop.start(server);
+    browser = await openBrowser();
+  });
+  after(async () => {
+    await browser?.close();
+    await shop?.close();
+    await server?.close();
+  });
+
+  const visit = async (t, name, options) => {
+    const page = await shop.visit(t, browser, name, options);
+    page.setDefaultTimeout(PATIENCE_MS);
+    return page;
+  };
+  /** Opens a page whose channels have all answered. */
+  const open = async (page, path) => {
+    await page.goto(path);
+    await isLive(page);
+  };
+  const placeOrder = async (page) => {
+    await page.getByRole('button', { name: 'Place order' }).click();
+    await page.waitForLoadState();
+    await isLive(page);
+    return page.locator('#orders .order').first().getAttribute('data-order');
+  };
+  const shipAs = async (operator, order) => {
+    await operator.goto('/operations');
+    await operator.getByRole('button', { name: `Ship order ${order}`, exact: true }).click();
+    await operator.locator(`[data-parcel="${order}"]`).waitFor({ state: 'detached' });
+  };
+
+  test('an order that is shipped shows at its owner, and at nobody else', async (t) => {
+    const [ada, ben, olive] = await Promise.all(['ada', 'ben', 'olive'].map((name) => visit(t, name)));
+    const order = await placeOrder(ada);
+    await shipAs(olive, order);
+    await ada.locator(`[data-order="${order}"][data-status="shipped"]`).waitFor();
+    await ada.locator('.toast', { hasText: `FP${order.padStart(8, '0')}` }).waitFor();
+    // Whatever had been on its way to him has come by the time that his own has.
+    const own = await placeOrder(ben);
+    await shipAs(olive, own);
+    await ben.locator('.toast').waitFor();
+    assert.deepEqual(await ben.locator('.toast').count(), 1);
+    assert.match(await ben.locator('.toast').innerText(), new RegExp(`FP${own.padStart(8, '0')}`));
+  });
+
+  test('a thousand orders leave at once', async (t) => {
+    const olive = await visit(t, 'olive');
+    await olive.goto('/operations');
+    const shipped = async () => Number(await olive.locator('#shipped').innerText());
+    const earlier = await shipped();
+    await olive.getByRole('button', { name: 'Ship 1000 at once' }).click();
+    await olive.waitForFunction((count) => Number(document.querySelector('#shipped')?.textContent) === count, earlier + 1000);
+  });
+
+  test('a comment shows at the other reader as it is written, and once at its author', async (t) => {
+    const [ada, ben] = await Promise.all(['ada', 'ben'].map((name) => visit(t, name)));
+    const heard = [];
+    ben.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => heard.push(String(payload))));
+    await Promise.all([open(ada, '/documents/1'), open(ben, '/documents/1')]);
+    await ben.getByLabel('Your comment').pressSequentially('The cov');
+    await ada.locator('#typing', { hasText: 'Ben Okafor is typing' }).waitFor();
+    assert.equal(await ben.locator('#typing').innerText(), '');
+    await ben.getByLabel('Your comment').fill('The cover is right.');
+    await ben.getByRole('button', { name: 'Comment' }).click();
+    await ada.locator('#comments', { hasText: 'The cover is right.' }).waitFor();
+    await ada.locator('#typing:empty').waitFor({ state: 'attached' });
+    // A second comment, from the other side, comes to him after anything of his own would have.
+    await ada.getByLabel('Your comment').fill('Then we print.');
+    await ada.getByRole('button', { name: 'Comment' }).click();
+    await ben.locator('#comments', { hasText: 'Then we print.' }).waitFor();
+    assert.equal(await ben.locator('#comments li', { hasText: 'The cover is right.' }).count(), 1);
+    const comments = heard.filter((frame) => frame.includes('comment.added'));
+    assert.equal(comments.length, 1, 'of two comments only the other one came by the socket');
+    assert.match(comments[0], /Then we print/);
+  });
+
+  test('two tabs of one reader are one reader', async (t) => {
+    const [ada, ben] = await Promise.all(['ada', 'ben'].map((name) => visit(t, name)));
+    await open(ada, '/documents/2');
+    const second = await ada.context().newPage();
+    await open(second, '/documents/2');
+    await open(ben, '/documents/2');
+    const here = (count) => ben.waitForFunction((wanted) => document.querySelectorAll('#here > li').length === wanted, count);
+    await here(2);
+    await second.close();
+    await ada.goto('/orders');
+    await here(1);
+    assert.equal(await ben.locator('#here li').getAttribute('title'), 'Ben Okafor');
+  });
+
+  test('a card moves on both boards, and those who are not of the team are told why they see none', async (t) => {
+    const [ada, ben, chloe] = await Promise.all(['ada', 'ben', 'chloe'].map((name) => visit(t, name)));
+    await Promise.all([open(ada, '/teams/1'), open(ben, '/teams/1')]);
+    await ben.locator('[data-card="2"]').getByRole('button', { name: 'Done' }).click();
+    await ada.locator('[data-lane="done"] [data-card="2"]').waitFor();
+    await chloe.goto('/teams/1');
+    await chloe.locator('#board-refusal', { hasText: '403' }).waitFor();
+    assert.equal(await chloe.locator('[data-card]').count(), 0);
+  });
+
+  test('by polling, a page learns of its order, too', async (t) => {
+    const [ada, olive] = await Promise.all(['ada', 'olive'].map((name) => visit(t, name)));
+    const order = await placeOrder(ada);
+    await ada.getByText('Poll every 5 s').click();
+    await ada.locator('#polling-note').waitFor();
+    await shipAs(olive, order);
+    await ada.locator(`[data-order="${order}"][data-status="shipped"]`).waitFor();
+    assert.equal(await ada.locator('#poll-news').innerText(), '1');
+  });
+
+  test('a form of another page is refused', async (t) => {
+    const ada = await visit(t, 'ada');
+    const forged = await ada.request.post('/orders', { form: { item: 'Brass ruler' } });
+    assert.equal(forged.status(), 403);
+    const wrong = await ada.request.post('/orders', { form: { item: 'Brass ruler', _token: '0'.repeat(64) } });
+    assert.equal(wrong.status(), 403);
+  });
+
+  test('only who runs the shop sees its operations', async (t) => {
+    const ada = await visit(t, 'ada');
+    for (const path of ['/operations', '/operations/authorizations', '/operations/comparison', '/operations/outbox']) {
+      assert.equal((await ada.request.get(path)).status(), 403, path);
+    }
+    const olive = await visit(t, 'olive');
+    await olive.goto('/operations/authorizations');
+    await olive.getByText('private-user.{id}').waitFor();
+    assert.equal((await olive.request.get('/operations/outbox')).status(), 200);
+  });
+
+  test('a comparison measures both ways, and listening asks less', async (t) => {
+    const olive = await visit(t, 'olive');
+    await olive.goto('/operations/comparison');
+    await olive.getByLabel('Customers').fill('40');
+    await olive.getByLabel('Seconds each way').fill('6');
+    await olive.getByRole('button', { name: 'Measure' }).click();
+    await olive.locator('#plots').waitFor({ timeout: 45_000 });
+    const row = (name) => olive.locator('tr', { hasText: name }).locator('td').allInnerTexts();
+    const [polling, live] = (await row('Requests per second')).map(Number);
+    assert.ok(polling > 4 && live < polling / 4, `${polling} and ${live} requests per second`);
+    assert.deepEqual(await row('Orders shipped and seen'), ['4', '4']);
+    assert.deepEqual(await row('Failures'), ['0', '0']);
+  });
+
+  test('the server is restarted, and everything goes on', async (t) => {
+    const [ada, ben, olive] = await Promise.all(['ada', 'ben', 'olive'].map((name) => visit(t, name)));
+    const order = await placeOrder(ada);
+    await open(ben, '/documents/1');
+    await server.stop();
+    await ada.locator('#connection:not([data-state="live"])').waitFor();
+    // Shipped while nobody listens, and the outbox has nobody to deliver to.
+    await shipAs(olive, order);
+    await server.startAgain();
+    await Promise.all([isLive(ada), isLive(ben)]);
+    await ada.locator(`[data-order="${order}"][data-status="shipped"]`).waitFor();
+    await ada.locator('.toast').waitFor({ timeout: 40_000 });
+    await ben.locator('#here li[title="Ben Okafor"]').waitFor();
+  });
+
+  test('the shop is killed between a commit and its push, and the event still arrives', async (t) => {
+    const [ada, olive] = await Promise.all(['ada', 'olive'].map((name) => visit(t, name)));
+    const order = await placeOrder(ada);
+    // Without a courier nothing can have been pushed before the kill.
+    await shop.kill();
+    await shop.startAgain(['--without-courier']);
+    await shipAs(olive, order);
+    assert.equal(await ada.locator('.toast').count(), 0);
+    await shop.kill();
+    await shop.startAgain();
+    await ada.locator('.toast', { hasText: `FP${order.padStart(8, '0')}` }).waitFor();
+    await ada.locator(`[data-order="${order}"][data-status="shipped"]`).waitFor();
+  });
+});
