@@ -84,7 +84,7 @@ fn newest(sources: &Path) -> io::Result<SystemTime> {
             continue;
         }
         let metadata = entry.metadata()?;
-        let changed = if metadata.is_dir() { newest(&entry.path())? } else { metadata.modified()? };
+        let changed = if metadata.is_dir() { self::newest(&entry.path())? } else { metadata.modified()? };
         newest = newest.max(changed);
     }
     Ok(newest)
