@@ -90,7 +90,6 @@ fn newest(sources: &Path) -> io::Result<SystemTime> {
     Ok(newest)
 }
 
-
 /// Whether Node is here, or what is wrong.
 fn node() -> Result<(), String> {
     let version = Command::new("node").arg("--version").stdin(Stdio::null()).output();
@@ -139,7 +138,9 @@ mod tests {
 
     #[test]
     fn node_at_the_bound_is_new_enough_and_one_before_it_is_not() {
-        for (version, expected) in [("v20.19.0", true), ("v20.18.9", false), ("v22.0.1", true), ("v18.20.0", false), ("", false)] {
+        for (version, expected) in
+            [("v20.19.0", true), ("v20.18.9", false), ("v22.0.1", true), ("v18.20.0", false), ("", false)]
+        {
             assert_eq!(is_new_enough(version), expected, "{version}");
         }
     }

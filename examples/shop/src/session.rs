@@ -58,9 +58,10 @@ impl<S: Sync> FromRequestParts<S> for Visit {
     type Rejection = Redirect;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Redirect> {
-        let visit = parts.extensions.get::<Arc<Session>>().and_then(|session| {
-            Some(Self { user: session.user.clone()?, csrf_token: session.csrf_token.clone() })
-        });
+        let visit = parts
+            .extensions
+            .get::<Arc<Session>>()
+            .and_then(|session| Some(Self { user: session.user.clone()?, csrf_token: session.csrf_token.clone() }));
         visit.ok_or_else(|| Redirect::to("/sign-in"))
     }
 }

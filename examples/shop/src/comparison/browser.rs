@@ -67,7 +67,12 @@ impl Browser {
     }
 
     /// The signature for a subscription.
-    pub(super) async fn authorize(&mut self, csrf_token: &str, socket_id: &str, channel: &str) -> Result<String, BrowserError> {
+    pub(super) async fn authorize(
+        &mut self,
+        csrf_token: &str,
+        socket_id: &str,
+        channel: &str,
+    ) -> Result<String, BrowserError> {
         #[derive(Deserialize)]
         struct Auth {
             auth: String,
@@ -84,8 +89,9 @@ impl Browser {
     async fn ask(&mut self, what: &str, headers: &str, body: &str) -> Result<Vec<u8>, BrowserError> {
         let Self { host, cookie, .. } = self;
         let length = body.len();
-        let request =
-            format!("{what} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nContent-Length: {length}\r\n{headers}\r\n{body}");
+        let request = format!(
+            "{what} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        );
         self.stream.write_all(request.as_bytes()).await?;
         let head = read_head(&mut self.stream, &mut self.received).await?;
         let mut lines = head.split("\r\n");
@@ -151,8 +157,13 @@ impl Listener {
         if !head.starts_with("HTTP/1.1 101") {
             return Err(BrowserError::Status(head.lines().next().unwrap_or_default().to_owned()));
         }
-        let mut listener =
-            Self { stream, incoming: Incoming::default(), received, socket_id: String::new(), messages: VecDeque::new() };
+        let mut listener = Self {
+            stream,
+            incoming: Incoming::default(),
+            received,
+            socket_id: String::new(),
+            messages: VecDeque::new(),
+        };
         let established: Established = listener.next("pusher:connection_established").await?.data()?;
         listener.socket_id = established.socket_id;
         Ok(listener)

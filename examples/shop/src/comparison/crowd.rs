@@ -146,7 +146,7 @@ impl Crowd {
                 }
             });
         }
-        Outing { state, customers: self.customers.len(), _tasks: tasks }
+        Outing { state, customers: self.customers.len(), tasks }
     }
 
     /// Ends the sessions.
@@ -170,10 +170,15 @@ struct State {
 pub(super) struct Outing {
     state: Arc<State>,
     customers: usize,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Outing {
+    /// Stops all of them, and waits until they have: what comes next must not be counted with what they did.
+    pub(super) async fn end(mut self) {
+        self.tasks.shutdown().await;
+    }
+
     /// How many listen.
     pub(super) fn ready(&self) -> usize {
         self.state.ready.load(Relaxed)

@@ -143,9 +143,10 @@ impl Drop for Running {
 async fn compare(app: &App, extent: Extent) -> Result<Comparison, ComparisonError> {
     let crowd = Crowd::gather(app, extent.users).await?;
     tell(app, "Polling", 0, extent.seconds, false).await;
-    let polling = crowd.send_out(Way::Polling);
+    let asking = crowd.send_out(Way::Polling);
     let (seconds, ledger) = measure(app, extent, &crowd, "Polling").await?;
-    let polling = settled(seconds, &ledger, polling.failed());
+    let polling = settled(seconds, &ledger, asking.failed());
+    asking.end().await;
 
     tell(app, "Connecting", 0, extent.seconds, false).await;
     let (before, began) = (app.traffic.read(), Instant::now());
@@ -160,7 +161,7 @@ async fn compare(app: &App, extent: Extent) -> Result<Comparison, ComparisonErro
     let (connecting, connecting_took) = (app.traffic.read().since(before), began.elapsed());
     let (seconds, ledger) = measure(app, extent, &crowd, "Live").await?;
     let live = settled(seconds, &ledger, listening.failed());
-    drop(listening);
+    listening.end().await;
     crowd.go_home(app).await?;
     Ok(Comparison { extent, polling, live, connecting, connecting_took })
 }

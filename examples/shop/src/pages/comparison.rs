@@ -12,7 +12,9 @@ use super::layout::{Section, heading, page as layout, token};
 use super::plot::{self, Line};
 use super::{PageError, operations};
 use crate::app::App;
-use crate::comparison::{self, Comparison, Extent, Measured, POLL_EVERY, SECONDS_DEFAULT, SECONDS_MAX, SECONDS_MIN, USERS_MAX};
+use crate::comparison::{
+    self, Comparison, Extent, Measured, POLL_EVERY, SECONDS_DEFAULT, SECONDS_MAX, SECONDS_MIN, USERS_MAX,
+};
 use crate::session::Operator;
 
 pub(super) async fn page(State(app): State<App>, Operator(visit): Operator) -> Markup {
@@ -50,7 +52,11 @@ pub(super) struct Wanted {
     seconds: u64,
 }
 
-pub(super) async fn start(State(app): State<App>, _: Operator, Form(wanted): Form<Wanted>) -> Result<Redirect, PageError> {
+pub(super) async fn start(
+    State(app): State<App>,
+    _: Operator,
+    Form(wanted): Form<Wanted>,
+) -> Result<Redirect, PageError> {
     if !(1..=USERS_MAX).contains(&wanted.users) || !(SECONDS_MIN..=SECONDS_MAX).contains(&wanted.seconds) {
         return Err(PageError::Refused("That many cannot be measured."));
     }

@@ -33,11 +33,7 @@ pub(super) async fn list(State(app): State<App>, visit: Visit) -> Result<Markup,
     Ok(layout(&app, &visit, Section::Documents, "Documents", content))
 }
 
-pub(super) async fn page(
-    State(app): State<App>,
-    visit: Visit,
-    Path(id): Path<i64>,
-) -> Result<Markup, PageError> {
+pub(super) async fn page(State(app): State<App>, visit: Visit, Path(id): Path<i64>) -> Result<Markup, PageError> {
     let document = documents::find(&app.db, id, visit.user.id).await?.ok_or(PageError::NotFound)?;
     let comments = documents::comments(&app.db, id, 0).await?;
     let here = html! { ul.avatars #here aria-label="Here now" {} };

@@ -111,7 +111,7 @@ pub(super) async fn authorizations(State(app): State<App>, Operator(visit): Oper
                 thead {
                     tr {
                         th scope="col" { "Channel" }
-                        @for column in ["Asked", "Allowed", "Denied", "Failed", "Mean", "95 % within"] {
+                        @for column in ["Asked", "Allowed", "Not allowed", "Failed", "Mean", "95 % within"] {
                             th.number scope="col" { (column) }
                         }
                         th scope="col" { "1 ms to 5 s" }
@@ -131,7 +131,8 @@ fn timing_row(timing: &Timing) -> Markup {
             th scope="row" { code { (timing.pattern) } }
             td.number { (timing.count()) }
             td.number { (timing.ended(Outcome::Allowed)) }
-            td.number { (timing.ended(Outcome::Denied)) }
+            // A presence callback's `None` passes the question on, and nobody else here answers it.
+            td.number { (timing.ended(Outcome::Denied) + timing.ended(Outcome::Passed)) }
             td.number { (timing.ended(Outcome::Failed) + timing.ended(Outcome::Broken)) }
             td.number { (mean.map_or_else(|| "–".to_owned(), milliseconds)) }
             td.number { (within(timing, 95)) }
@@ -160,7 +161,11 @@ fn within(timing: &Timing, percent: u64) -> String {
 
 fn milliseconds(time: Duration) -> String {
     let milliseconds = time.as_secs_f64() * 1000.0;
-    if milliseconds < 10.0 { format!("{milliseconds:.1} ms") } else { format!("{milliseconds:.0} ms") }
+    match milliseconds {
+        ..0.1 => "under 0.1 ms".to_owned(),
+        ..10.0 => format!("{milliseconds:.1} ms"),
+        _ => format!("{milliseconds:.0} ms"),
+    }
 }
 
 #[cfg(test)]

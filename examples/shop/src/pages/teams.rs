@@ -34,11 +34,7 @@ pub(super) async fn list(State(app): State<App>, visit: Visit) -> Result<Markup,
 }
 
 /// The board. Others see that it is there, and what its channel answers them.
-pub(super) async fn page(
-    State(app): State<App>,
-    visit: Visit,
-    Path(id): Path<i64>,
-) -> Result<Markup, PageError> {
+pub(super) async fn page(State(app): State<App>, visit: Visit, Path(id): Path<i64>) -> Result<Markup, PageError> {
     let teams = teams::all(&app.db, visit.user.id).await?;
     let team = teams.iter().find(|team| team.id == id).ok_or(PageError::NotFound)?;
     let cards = if team.is_mine { teams::cards(&app.db, id).await? } else { Vec::new() };

@@ -89,14 +89,13 @@ pub(crate) async fn comment(
     socket: SocketId,
 ) -> Result<Comment, StoreError> {
     let mut tx = begin(db).await?;
-    let (comment_id, written_at): (i64, String) = sqlx::query_as(
-        "INSERT INTO comments (document_id, user_id, body) VALUES (?, ?, ?) RETURNING id, written_at",
-    )
-    .bind(document_id)
-    .bind(author.id)
-    .bind(body)
-    .fetch_one(&mut *tx)
-    .await?;
+    let (comment_id, written_at): (i64, String) =
+        sqlx::query_as("INSERT INTO comments (document_id, user_id, body) VALUES (?, ?, ?) RETURNING id, written_at")
+            .bind(document_id)
+            .bind(author.id)
+            .bind(body)
+            .fetch_one(&mut *tx)
+            .await?;
     let comment = Comment { comment_id, author: author.name.clone(), body: body.to_owned(), written_at };
     let event = CommentAdded {
         comment_id,

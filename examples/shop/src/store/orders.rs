@@ -101,8 +101,11 @@ pub(crate) async fn ship_next(db: &SqlitePool, campanile: &Campanile, limit: i64
     .fetch_all(&mut *tx)
     .await?;
     let count = shipped.len();
-    let events = shipped.into_iter().map(|(order_id, user_id, item)| {
-        OrderShipped { order_id, item, tracking_number: tracking_number(order_id), user_id }
+    let events = shipped.into_iter().map(|(order_id, user_id, item)| OrderShipped {
+        order_id,
+        item,
+        tracking_number: tracking_number(order_id),
+        user_id,
     });
     events.fold(campanile.batch(), |batch, event| batch.event(event)).within(&mut tx).await?;
     tx.commit().await?;
@@ -151,7 +154,9 @@ mod tests {
         let fake = Campanile::fake();
         assert!(ship(&db, &fake.campanile(), order).await.unwrap());
         assert!(!ship(&db, &fake.campanile(), order).await.unwrap());
-        fake.assert_broadcast::<OrderShipped>(|event, channels| event.order_id == order && channels == ["private-user.1"]);
+        fake.assert_broadcast::<OrderShipped>(|event, channels| {
+            event.order_id == order && channels == ["private-user.1"]
+        });
         fake.assert_broadcast_times::<OrderShipped>(1);
     }
 

@@ -126,14 +126,13 @@ pub(crate) async fn move_card(
     lane: Lane,
 ) -> Result<Option<Card>, StoreError> {
     let mut tx = begin(db).await?;
-    let card: Option<Card> = sqlx::query_as(
-        "UPDATE cards SET lane = ? WHERE id = ? AND team_id = ? RETURNING id AS card_id, title, lane",
-    )
-    .bind(lane)
-    .bind(card_id)
-    .bind(stroke.team_id)
-    .fetch_optional(&mut *tx)
-    .await?;
+    let card: Option<Card> =
+        sqlx::query_as("UPDATE cards SET lane = ? WHERE id = ? AND team_id = ? RETURNING id AS card_id, title, lane")
+            .bind(lane)
+            .bind(card_id)
+            .bind(stroke.team_id)
+            .fetch_optional(&mut *tx)
+            .await?;
     if let Some(card) = &card {
         campanile.broadcast(placed(card, &stroke)).to_others(stroke.socket).within(&mut tx).await?;
     }
