@@ -19,6 +19,8 @@ const BINARY = resolve(HERE, process.env.SHOP_BIN ?? '../target/debug/shop');
 const PASSWORD = 'campanile';
 // A first start hashes five passwords, slowly on purpose and more slowly without optimisation.
 const START_MS = 30_000;
+// A page, its scripts, its authorizations and the outbox, on a machine that has more to do.
+const PAGE_MS = 15_000;
 
 export class Shop {
   #child;
@@ -80,9 +82,10 @@ export class Shop {
   }
 
   /** A browser of its own, signed in as one of the demo users; it leads to the orders page. */
-  async visit(t, browser, name, options = {}) {
-    const context = await browser.newContext({ baseURL: this.origin, ...options });
+  async visit(t, browser, name) {
+    const context = await browser.newContext({ baseURL: this.origin });
     t.after(() => context.close());
+    context.setDefaultTimeout(PAGE_MS);
     const page = await context.newPage();
     await page.goto('/sign-in');
     await page.getByLabel('E-mail').fill(`${name}@shop.test`);
@@ -97,4 +100,26 @@ export class Shop {
 /** Waits until a page is connected and all its channels have answered. */
 export async function isLive(page) {
   await page.locator('#connection[data-state="live"]').waitFor();
+}
+
+/** Leads a page elsewhere. */
+export async function open(page, path) {
+  await page.goto(path);
+  await isLive(page);
+}
+
+/** Orders something; the number of the order. */
+export async function placeOrder(page) {
+  const before = await page.locator('#orders .order').count();
+  await page.getByRole('button', { name: 'Place order' }).click();
+  await page.waitForFunction((count) => document.querySelectorAll('#orders .order').length > count, before);
+  await isLive(page);
+  return page.locator('#orders .order').first().getAttribute('data-order');
+}
+
+/** Ships an order as whoever runs the shop. */
+export async function shipAs(operator, order) {
+  await operator.goto('/operations');
+  await operator.getByRole('button', { name: `Ship order ${order}`, exact: true }).click();
+  await operator.locator(`[data-parcel="${order}"]`).waitFor({ state: 'detached' });
 }

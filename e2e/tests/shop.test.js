@@ -1,5 +1,5 @@
 /**
- * The example shop in Chromium: two people, two browsers, one server that may go away.
+ * The example shop in Chromium: two people, two browsers.
  */
 
 import assert from 'node:assert/strict';
@@ -7,9 +7,7 @@ import { after, before, describe, test } from 'node:test';
 
 import { openBrowser } from '../harness/browser.js';
 import { Server } from '../harness/server.js';
-import { Shop, isLive } from '../harness/shop.js';
-
-const PATIENCE_MS = 15_000;
+import { Shop, open, placeOrder, shipAs } from '../harness/shop.js';
 
 describe('the shop', () => {
   let server, shop, browser;
@@ -24,27 +22,7 @@ describe('the shop', () => {
     await server?.close();
   });
 
-  const visit = async (t, name, options) => {
-    const page = await shop.visit(t, browser, name, options);
-    page.setDefaultTimeout(PATIENCE_MS);
-    return page;
-  };
-  /** Opens a page whose channels have all answered. */
-  const open = async (page, path) => {
-    await page.goto(path);
-    await isLive(page);
-  };
-  const placeOrder = async (page) => {
-    await page.getByRole('button', { name: 'Place order' }).click();
-    await page.waitForLoadState();
-    await isLive(page);
-    return page.locator('#orders .order').first().getAttribute('data-order');
-  };
-  const shipAs = async (operator, order) => {
-    await operator.goto('/operations');
-    await operator.getByRole('button', { name: `Ship order ${order}`, exact: true }).click();
-    await operator.locator(`[data-parcel="${order}"]`).waitFor({ state: 'detached' });
-  };
+  const visit = (t, name) => shop.visit(t, browser, name);
 
   test('an order that is shipped shows at its owner, and at nobody else', async (t) => {
     const [ada, ben, olive] = await Promise.all(['ada', 'ben', 'olive'].map((name) => visit(t, name)));
@@ -118,7 +96,7 @@ describe('the shop', () => {
   test('by polling, a page learns of its order, too', async (t) => {
     const [ada, olive] = await Promise.all(['ada', 'olive'].map((name) => visit(t, name)));
     const order = await placeOrder(ada);
-    await ada.getByText('Poll every 5 s').click();
+    await ada.getByRole('radio', { name: 'Live' }).press('ArrowRight');
     await ada.locator('#polling-note').waitFor();
     await shipAs(olive, order);
     await ada.locator(`[data-order="${order}"][data-status="shipped"]`).waitFor();
@@ -142,48 +120,5 @@ describe('the shop', () => {
     await olive.goto('/operations/authorizations');
     await olive.getByText('private-user.{id}').waitFor();
     assert.equal((await olive.request.get('/operations/outbox')).status(), 200);
-  });
-
-  test('a comparison measures both ways, and listening asks less', async (t) => {
-    const olive = await visit(t, 'olive');
-    await olive.goto('/operations/comparison');
-    await olive.getByLabel('Customers').fill('40');
-    await olive.getByLabel('Seconds each way').fill('6');
-    await olive.getByRole('button', { name: 'Measure' }).click();
-    await olive.locator('#plots').waitFor({ timeout: 45_000 });
-    const row = (name) => olive.locator('tr', { hasText: name }).locator('td').allInnerTexts();
-    const [polling, live] = (await row('Requests per second')).map(Number);
-    assert.ok(polling > 4 && live < polling / 4, `${polling} and ${live} requests per second`);
-    assert.deepEqual(await row('Orders shipped and seen'), ['4', '4']);
-    assert.deepEqual(await row('Failures'), ['0', '0']);
-  });
-
-  test('the server is restarted, and everything goes on', async (t) => {
-    const [ada, ben, olive] = await Promise.all(['ada', 'ben', 'olive'].map((name) => visit(t, name)));
-    const order = await placeOrder(ada);
-    await open(ben, '/documents/1');
-    await server.stop();
-    await ada.locator('#connection:not([data-state="live"])').waitFor();
-    // Shipped while nobody listens, and the outbox has nobody to deliver to.
-    await shipAs(olive, order);
-    await server.startAgain();
-    await Promise.all([isLive(ada), isLive(ben)]);
-    await ada.locator(`[data-order="${order}"][data-status="shipped"]`).waitFor();
-    await ada.locator('.toast').waitFor({ timeout: 40_000 });
-    await ben.locator('#here li[title="Ben Okafor"]').waitFor();
-  });
-
-  test('the shop is killed between a commit and its push, and the event still arrives', async (t) => {
-    const [ada, olive] = await Promise.all(['ada', 'olive'].map((name) => visit(t, name)));
-    const order = await placeOrder(ada);
-    // Without a courier nothing can have been pushed before the kill.
-    await shop.kill();
-    await shop.startAgain(['--without-courier']);
-    await shipAs(olive, order);
-    assert.equal(await ada.locator('.toast').count(), 0);
-    await shop.kill();
-    await shop.startAgain();
-    await ada.locator('.toast', { hasText: `FP${order.padStart(8, '0')}` }).waitFor();
-    await ada.locator(`[data-order="${order}"][data-status="shipped"]`).waitFor();
   });
 });
