@@ -4,6 +4,13 @@
 
 import type { Live } from './echo';
 
+/**
+ * After a refused connection pusher-js waits for 15 s, then for longer. A restart is over sooner, so the page begins anew
+ * after these, which double; a half of them up or down keeps a thousand pages from coming back at once.
+ */
+const RETRY_MIN_MS = 3_000;
+const RETRY_MAX_MS = 30_000;
+
 const WORDS: Record<string, string> = {
   live: 'Live',
   connected: 'Connecting',
@@ -36,4 +43,17 @@ export function followConnection(echo: Live): void {
   }
   pusher.connection.bind('state_change', show);
   show();
+
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let pause = RETRY_MIN_MS;
+  pusher.connection.bind('state_change', ({ current }: { current: string }) => {
+    clearTimeout(timer);
+    if (current === 'connected') pause = RETRY_MIN_MS;
+    if (current !== 'connecting' && current !== 'unavailable') return;
+    timer = setTimeout(() => {
+      pause = Math.min(pause * 2, RETRY_MAX_MS);
+      pusher.disconnect();
+      pusher.connect();
+    }, pause * (0.5 + Math.random()));
+  });
 }

@@ -67,12 +67,15 @@ fn fraction(part: u64, whole: u64) -> f64 {
 
 /// The next number that divides into round steps.
 fn rounded_up(value: u64) -> u64 {
-    let mut unit = STEPS;
+    const ROUND: [u64; 10] = [10, 12, 15, 20, 25, 30, 40, 50, 60, 80];
+    let step = value.div_ceil(STEPS).max(1);
+    if step < ROUND[0] {
+        return STEPS * step;
+    }
+    let mut unit = 1;
     loop {
-        for factor in [1, 2, 5] {
-            if unit * factor >= value {
-                return unit * factor;
-            }
+        if let Some(round) = ROUND.iter().find(|round| *round * unit >= step) {
+            return STEPS * round * unit;
         }
         unit *= 10;
     }
@@ -84,7 +87,9 @@ mod tests {
 
     #[test]
     fn the_axis_ends_at_a_round_number_that_holds_the_highest_value() {
-        for (value, top) in [(0, 4), (4, 4), (5, 8), (20, 20), (21, 40), (199, 200), (201, 400), (400, 400)] {
+        for (value, top) in
+            [(0, 4), (4, 4), (5, 8), (40, 40), (41, 48), (201, 240), (480, 480), (481, 600), (3201, 4000)]
+        {
             assert_eq!(rounded_up(value), top, "{value}");
         }
     }
