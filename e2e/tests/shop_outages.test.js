@@ -30,12 +30,14 @@ describe('the shop and its outages', () => {
     await open(ben, '/documents/1');
     await server.stop();
     await ada.locator('#connection:not([data-state="live"])').waitFor();
-    // Shipped while nobody listens, and the outbox has nobody to deliver to.
+    // Nobody listens, and there is nobody to deliver to: the page asks for it when it is back.
     await shipAs(olive, order);
     await server.startAgain();
     await Promise.all([isLive(ada), isLive(ben)]);
     await ada.locator(`[data-order="${order}"][data-status="shipped"]`).waitFor();
-    await ada.locator('.toast').waitFor({ timeout: 40_000 });
+    await ada.locator('.toast', { hasText: `FP${order.padStart(8, '0')}` }).waitFor();
+    await shipAs(olive, '2');
+    await ada.locator('.toast', { hasText: 'FP00000002' }).waitFor();
     await ben.locator('#here li[title="Ben Okafor"]').waitFor();
   });
 

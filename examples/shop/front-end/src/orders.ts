@@ -29,10 +29,10 @@ export function followOrders(echo: Live): void {
     echo
       .private(channel)
       .listen('.order.shipped', (event: OrderShipped) => {
-        ship(event.order_id, event.tracking_number);
-        toast('On its way', `${event.item}, ${event.tracking_number}`);
+        // It may have been asked for already, after a lost connection.
+        if (ship(event.order_id, event.tracking_number)) announce(event.item, event.tracking_number);
       })
-      // Also after a lost connection: what was missed is asked for once.
+      // What has left between the page and the subscription, or while the connection was lost.
       .subscribed(() => void catchUp());
   listen();
   const way = document.getElementById('way');
@@ -50,20 +50,37 @@ export function followOrders(echo: Live): void {
   });
 }
 
-/** Shows that an order has left; says whether that is new. */
+function rowOf(id: number): HTMLElement | null {
+  return document.querySelector<HTMLElement>(`#orders [data-order="${id}"]`);
+}
+
+/** Shows that an order has left, where the page lists it; says whether the page has not known that. */
 function ship(id: number, trackingNumber: string): boolean {
-  const row = document.querySelector<HTMLElement>(`#orders [data-order="${id}"]`);
-  if (!row || row.dataset.status === 'shipped') return false;
-  row.dataset.status = 'shipped';
-  row.querySelector('.badge')!.textContent = 'Shipped';
-  row.querySelector('.tracking')!.textContent = trackingNumber;
+  const row = rowOf(id);
+  if (row?.dataset.status === 'shipped') return false;
+  if (row) {
+    row.dataset.status = 'shipped';
+    row.querySelector('.badge')!.textContent = 'Shipped';
+    row.querySelector('.tracking')!.textContent = trackingNumber;
+  }
   return true;
 }
 
-async function catchUp(): Promise<Order[]> {
-  if (!document.getElementById('orders')) return [];
+function announce(item: string, trackingNumber: string): void {
+  toast('On its way', `${item}, ${trackingNumber}`);
+}
+
+/** Asks once for all orders; says whether one that the page lists has left. */
+async function catchUp(): Promise<boolean> {
+  if (!document.getElementById('orders')) return false;
   const orders = await get<Order[]>('/orders.json').catch(() => []); // the next event or poll says it again
-  return orders.filter((order) => order.status === 'shipped' && ship(order.id, order.tracking_number ?? ''));
+  let isNews = false;
+  for (const { id, item, status, tracking_number: number } of orders) {
+    if (status !== 'shipped' || !rowOf(id) || !ship(id, number ?? '')) continue;
+    announce(item, number ?? '');
+    isNews = true;
+  }
+  return isNews;
 }
 
 /** What the page did before it was live. */
@@ -85,9 +102,7 @@ class Polling {
 
   async #ask(): Promise<void> {
     this.#asked += 1;
-    const shipped = await catchUp();
-    if (shipped.length > 0) this.#news += 1;
-    for (const order of shipped) toast('On its way', `${order.item}, ${order.tracking_number}`);
+    if (await catchUp()) this.#news += 1;
     document.getElementById('poll-count')!.textContent = String(this.#asked);
     document.getElementById('poll-news')!.textContent = String(this.#news);
     document.getElementById('polling-note')!.hidden = false;
