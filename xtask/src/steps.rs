@@ -87,11 +87,13 @@ fn e2e(root: &Path) -> Result<(), String> {
     }
     run(cargo(root).args(["build", "--locked", "--package", "campanile"]))?;
     run(cargo(root).args(["build", "--locked", "--package", "campanile-broadcast", "--example", "application"]))?;
+    run(cargo(root).args(["build", "--locked", "--package", "shop"]))?;
     let built = target_directory(root)?.join("debug");
     run(Command::new(root.join("e2e/run.sh"))
         .current_dir(root)
         .env("CAMPANILE_BIN", built.join("campanile"))
         .env("APPLICATION_BIN", built.join("examples/application"))
+        .env("SHOP_BIN", built.join("shop"))
         .env("CHROMIUM", chromium))
 }
 
