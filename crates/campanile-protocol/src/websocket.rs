@@ -23,7 +23,7 @@ mod incoming;
 mod outgoing;
 
 pub use close::{Close, Violation, close_code};
-pub use deflate::{DEFLATE_WINDOW_BITS, DEFLATED_PAYLOAD_BYTES_MIN, Deflater, Inflater};
+pub use deflate::{DEFLATE_WINDOW_BITS, DEFLATED_PAYLOAD_BYTES_MIN, Deflater, Inflater, LAST_BLOCKS_MAX};
 pub use extension::Deflation;
 pub use frame::{CONTROL_PAYLOAD_MAX, Opcode, Role, apply_mask};
 pub use handshake::{SUPPORTED_VERSION, UpgradeRefusal, accept_key, upgrade};

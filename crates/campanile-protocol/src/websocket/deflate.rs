@@ -32,6 +32,10 @@ const LEVEL: Compression = Compression::new(2);
 /// The window that a client may use.
 const INFLATE_WINDOW_BITS: u8 = 15;
 
+/// So many blocks of one message may be marked as its last; real senders write one, if that. For what follows each, the
+/// window is copied, so the two bytes of an empty one cost what some hundred others do.
+pub const LAST_BLOCKS_MAX: usize = 16;
+
 /// How far back DEFLATE can refer.
 const WINDOW_BYTES: usize = 1 << INFLATE_WINDOW_BITS;
 
@@ -125,7 +129,7 @@ impl Inflater {
         let decompress =
             self.decompress.get_or_insert_with(|| Decompress::new_with_window_bits(false, INFLATE_WINDOW_BITS));
         decompress.reset(false);
-        let (mut rest, mut tail) = (compressed, &TAIL[..]);
+        let (mut rest, mut tail, mut last_blocks) = (compressed, &TAIL[..], 0);
         loop {
             if rest.is_empty() {
                 rest = std::mem::take(&mut tail);
@@ -146,6 +150,10 @@ impl Inflater {
                 Status::StreamEnd if rest.is_empty() && tail.is_empty() => return Ok(inflated),
                 // A sender may mark a block as its last and go on; what follows may refer to what came before.
                 Status::StreamEnd => {
+                    last_blocks += 1;
+                    if last_blocks > LAST_BLOCKS_MAX {
+                        return Err(Violation::NotDeflated);
+                    }
                     decompress.reset(false);
                     let window = &inflated[inflated.len().saturating_sub(WINDOW_BYTES)..];
                     decompress.set_dictionary(window).map_err(|_| Violation::NotDeflated)?;
@@ -268,6 +276,14 @@ mod tests {
         assert_eq!(inflated(&both, 100), Ok(b"HelloHello".to_vec()));
         // Without it, there is nothing to refer to.
         assert_eq!(inflated(b"\xf2\x00\x11\x00\x00", 100), Err(Violation::NotDeflated));
+    }
+
+    #[test]
+    fn as_many_blocks_as_the_bound_may_be_marked_as_the_last_and_one_more_is_refused() {
+        // Empty blocks, each marked as the last; then the empty one whose tail the sender has cut off.
+        let message = |last_blocks| [&b"\x03\x00".repeat(last_blocks)[..], b"\x00"].concat();
+        assert_eq!(inflated(&message(LAST_BLOCKS_MAX), 100), Ok(Vec::new()));
+        assert_eq!(inflated(&message(LAST_BLOCKS_MAX + 1), 100), Err(Violation::NotDeflated));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use campanile_protocol::idempotency::KEY_LENGTH_MAX;
+use campanile_protocol::websocket::LAST_BLOCKS_MAX;
 
 use super::file::LimitsTable;
 use super::machine::Machine;
@@ -552,6 +553,7 @@ pub fn to_markdown() -> String {
          | an HTTP client that has been told the end and stays | `limits.closing_timeout_secs` | closed |\n\
          | what compressed messages of one read inflate to together | `limits.frame_bytes_max` and \
          {INFLATED_BYTES_PER_READ_MAX} bytes | closed with 1009 |\n\
+         | blocks of one compressed message that are marked as its last | {LAST_BLOCKS_MAX} | closed with 1007 |\n\
          | encrypted bytes held back for one connection | 64 KiB, counted in `limits.send_queue_bytes_max` | as \
          there |\n\
          | requests under way at the end of a drain's waves | `limits.http_request_timeout_secs` | closed |\n\

@@ -128,6 +128,11 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
         "the_messages_of_one_read_may_inflate_to_as_much_as_the_bound_and_no_more",
     ),
     (
+        "blocks of one compressed message that are marked as its last",
+        "campanile-protocol/src/websocket/deflate.rs",
+        "as_many_blocks_as_the_bound_may_be_marked_as_the_last_and_one_more_is_refused",
+    ),
+    (
         "encrypted bytes held back for one connection",
         "campanile/src/wire/mod.rs",
         "tls_holds_back_as_many_bytes_as_the_bound_and_no_more",
