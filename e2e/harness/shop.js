@@ -10,8 +10,9 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
+import { openBrowser } from './browser.js';
 import { APP } from './config.js';
-import { freePort } from './server.js';
+import { Server, freePort } from './server.js';
 import { within } from './wait.js';
 
 const HERE = fileURLToPath(new URL('..', import.meta.url));
@@ -94,6 +95,33 @@ export class Shop {
     await page.waitForURL('**/orders');
     await isLive(page);
     return page;
+  }
+}
+
+/** The server, the shop beside it and a browser: what every test file of the shop plays on. */
+export class ShopStage {
+  static async open() {
+    const stage = new ShopStage();
+    try {
+      stage.server = await Server.start({ webhookUrl: 'http://127.0.0.1:9/' });
+      stage.shop = await Shop.start(stage.server);
+      stage.browser = await openBrowser();
+    } catch (error) {
+      await stage.close();
+      throw error;
+    }
+    return stage;
+  }
+
+  /** As `Shop.visit`. */
+  visit(t, name) {
+    return this.shop.visit(t, this.browser, name);
+  }
+
+  async close() {
+    await this.browser?.close();
+    await this.shop?.close();
+    await this.server?.close();
   }
 }
 

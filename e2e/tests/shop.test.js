@@ -5,24 +5,16 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { openBrowser } from '../harness/browser.js';
-import { Server } from '../harness/server.js';
-import { Shop, placeOrder, shipAs } from '../harness/shop.js';
+import { ShopStage, placeOrder, shipAs } from '../harness/shop.js';
 
 describe('the shop', () => {
-  let server, shop, browser;
+  let stage;
   before(async () => {
-    server = await Server.start({ webhookUrl: 'http://127.0.0.1:9/' });
-    shop = await Shop.start(server);
-    browser = await openBrowser();
+    stage = await ShopStage.open();
   });
-  after(async () => {
-    await browser?.close();
-    await shop?.close();
-    await server?.close();
-  });
+  after(() => stage?.close());
 
-  const visit = (t, name) => shop.visit(t, browser, name);
+  const visit = (t, name) => stage.visit(t, name);
 
   test('an order that is shipped shows at its owner, and at nobody else', async (t) => {
     const [ada, ben, olive] = await Promise.all(['ada', 'ben', 'olive'].map((name) => visit(t, name)));

@@ -5,25 +5,17 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { openBrowser } from '../harness/browser.js';
-import { Server } from '../harness/server.js';
-import { Shop } from '../harness/shop.js';
+import { ShopStage } from '../harness/shop.js';
 
 describe('the comparison', () => {
-  let server, shop, browser;
+  let stage;
   before(async () => {
-    server = await Server.start({ webhookUrl: 'http://127.0.0.1:9/' });
-    shop = await Shop.start(server);
-    browser = await openBrowser();
+    stage = await ShopStage.open();
   });
-  after(async () => {
-    await browser?.close();
-    await shop?.close();
-    await server?.close();
-  });
+  after(() => stage?.close());
 
   test('a comparison measures both ways, and listening asks less', async (t) => {
-    const olive = await shop.visit(t, browser, 'olive');
+    const olive = await stage.visit(t, 'olive');
     await olive.goto('/operations/comparison');
     await olive.getByLabel('Customers').fill('40');
     await olive.getByLabel('Seconds each way').fill('6');

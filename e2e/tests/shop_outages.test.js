@@ -5,34 +5,26 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { openBrowser } from '../harness/browser.js';
-import { Server } from '../harness/server.js';
-import { Shop, isLive, open, placeOrder, shipAs } from '../harness/shop.js';
+import { ShopStage, isLive, open, placeOrder, shipAs } from '../harness/shop.js';
 
 describe('the shop and its outages', () => {
-  let server, shop, browser;
+  let stage;
   before(async () => {
-    server = await Server.start({ webhookUrl: 'http://127.0.0.1:9/' });
-    shop = await Shop.start(server);
-    browser = await openBrowser();
+    stage = await ShopStage.open();
   });
-  after(async () => {
-    await browser?.close();
-    await shop?.close();
-    await server?.close();
-  });
+  after(() => stage?.close());
 
-  const visit = (t, name) => shop.visit(t, browser, name);
+  const visit = (t, name) => stage.visit(t, name);
 
   test('the server is restarted, and everything goes on', async (t) => {
     const [ada, ben, olive] = await Promise.all(['ada', 'ben', 'olive'].map((name) => visit(t, name)));
     const order = await placeOrder(ada);
     await open(ben, '/documents/1');
-    await server.stop();
+    await stage.server.stop();
     await ada.locator('#connection:not([data-state="live"])').waitFor();
     // Nobody listens, and there is nobody to deliver to: the page asks for it when it is back.
     await shipAs(olive, order);
-    await server.startAgain();
+    await stage.server.startAgain();
     await Promise.all([isLive(ada), isLive(ben)]);
     await ada.locator(`[data-order="${order}"][data-status="shipped"]`).waitFor();
     await ada.locator('.toast', { hasText: `FP${order.padStart(8, '0')}` }).waitFor();
@@ -45,12 +37,12 @@ describe('the shop and its outages', () => {
     const [ada, olive] = await Promise.all(['ada', 'olive'].map((name) => visit(t, name)));
     const order = await placeOrder(ada);
     // Without a courier nothing can have been pushed before the kill.
-    await shop.kill();
-    await shop.startAgain(['--without-courier']);
+    await stage.shop.kill();
+    await stage.shop.startAgain(['--without-courier']);
     await shipAs(olive, order);
     assert.equal(await ada.locator('.toast').count(), 0);
-    await shop.kill();
-    await shop.startAgain();
+    await stage.shop.kill();
+    await stage.shop.startAgain();
     await ada.locator('.toast', { hasText: `FP${order.padStart(8, '0')}` }).waitFor();
     await ada.locator(`[data-order="${order}"][data-status="shipped"]`).waitFor();
   });

@@ -5,24 +5,16 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { openBrowser } from '../harness/browser.js';
-import { Server } from '../harness/server.js';
-import { Shop, open } from '../harness/shop.js';
+import { ShopStage, open } from '../harness/shop.js';
 
 describe('documents and boards', () => {
-  let server, shop, browser;
+  let stage;
   before(async () => {
-    server = await Server.start({ webhookUrl: 'http://127.0.0.1:9/' });
-    shop = await Shop.start(server);
-    browser = await openBrowser();
+    stage = await ShopStage.open();
   });
-  after(async () => {
-    await browser?.close();
-    await shop?.close();
-    await server?.close();
-  });
+  after(() => stage?.close());
 
-  const visit = (t, name) => shop.visit(t, browser, name);
+  const visit = (t, name) => stage.visit(t, name);
 
   test('a comment shows at the other reader as it is written, and once at its author', async (t) => {
     const [ada, ben] = await Promise.all(['ada', 'ben'].map((name) => visit(t, name)));
