@@ -2,26 +2,31 @@
 # Runs the suite against the built server. Installs what is missing first. README.md says more.
 #   CAMPANILE_BIN    the server binary (default ../target/debug/campanile from here)
 #   APPLICATION_BIN  the application in Rust (default ../target/debug/examples/application from here)
+#   SHOP_BIN         the example shop (default ../target/debug/shop from here)
 #   CHROMIUM         the browser (default /usr/bin/chromium)
 # Arguments name test files; none means all of them.
 set -euo pipefail
 # Relative to where the caller stands.
 if [[ -n ${CAMPANILE_BIN:-} ]]; then CAMPANILE_BIN=$(realpath -- "$CAMPANILE_BIN"); fi
 if [[ -n ${APPLICATION_BIN:-} ]]; then APPLICATION_BIN=$(realpath -- "$APPLICATION_BIN"); fi
+if [[ -n ${SHOP_BIN:-} ]]; then SHOP_BIN=$(realpath -- "$SHOP_BIN"); fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 export CAMPANILE_BIN=${CAMPANILE_BIN:-../target/debug/campanile}
 export APPLICATION_BIN=${APPLICATION_BIN:-../target/debug/examples/application}
+export SHOP_BIN=${SHOP_BIN:-../target/debug/shop}
 export CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
-for program in "$CAMPANILE_BIN" "$APPLICATION_BIN" "$CHROMIUM"; do
+for program in "$CAMPANILE_BIN" "$APPLICATION_BIN" "$SHOP_BIN" "$CHROMIUM"; do
   [[ -x $program ]] || { echo "run.sh: $program is missing" >&2; exit 2; }
 done
 
-# npm writes its own copy of the lockfile last, so an interrupted install is repeated.
-if [[ ! node_modules/.package-lock.json -nt package-lock.json ]]; then
-  npm ci
-  touch node_modules/.package-lock.json
+# One install for these tests and the shop's front end. npm writes its own copy of the lockfile last, so an interrupted
+# install is repeated.
+if [[ ! ../node_modules/.package-lock.json -nt ../package-lock.json ]]; then
+  (cd .. && npm ci)
+  touch ../node_modules/.package-lock.json
 fi
+npm run --silent build --workspace campanile-shop --prefix .. -- --logLevel warn
 if [[ ! .venv/installed -nt requirements.txt ]]; then
   python3 -m venv .venv
   .venv/bin/pip install --quiet --requirement requirements.txt

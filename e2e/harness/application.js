@@ -19,8 +19,8 @@ import { Recorder } from './wait.js';
 const ROOT = new URL('..', import.meta.url);
 const FILES = {
   '/': ['pages/index.html', 'text/html'],
-  '/pusher.js': ['node_modules/pusher-js/dist/web/pusher-with-encryption.js', 'text/javascript'],
-  '/echo.js': ['node_modules/laravel-echo/dist/echo.iife.js', 'text/javascript'],
+  '/pusher.js': ['../node_modules/pusher-js/dist/web/pusher-with-encryption.js', 'text/javascript'],
+  '/echo.js': ['../node_modules/laravel-echo/dist/echo.iife.js', 'text/javascript'],
 };
 
 /** 32 bytes that only the two SDKs and the authorized clients know; the server must never need them. */

@@ -47,7 +47,7 @@ describe('browser', () => {
 
   test('the page of the README hears what is triggered', async (t) => {
     const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
-    const script = await readFile(new URL('../node_modules/pusher-js/dist/web/pusher.min.js', import.meta.url));
+    const script = await readFile(new URL('../../node_modules/pusher-js/dist/web/pusher.min.js', import.meta.url));
     // As it stands, but for whose server it is.
     const page = /```html\n([^`]*`[^`]*`[^`]*)```/.exec(readme)[1];
     const body = page.replaceAll('6001', stage.server.port).replace('app-key', APP.key);

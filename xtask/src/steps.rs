@@ -67,12 +67,12 @@ fn doc(root: &Path) -> Result<(), String> {
     ]))
 }
 
-const NODE_MAJOR_MIN: u32 = 20;
+/// What the shop's bundler needs; the client libraries are content with less.
+const NODE_MIN: (u32, u32) = (20, 19);
 
 fn e2e(root: &Path) -> Result<(), String> {
     let node = output(Command::new("node").arg("--version")).map_err(|_| needs_node("node is missing"))?;
-    let major = node.trim().trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_none_or(|major| major < NODE_MAJOR_MIN) {
+    if node_version(&node).is_none_or(|version| version < NODE_MIN) {
         return Err(needs_node(&format!("node is {}", node.trim())));
     }
     output(Command::new("npm").arg("--version")).map_err(|_| needs_node("npm is missing"))?;
@@ -87,16 +87,25 @@ fn e2e(root: &Path) -> Result<(), String> {
     }
     run(cargo(root).args(["build", "--locked", "--package", "campanile"]))?;
     run(cargo(root).args(["build", "--locked", "--package", "campanile-broadcast", "--example", "application"]))?;
+    run(cargo(root).args(["build", "--locked", "--package", "shop"]))?;
     let built = target_directory(root)?.join("debug");
     run(Command::new(root.join("e2e/run.sh"))
         .current_dir(root)
         .env("CAMPANILE_BIN", built.join("campanile"))
         .env("APPLICATION_BIN", built.join("examples/application"))
+        .env("SHOP_BIN", built.join("shop"))
         .env("CHROMIUM", chromium))
 }
 
 fn needs_node(found: &str) -> String {
-    format!("{found}: the end-to-end tests need Node {NODE_MAJOR_MIN} or newer with npm")
+    let (major, minor) = NODE_MIN;
+    format!("{found}: the end-to-end tests need Node {major}.{minor} or newer with npm")
+}
+
+/// Major and minor of what `node --version` prints.
+fn node_version(printed: &str) -> Option<(u32, u32)> {
+    let mut numbers = printed.trim().strip_prefix('v')?.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 /// The cargo that runs us, in the repository.
@@ -156,6 +165,14 @@ fn line(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_version_is_compared_by_its_numbers() {
+        for (printed, is_enough) in [("v20.19.0\n", true), ("v20.9.1", false), ("v22.0.0", true), ("v9.99.0", false)] {
+            assert_eq!(node_version(printed).is_some_and(|version| version >= NODE_MIN), is_enough, "{printed}");
+        }
+        assert_eq!(node_version("20"), None);
+    }
 
     #[test]
     fn a_command_that_fails_or_is_missing_is_a_failure() {

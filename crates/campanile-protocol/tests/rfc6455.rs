@@ -11,6 +11,10 @@ use campanile_protocol::websocket::{
     Close, Incoming, Opcode, Received, Role, Rules, accept_key, apply_mask, close, encode, encode_masked_into, header,
 };
 
+mod common;
+
+use common::frame;
+
 const MESSAGE_MAX: usize = 1 << 20;
 const SERVER: Rules = Rules { role: Role::Server, message_max: MESSAGE_MAX };
 const CLIENT: Rules = Rules { role: Role::Client, message_max: MESSAGE_MAX };
@@ -21,27 +25,6 @@ const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
-
-/// A masked frame, lawful or not, written without the code under test.
-fn frame(first: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    const KEY: [u8; 4] = [0xa5, 0x00, 0x5a, 0xff];
-    let payload = payload.as_ref();
-    let mut frame = vec![first];
-    match payload.len() {
-        len @ 0..=125 => frame.push(0x80 | len as u8),
-        len @ 126..=0xffff => {
-            frame.push(0x80 | 126);
-            frame.extend((len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(0x80 | 127);
-            frame.extend((len as u64).to_be_bytes());
-        }
-    }
-    frame.extend(KEY);
-    frame.extend(payload.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
-}
 
 /// The last (or only) frame of a message.
 fn last(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {

@@ -7,9 +7,13 @@
 use std::ops::ControlFlow;
 
 use campanile_protocol::websocket::{
-    DEFLATED_PAYLOAD_BYTES_MIN, Deflater, Incoming, Inflater, Opcode, Received, Role, Rules, apply_mask, encode,
+    DEFLATED_PAYLOAD_BYTES_MIN, Deflater, Incoming, Inflater, Opcode, Received, Role, Rules, encode,
 };
 use flate2::{Compress, Compression, FlushCompress};
+
+mod common;
+
+use common::frame;
 
 const MESSAGE_MAX: usize = 1 << 20;
 const RULES: Rules = Rules { role: Role::Server, message_max: MESSAGE_MAX };
@@ -25,28 +29,6 @@ const PONG: u8 = 0xa;
 
 /// "Hello" as RFC 7692, section 7.2.3.1, has it.
 const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
-
-/// A client's frame, lawful or not, written without the code under test.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..=125 => frame.push(0x80 | length as u8),
-        length @ 126..=0xffff => {
-            frame.push(0x80 | 126);
-            frame.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
-    }
-    frame.extend(KEY);
-    let start = frame.len();
-    frame.extend(payload);
-    apply_mask(&mut frame[start..], KEY);
-    frame
-}
 
 /// A whole message, in one frame.
 fn compressed(opcode: u8, payload: &[u8]) -> Vec<u8> {
@@ -138,7 +120,7 @@ fn a_message_may_come_plain_where_others_are_compressed_and_control_frames_betwe
             frame(FIN | CONTINUATION, &HELLO[4..]),
             frame(TEXT, b"pla"),
             frame(FIN | CONTINUATION, b"in"),
-            frame(FIN | CLOSE, &1000_u16.to_be_bytes()),
+            frame(FIN | CLOSE, 1000_u16.to_be_bytes()),
         ],
         &[
             "Text(\"plain\")",
@@ -206,7 +188,7 @@ fn a_message_is_bounded_as_it_comes_and_inflated() {
     pieces.push(frame(FIN | CONTINUATION, b""));
     assert_eq!(received(pieces), ["1009"]);
     // What is announced is refused before it has come.
-    let announced = frame(RSV1 | BINARY, &vec![0; MESSAGE_MAX + 1]);
+    let announced = frame(RSV1 | BINARY, vec![0; MESSAGE_MAX + 1]);
     assert_eq!(received([announced[..14].to_vec()]), ["1009"]);
 }
 

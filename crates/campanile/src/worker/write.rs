@@ -101,26 +101,29 @@ impl Worker {
     }
 
     /// Holds all send queues together to their bound: those who wait for most are closed, until a tenth of it is free, so
-    /// that this is not done again at once.
+    /// that this is not done again at once. One that is closing already, and still takes nothing, is dropped.
     pub(super) fn relieve(&mut self) {
         let max = self.config.limits.send_queues_bytes_max / self.config.workers.max(1);
         if self.backlog.bytes() <= max {
             return;
         }
-        let slow = self.sockets.iter().flatten().filter(|socket| matches!(socket.stage, Stage::Open { .. }));
-        let mut slow: Vec<(usize, ConnectionId)> =
-            slow.map(|socket| (socket.queued_bytes(), socket.id)).filter(|(bytes, _)| *bytes > 0).collect();
-        slow.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
-        let (mut excess, before) = (self.backlog.bytes() - (max - max / 10), self.closes.len());
-        for (bytes, id) in slow {
+        let queued = self.sockets.iter().flatten().map(|socket| (socket.queued_bytes(), socket.id));
+        let mut queued: Vec<(usize, ConnectionId)> = queued.filter(|(bytes, _)| *bytes > 0).collect();
+        queued.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
+        let (mut excess, mut closed) = (self.backlog.bytes() - (max - max / 10), 0_usize);
+        for (bytes, id) in queued {
             if excess == 0 {
                 break;
             }
-            excess = excess.saturating_sub(bytes);
-            let code = CloseCode::OverCapacity.number();
-            self.closes.push_back((id, code, "reads more slowly than its channels, and too many do".into()));
+            (excess, closed) = (excess.saturating_sub(bytes), closed + 1);
+            let socket = self.sockets[id.index as usize].as_ref();
+            if socket.is_some_and(|socket| matches!(socket.stage, Stage::Open { .. })) {
+                let code = CloseCode::OverCapacity.number();
+                self.closes.push_back((id, code, "reads more slowly than its channels, and too many do".into()));
+            } else {
+                self.drop_socket(id.index, Departure::Vanished);
+            }
         }
-        let closed = self.closes.len() - before;
         tracing::warn!(
             closed,
             "the send queues of all connections have reached limits.send_queues_bytes_max: those who wait for most are closed"

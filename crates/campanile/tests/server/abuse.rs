@@ -1,6 +1,6 @@
 //! Bad intent: each attack meets a live server, which must stay quick for everybody else.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
@@ -333,6 +333,49 @@ fn slow_readers_together_take_no_more_than_they_may() {
     assert!((1..7).contains(&open), "some who do not read are closed, and the one who does stays: {open}");
     // Where all together may have more, each for itself is still within its own bound.
     assert_eq!(publish("1073741824", events), (events, 7));
+}
+
+#[test]
+fn slow_readers_who_are_closed_and_still_read_nothing_hold_no_more_than_all_may() {
+    // What each may have begun to read stays in its queue when it is closed: together more than the bound.
+    const SLOW: u64 = 40;
+    const BYTES: usize = 100_000;
+    let server = start(&[
+        ("workers", "1"),
+        ("limits.send_queue_bytes_max", "1048576"),
+        ("limits.send_queues_bytes_max", "1048576"),
+        ("limits.closing_timeout_secs", "60"),
+        ("apps.0.event_data_bytes_max", "100000"),
+    ]);
+    let subscribed = || {
+        let mut client = Client::connect(&server);
+        client.subscribe("crowded");
+        client
+    };
+    let slow: Vec<Client> = (0..SLOW).map(|_| subscribed()).collect();
+    let mut reader = subscribed();
+    let mut publisher = server.dial();
+    while server.connections() > 1 {
+        let body = json!({ "name": "e", "channel": "crowded", "data": "x".repeat(BYTES) });
+        publisher.write_all(&signed_request("POST", "/apps/app/events", &[], &body.to_string())).unwrap();
+        assert_eq!(read_answer(&mut publisher).expect("an answer").status, 200);
+        assert_eq!(reader.event()["event"], "e");
+    }
+    let (mut told, mut dropped) = (0, 0);
+    for mut client in slow {
+        // From here on it reads, to the end: the close frame, or a stream that has ended within an event.
+        let mut bytes = Vec::new();
+        client.stream.set_read_timeout(Some(SOON)).expect("a socket option");
+        let _ = client.stream.read_to_end(&mut bytes);
+        let frame = bytes.windows(4).rposition(|window| window[0] == 0x88 && window[2..] == 4100_u16.to_be_bytes());
+        match frame.filter(|at| bytes.len() - at < 130) {
+            Some(_) => told += 1,
+            None => dropped += 1,
+        }
+    }
+    assert!(told > 0 && dropped > 0, "{told} were told, {dropped} dropped");
+    assert_eq!(told + dropped, SLOW);
+    assert_eq!(reader.sync(), [] as [Value; 0]);
 }
 
 #[test]

@@ -1,0 +1,110 @@
+/**
+ * My orders: told of by the server, or asked for every five seconds, to compare.
+ *
+ * Every page listens for shipped orders and says so; the orders page also shows them in its list.
+ */
+
+import { type Live, setting } from './echo';
+import { get } from './requests';
+import { toast } from './toasts';
+
+const POLL_EVERY_MS = 5_000;
+
+interface Order {
+  id: number;
+  item: string;
+  status: 'packing' | 'shipped';
+  tracking_number: string | null;
+}
+
+interface OrderShipped {
+  order_id: number;
+  item: string;
+  tracking_number: string;
+}
+
+export function followOrders(echo: Live): void {
+  const channel = `user.${setting('user-id')}`;
+  const listen = () =>
+    echo
+      .private(channel)
+      .listen('.order.shipped', (event: OrderShipped) => {
+        // It may have been asked for already, after a lost connection.
+        if (ship(event.order_id, event.tracking_number)) announce(event.item, event.tracking_number);
+      })
+      // What has left between the page and the subscription, or while the connection was lost.
+      .subscribed(() => void catchUp());
+  listen();
+  const way = document.getElementById('way');
+  if (!way) return;
+  const polling = new Polling();
+  way.addEventListener('change', (event) => {
+    const isPolling = (event.target as HTMLInputElement).value === 'polling';
+    if (isPolling) {
+      echo.leave(channel);
+      polling.start();
+    } else {
+      polling.stop();
+      listen();
+    }
+  });
+}
+
+function rowOf(id: number): HTMLElement | null {
+  return document.querySelector<HTMLElement>(`#orders [data-order="${id}"]`);
+}
+
+/** Shows that an order has left, where the page lists it; says whether the page has not known that. */
+function ship(id: number, trackingNumber: string): boolean {
+  const row = rowOf(id);
+  if (row?.dataset.status === 'shipped') return false;
+  if (row) {
+    row.dataset.status = 'shipped';
+    row.querySelector('.badge')!.textContent = 'Shipped';
+    row.querySelector('.tracking')!.textContent = trackingNumber;
+  }
+  return true;
+}
+
+function announce(item: string, trackingNumber: string): void {
+  toast('On its way', `${item}, ${trackingNumber}`);
+}
+
+/** Asks once for all orders; says whether one that the page lists has left. */
+async function catchUp(): Promise<boolean> {
+  if (!document.getElementById('orders')) return false;
+  const orders = await get<Order[]>('/orders.json').catch(() => []); // the next event or poll says it again
+  let isNews = false;
+  for (const { id, item, status, tracking_number: number } of orders) {
+    if (status !== 'shipped' || !rowOf(id) || !ship(id, number ?? '')) continue;
+    announce(item, number ?? '');
+    isNews = true;
+  }
+  return isNews;
+}
+
+/** What the page did before it was live. */
+class Polling {
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #asked = 0;
+  #news = 0;
+
+  start(): void {
+    this.#asked = this.#news = 0;
+    this.#timer = setInterval(() => void this.#ask(), POLL_EVERY_MS);
+    void this.#ask();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    document.getElementById('polling-note')!.hidden = true;
+  }
+
+  async #ask(): Promise<void> {
+    this.#asked += 1;
+    if (await catchUp()) this.#news += 1;
+    document.getElementById('poll-count')!.textContent = String(this.#asked);
+    document.getElementById('poll-news')!.textContent = String(this.#news);
+    document.getElementById('polling-note')!.hidden = false;
+  }
+}
