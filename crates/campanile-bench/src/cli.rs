@@ -161,6 +161,8 @@ pub(crate) enum Scenario {
     Slow(SlowArgs),
     /// Everybody is cut off and reconnects, while some stay and listen
     Storm(StormArgs),
+    /// A publisher sends one event again and again, as fast as it can; one must arrive, and the others must hardly notice
+    Loop(LoopArgs),
     /// The article's numbers of users, each on a private channel, at ten times its rate of notifications
     Article(ArticleArgs),
     /// A day of a SaaS with 50,000 users: 2,000,000 notifications, as fast as it goes
@@ -287,6 +289,28 @@ pub(crate) struct StormArgs {
     /// Publications a second to those who stay
     #[arg(long, default_value_t = 100)]
     pub(crate) per_second: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoopArgs {
+    /// How often it is sent
+    #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(2..))]
+    pub(crate) events: u64,
+    /// Keep-alive connections of the publisher that loops
+    #[arg(long, default_value_t = 16, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(crate) publishers: usize,
+    /// Users with other channels
+    #[arg(long, default_value_t = 100, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) users: usize,
+    /// Notifications a second to them
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) per_second: u32,
+    /// How long that is measured before the loop begins
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seconds: u64,
+    /// Bytes of each of their events' data
+    #[arg(long, default_value_t = 1200)]
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug, Args)]

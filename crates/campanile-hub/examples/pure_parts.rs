@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use campanile_hub::letter::Homes;
 use campanile_hub::{
-    App, AppIndex, Apps, ConnectionId, GuardLimits, Hub, Letter, Moment, Publication, Settings, WorkerId,
+    App, AppIndex, Apps, ConnectionId, Hub, Letter, Moment, Publication, RequestLimits, Settings, WorkerId,
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::signature::{SignedQuery, sign_request};
@@ -159,7 +159,8 @@ fn mind(connections: u32, channel: impl Fn(u32) -> String) -> Hub {
         pong_timeout_secs: 30,
         compression: false,
         remembered_bytes_max: 1 << 20,
-        guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
+        requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
+        guard_keys_max: 1000,
     };
     let apps = Arc::new(Apps::new(vec![app()], None));
     let mut hub = Hub::new(settings, Arc::clone(&apps));

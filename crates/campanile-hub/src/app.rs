@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use campanile_protocol::{Limits, Secret};
 
+use crate::guard::Rules;
 use crate::notice::NoticeKind;
 
 /// Where an app stands in [`Apps`]; the same id keeps the same index over reloads.
@@ -74,6 +75,8 @@ pub struct App {
     pub authorized_connections_timeout_secs: Option<u32>,
     /// Which notices to make.
     pub notices: NoticeSet,
+    /// What holds its publishers up when they go wrong.
+    pub guard: Rules,
 }
 
 impl App {
@@ -89,6 +92,7 @@ impl App {
             activity_timeout_secs: 120,
             authorized_connections_timeout_secs: None,
             notices: NoticeSet::default(),
+            guard: Rules::default(),
         }
     }
 

@@ -23,9 +23,13 @@ pub struct Census {
     /// What they remember, as it counts against the bound.
     pub remembered_bytes: usize,
     /// Keys of requests that are under way, or whose answers may be repeated.
-    pub guard_keys: usize,
+    pub request_keys: usize,
     /// What they take, as it counts against the bound.
-    pub guard_bytes: usize,
+    pub request_key_bytes: usize,
+    /// What the guard knows something of: orders, channels, users, names of events.
+    pub guard_keys: usize,
+    /// Events that the guard holds back.
+    pub waiting_events: usize,
     /// Letters that wait for a reload, or for what other workers say to a mind that was lost.
     pub waiting_letters: usize,
 }

@@ -3,6 +3,7 @@
 use campanile_protocol::CloseCode;
 
 use crate::fanout::ConnectionId;
+use crate::guard::Alert;
 use crate::letter::{Answer, AskId, Letter, WorkerId};
 use crate::notice::Notice;
 
@@ -27,6 +28,8 @@ pub enum Effect {
     },
     /// Tell the app's webhooks.
     Notice(Notice),
+    /// Tell whoever looks after the app that a rule holds up its events.
+    Alert(Alert),
     /// Somebody outside waits for this.
     Answer {
         /// The question.

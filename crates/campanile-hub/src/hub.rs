@@ -24,7 +24,8 @@ use crate::census::Census;
 use crate::channel::Channel;
 use crate::effect::Effect;
 use crate::fanout::{ConnectionId, Fanout, Left};
-use crate::idempotency::{Guard, GuardLimits};
+use crate::guard::{Guard, Rules};
+use crate::idempotency::{RequestLimits, Requests};
 use crate::letter::{Answer, Audience, ChannelKey, Departure, Homes, Letter, Purpose, Subscriber, WorkerId};
 use crate::memory::Memory;
 use crate::notice::{Notice, NoticeKind};
@@ -52,7 +53,9 @@ pub struct Settings {
     /// [`crate::memory::REMEMBERED_OVERHEAD_BYTES`] for each.
     pub remembered_bytes_max: usize,
     /// What bounds the keys of requests that live here.
-    pub guard: GuardLimits,
+    pub requests: RequestLimits,
+    /// What the guard may know something of in this mind, beside what requests under way have.
+    pub guard_keys_max: usize,
 }
 
 /// One worker's mind. It is a value: a copy goes on from the same point, which is how every order of events is tried.
@@ -65,6 +68,7 @@ pub struct Hub {
     pub(crate) channels: Map<ChannelKey, Channel>,
     occupied: Occupied,
     memory: Memory,
+    requests: Requests,
     guard: Guard,
     timers: Timers<ChannelKey>,
     pub(crate) effects: Vec<Effect>,
@@ -85,7 +89,8 @@ impl Hub {
         let edges = u64::from(settings.worker.0) << 48;
         let seed = settings.homes.seed;
         Self {
-            guard: Guard::new(settings.guard, seed),
+            requests: Requests::new(settings.requests, seed),
+            guard: Guard::new(settings.guard_keys_max, seed),
             settings,
             apps,
             sessions: Vec::new(),
@@ -138,8 +143,10 @@ impl Hub {
             timers: self.timers.len(),
             remembered: self.memory.len(),
             remembered_bytes: self.memory.bytes(),
+            request_keys: self.requests.len(),
+            request_key_bytes: self.requests.bytes(),
             guard_keys: self.guard.len(),
-            guard_bytes: self.guard.bytes(),
+            waiting_events: self.guard.waiting(),
             waiting_letters: self.early.len() + self.waiting.len(),
         }
     }
@@ -316,11 +323,19 @@ impl Hub {
                 self.answer(id, answer);
             }
             Letter::Reserve { key, fingerprint, id } => {
-                let reserved = self.guard.reserve(key, fingerprint, id, now);
+                let reserved = self.requests.reserve(key, fingerprint, id, now);
                 self.answer(id, Answer::Reserved(reserved));
             }
-            Letter::Commit { key, id, answer } => self.guard.commit(&key, id, answer, now),
-            Letter::Release { key, id } => self.guard.release(&key, id),
+            Letter::Commit { key, id, answer } => self.requests.commit(&key, id, answer, now),
+            Letter::Release { key, id } => self.requests.release(&key, id),
+            Letter::Weigh { app, claims, id } => {
+                let none = Rules::default();
+                let rules = self.apps.known(app).map_or(&none, |app| &app.guard);
+                let verdicts = self.guard.weigh(&claims, rules, id, now);
+                self.effects.extend(self.guard.take_alerts().into_iter().map(Effect::Alert));
+                self.answer(id, Answer::Weighed(verdicts));
+            }
+            Letter::Settle { id, fates } => self.guard.settle(id, fates, now),
             Letter::Terminate { key } => self.at_home(&key, now, |channel, out| channel.terminate(&key, out)),
             Letter::Granted { key, subscriber, user, purpose, frames, online } => {
                 self.granted(&key, subscriber, user, purpose, frames, online);
@@ -418,6 +433,7 @@ impl Hub {
             return;
         }
         self.apps = apps;
+        self.guard.forget_alarms();
         self.own.extend(self.early.drain(..));
         let ids: Vec<ConnectionId> = self.connections().collect();
         for id in ids {
@@ -432,12 +448,16 @@ impl Hub {
 
     /// When [`Hub::due`] must be called next.
     pub fn next_due(&self) -> Option<Moment> {
-        [self.timers.next(), self.guard.next_due()].into_iter().flatten().min()
+        [self.timers.next(), self.requests.next_due(), self.guard.next_due()].into_iter().flatten().min()
     }
 
     /// Does what has become due at the channels and keys that live here.
     pub fn due(&mut self, now: Moment) {
-        self.guard.expire(now);
+        self.requests.expire(now);
+        self.guard.due(now);
+        for (key, publication) in self.guard.take_released() {
+            self.send(Letter::Publish { key, publication, ask: None });
+        }
         while let Some(key) = self.timers.pop(now) {
             self.at_home(&key, now, |channel, out| {
                 channel.alarm = None;

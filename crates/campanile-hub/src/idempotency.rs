@@ -22,7 +22,7 @@ pub const KEY_OVERHEAD_BYTES: usize = 512;
 
 /// A key of an app's requests.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct GuardKey {
+pub struct RequestKey {
     /// The tenant: keys of two apps never meet.
     pub app: AppIndex,
     /// What the publisher gave the request.
@@ -31,7 +31,7 @@ pub struct GuardKey {
 
 /// What bounds the keys of one mind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GuardLimits {
+pub struct RequestLimits {
     /// How long an answer is repeated, in seconds from when it was given.
     pub window_secs: u64,
     /// Keys of one app.
@@ -47,6 +47,14 @@ pub struct FirstAnswer {
     pub status: u16,
     /// The body.
     pub body: Bytes,
+    /// What the guard has made of its events; nothing where all were published.
+    pub outcome: Bytes,
+}
+
+impl FirstAnswer {
+    fn len(&self) -> usize {
+        self.body.len() + self.outcome.len()
+    }
 }
 
 /// Why a key is not the request's that came with it.
@@ -88,24 +96,24 @@ struct Share {
 
 /// The keys whose home is one mind.
 #[derive(Debug, Clone)]
-pub(crate) struct Guard {
-    limits: GuardLimits,
-    keys: Map<GuardKey, Entry>,
+pub(crate) struct Requests {
+    limits: RequestLimits,
+    keys: Map<RequestKey, Entry>,
     shares: Map<AppIndex, Share>,
     /// The answered ones, the oldest first.
-    by_age: BTreeMap<u64, GuardKey>,
+    by_age: BTreeMap<u64, RequestKey>,
     answered: u64,
     bytes: usize,
     bytes_in_flight: usize,
 }
 
-fn cost(key: &GuardKey) -> usize {
+fn cost(key: &RequestKey) -> usize {
     key.key.as_str().len() + KEY_OVERHEAD_BYTES
 }
 
-impl Guard {
+impl Requests {
     /// Without any key.
-    pub(crate) fn new(limits: GuardLimits, seed: u64) -> Self {
+    pub(crate) fn new(limits: RequestLimits, seed: u64) -> Self {
         Self {
             limits,
             keys: Map::with_hasher(Seed(seed)),
@@ -120,7 +128,7 @@ impl Guard {
     /// A request comes with a key, which is then its own until it commits or releases it. `id` names the request.
     pub(crate) fn reserve(
         &mut self,
-        key: GuardKey,
+        key: RequestKey,
         fingerprint: Fingerprint,
         id: AskId,
         now: Moment,
@@ -134,8 +142,8 @@ impl Guard {
         }
     }
 
-    fn admit(&mut self, key: GuardKey, fingerprint: Fingerprint, id: AskId) -> Result<(), Unreserved> {
-        let GuardLimits { keys_per_app_max, bytes_max, .. } = self.limits;
+    fn admit(&mut self, key: RequestKey, fingerprint: Fingerprint, id: AskId) -> Result<(), Unreserved> {
+        let RequestLimits { keys_per_app_max, bytes_max, .. } = self.limits;
         let bytes = cost(&key);
         let share = self.shares.entry(key.app).or_default();
         // Whether there can be room is known before anything is forgotten for it.
@@ -156,11 +164,11 @@ impl Guard {
     }
 
     /// The request that reserved the key has published, and is answered this.
-    pub(crate) fn commit(&mut self, key: &GuardKey, id: AskId, answer: FirstAnswer, now: Moment) {
+    pub(crate) fn commit(&mut self, key: &RequestKey, id: AskId, answer: FirstAnswer, now: Moment) {
         let Some(entry) = self.keys.get_mut(key).filter(|entry| entry.is_of(id)) else { return };
         self.answered += 1;
         let age = self.answered;
-        self.bytes += answer.body.len();
+        self.bytes += answer.len();
         self.bytes_in_flight -= cost(key);
         entry.state = State::Answered { answer, until: now.after_secs(self.limits.window_secs) };
         let share = self.shares.get_mut(&key.app).expect("an app with a key under way has a share");
@@ -171,7 +179,7 @@ impl Guard {
     }
 
     /// The request that reserved the key has ended without publishing.
-    pub(crate) fn release(&mut self, key: &GuardKey, id: AskId) {
+    pub(crate) fn release(&mut self, key: &RequestKey, id: AskId) {
         if self.keys.get(key).is_none_or(|entry| !entry.is_of(id)) {
             return;
         }
@@ -213,7 +221,7 @@ impl Guard {
         let Some(key) = self.by_age.remove(&age) else { return };
         self.bytes -= cost(&key);
         if let Some(Entry { state: State::Answered { answer, .. }, .. }) = self.keys.remove(&key) {
-            self.bytes -= answer.body.len();
+            self.bytes -= answer.len();
         }
         if let Some(share) = self.shares.get_mut(&key.app) {
             share.ages.remove(&age);
@@ -252,13 +260,13 @@ mod tests {
     use crate::letter::WorkerId;
 
     const WINDOW_SECS: u64 = 600;
-    const LIMITS: GuardLimits = GuardLimits { window_secs: WINDOW_SECS, keys_per_app_max: 3, bytes_max: 1 << 20 };
+    const LIMITS: RequestLimits = RequestLimits { window_secs: WINDOW_SECS, keys_per_app_max: 3, bytes_max: 1 << 20 };
 
-    fn key_of(app: u32, key: &str) -> GuardKey {
-        GuardKey { app: AppIndex(app), key: IdempotencyKey::parse(key.as_bytes()).unwrap() }
+    fn key_of(app: u32, key: &str) -> RequestKey {
+        RequestKey { app: AppIndex(app), key: IdempotencyKey::parse(key.as_bytes()).unwrap() }
     }
 
-    fn key(key: &str) -> GuardKey {
+    fn key(key: &str) -> RequestKey {
         key_of(0, key)
     }
 
@@ -271,167 +279,168 @@ mod tests {
     }
 
     fn answer(body: &'static str) -> FirstAnswer {
-        FirstAnswer { status: 200, body: Bytes::from_static(body.as_bytes()) }
+        FirstAnswer { status: 200, body: Bytes::from_static(body.as_bytes()), outcome: Bytes::new() }
     }
 
-    fn guard(limits: GuardLimits) -> Guard {
-        Guard::new(limits, 7)
+    fn requests(limits: RequestLimits) -> Requests {
+        Requests::new(limits, 7)
     }
 
     /// Reserves a key and commits `{}` for it at once.
-    fn publish(guard: &mut Guard, key: &GuardKey, now: Moment) {
-        assert_eq!(guard.reserve(key.clone(), asks("a"), id(1), now), Ok(()), "{key:?}");
-        guard.commit(key, id(1), answer("{}"), now);
+    fn publish(requests: &mut Requests, key: &RequestKey, now: Moment) {
+        assert_eq!(requests.reserve(key.clone(), asks("a"), id(1), now), Ok(()), "{key:?}");
+        requests.commit(key, id(1), answer("{}"), now);
     }
 
     /// What a further request with the key is told, without leaving a trace where it is fresh.
-    fn told(guard: &mut Guard, key: &GuardKey, now: Moment) -> Result<(), Unreserved> {
-        let told = guard.reserve(key.clone(), asks("a"), id(99), now);
-        guard.release(key, id(99));
+    fn told(requests: &mut Requests, key: &RequestKey, now: Moment) -> Result<(), Unreserved> {
+        let told = requests.reserve(key.clone(), asks("a"), id(99), now);
+        requests.release(key, id(99));
         told
     }
 
     #[test]
     fn the_same_request_is_answered_the_same_again_and_another_with_its_key_is_refused() {
-        let mut guard = guard(LIMITS);
-        let told_first = FirstAnswer { status: 202, body: Bytes::from_static(b"first") };
-        assert_eq!(guard.reserve(key("k"), asks("a"), id(1), Moment(0)), Ok(()));
-        guard.commit(&key("k"), id(1), told_first.clone(), Moment(0));
+        let mut requests = requests(LIMITS);
+        let told_first =
+            FirstAnswer { status: 202, body: Bytes::from_static(b"first"), outcome: Bytes::from_static(b"deferred") };
+        assert_eq!(requests.reserve(key("k"), asks("a"), id(1), Moment(0)), Ok(()));
+        requests.commit(&key("k"), id(1), told_first.clone(), Moment(0));
         for number in 2..5 {
             assert_eq!(
-                guard.reserve(key("k"), asks("a"), id(number), Moment(0)),
+                requests.reserve(key("k"), asks("a"), id(number), Moment(0)),
                 Err(Unreserved::Repeat(told_first.clone()))
             );
         }
-        assert_eq!(guard.reserve(key("k"), asks("b"), id(5), Moment(0)), Err(Unreserved::Mismatch));
-        assert_eq!(guard.reserve(key("K"), asks("a"), id(6), Moment(0)), Ok(()));
+        assert_eq!(requests.reserve(key("k"), asks("b"), id(5), Moment(0)), Err(Unreserved::Mismatch));
+        assert_eq!(requests.reserve(key("K"), asks("a"), id(6), Moment(0)), Ok(()));
     }
 
     #[test]
     fn while_a_request_is_under_way_its_repetition_waits_and_another_request_is_refused() {
-        let mut guard = guard(LIMITS);
-        assert_eq!(guard.reserve(key("k"), asks("a"), id(1), Moment(0)), Ok(()));
+        let mut requests = requests(LIMITS);
+        assert_eq!(requests.reserve(key("k"), asks("a"), id(1), Moment(0)), Ok(()));
         // However long it takes.
         let late = Moment(0).after_secs(10 * WINDOW_SECS);
-        assert_eq!(guard.reserve(key("k"), asks("a"), id(2), late), Err(Unreserved::InFlight));
-        assert_eq!(guard.reserve(key("k"), asks("b"), id(3), late), Err(Unreserved::Mismatch));
-        assert_eq!(guard.next_due(), None);
+        assert_eq!(requests.reserve(key("k"), asks("a"), id(2), late), Err(Unreserved::InFlight));
+        assert_eq!(requests.reserve(key("k"), asks("b"), id(3), late), Err(Unreserved::Mismatch));
+        assert_eq!(requests.next_due(), None);
     }
 
     #[test]
     fn a_request_that_has_published_nothing_leaves_its_key_as_new() {
-        let mut guard = guard(LIMITS);
-        assert_eq!(guard.reserve(key("k"), asks("a"), id(1), Moment(0)), Ok(()));
-        guard.release(&key("k"), id(1));
-        assert_eq!((guard.len(), guard.bytes(), guard.shares.len()), (0, 0, 0));
-        assert_eq!(guard.reserve(key("k"), asks("b"), id(2), Moment(0)), Ok(()));
+        let mut requests = requests(LIMITS);
+        assert_eq!(requests.reserve(key("k"), asks("a"), id(1), Moment(0)), Ok(()));
+        requests.release(&key("k"), id(1));
+        assert_eq!((requests.len(), requests.bytes(), requests.shares.len()), (0, 0, 0));
+        assert_eq!(requests.reserve(key("k"), asks("b"), id(2), Moment(0)), Ok(()));
     }
 
     #[test]
     fn only_the_request_that_has_a_key_commits_or_releases_it() {
-        let mut guard = guard(LIMITS);
-        assert_eq!(guard.reserve(key("k"), asks("a"), id(1), Moment(0)), Ok(()));
-        guard.release(&key("k"), id(2));
-        guard.commit(&key("k"), AskId { worker: WorkerId(1), number: 1 }, answer("no"), Moment(0));
-        assert_eq!(guard.reserve(key("k"), asks("a"), id(3), Moment(0)), Err(Unreserved::InFlight));
-        guard.commit(&key("k"), id(1), answer("yes"), Moment(0));
-        guard.release(&key("k"), id(1));
-        guard.commit(&key("k"), id(1), answer("no"), Moment(0));
-        assert_eq!(told(&mut guard, &key("k"), Moment(0)), Err(Unreserved::Repeat(answer("yes"))));
-        guard.commit(&key("unknown"), id(1), answer("no"), Moment(0));
-        assert_eq!(guard.len(), 1);
+        let mut requests = requests(LIMITS);
+        assert_eq!(requests.reserve(key("k"), asks("a"), id(1), Moment(0)), Ok(()));
+        requests.release(&key("k"), id(2));
+        requests.commit(&key("k"), AskId { worker: WorkerId(1), number: 1 }, answer("no"), Moment(0));
+        assert_eq!(requests.reserve(key("k"), asks("a"), id(3), Moment(0)), Err(Unreserved::InFlight));
+        requests.commit(&key("k"), id(1), answer("yes"), Moment(0));
+        requests.release(&key("k"), id(1));
+        requests.commit(&key("k"), id(1), answer("no"), Moment(0));
+        assert_eq!(told(&mut requests, &key("k"), Moment(0)), Err(Unreserved::Repeat(answer("yes"))));
+        requests.commit(&key("unknown"), id(1), answer("no"), Moment(0));
+        assert_eq!(requests.len(), 1);
     }
 
     #[test]
     fn an_answer_is_repeated_within_its_window_and_no_longer() {
-        let mut guard = guard(LIMITS);
-        publish(&mut guard, &key("k"), Moment(5));
+        let mut requests = requests(LIMITS);
+        publish(&mut requests, &key("k"), Moment(5));
         let end = Moment(5).after_secs(WINDOW_SECS);
-        assert_eq!(guard.next_due(), Some(end));
-        assert_eq!(told(&mut guard, &key("k"), Moment(end.0 - 1)), Err(Unreserved::Repeat(answer("{}"))));
-        assert_eq!(told(&mut guard, &key("k"), end), Ok(()));
-        assert_eq!((guard.len(), guard.bytes(), guard.next_due()), (0, 0, None));
+        assert_eq!(requests.next_due(), Some(end));
+        assert_eq!(told(&mut requests, &key("k"), Moment(end.0 - 1)), Err(Unreserved::Repeat(answer("{}"))));
+        assert_eq!(told(&mut requests, &key("k"), end), Ok(()));
+        assert_eq!((requests.len(), requests.bytes(), requests.next_due()), (0, 0, None));
     }
 
     #[test]
     fn a_repetition_does_not_make_the_window_longer() {
-        let mut guard = guard(LIMITS);
-        publish(&mut guard, &key("k"), Moment(0));
+        let mut requests = requests(LIMITS);
+        publish(&mut requests, &key("k"), Moment(0));
         let end = Moment(0).after_secs(WINDOW_SECS);
-        assert_eq!(told(&mut guard, &key("k"), Moment(end.0 - 1)), Err(Unreserved::Repeat(answer("{}"))));
-        guard.expire(end);
-        assert_eq!(guard.len(), 0);
+        assert_eq!(told(&mut requests, &key("k"), Moment(end.0 - 1)), Err(Unreserved::Repeat(answer("{}"))));
+        requests.expire(end);
+        assert_eq!(requests.len(), 0);
     }
 
     #[test]
     fn an_app_has_as_many_keys_as_it_may_and_the_oldest_answered_is_forgotten_for_one_more() {
-        let mut guard = guard(LIMITS);
+        let mut requests = requests(LIMITS);
         for name in ["a", "b", "c"] {
-            publish(&mut guard, &key(name), Moment(0));
+            publish(&mut requests, &key(name), Moment(0));
         }
-        assert_eq!(guard.len(), 3);
+        assert_eq!(requests.len(), 3);
         for name in ["a", "b", "c"] {
-            assert_eq!(told(&mut guard, &key(name), Moment(0)), Err(Unreserved::Repeat(answer("{}"))), "{name}");
+            assert_eq!(told(&mut requests, &key(name), Moment(0)), Err(Unreserved::Repeat(answer("{}"))), "{name}");
         }
-        publish(&mut guard, &key("d"), Moment(0));
-        assert_eq!(guard.len(), 3);
+        publish(&mut requests, &key("d"), Moment(0));
+        assert_eq!(requests.len(), 3);
         for name in ["b", "c", "d"] {
-            assert_eq!(told(&mut guard, &key(name), Moment(0)), Err(Unreserved::Repeat(answer("{}"))), "{name}");
+            assert_eq!(told(&mut requests, &key(name), Moment(0)), Err(Unreserved::Repeat(answer("{}"))), "{name}");
         }
         // Another app's keys have nothing to do with it.
-        publish(&mut guard, &key_of(1, "b"), Moment(0));
-        assert_eq!(told(&mut guard, &key("b"), Moment(0)), Err(Unreserved::Repeat(answer("{}"))));
-        assert_eq!(guard.len(), 4);
+        publish(&mut requests, &key_of(1, "b"), Moment(0));
+        assert_eq!(told(&mut requests, &key("b"), Moment(0)), Err(Unreserved::Repeat(answer("{}"))));
+        assert_eq!(requests.len(), 4);
     }
 
     #[test]
     fn a_key_under_way_is_never_forgotten_and_where_all_are_one_more_has_no_room() {
-        let mut guard = guard(LIMITS);
+        let mut requests = requests(LIMITS);
         for (number, name) in ["a", "b"].into_iter().enumerate() {
-            assert_eq!(guard.reserve(key(name), asks("a"), id(number as u64), Moment(0)), Ok(()));
+            assert_eq!(requests.reserve(key(name), asks("a"), id(number as u64), Moment(0)), Ok(()));
         }
-        publish(&mut guard, &key("c"), Moment(0));
-        assert_eq!(guard.reserve(key("d"), asks("a"), id(3), Moment(0)), Ok(()));
-        assert_eq!(guard.len(), 3, "the answered one has made room");
-        assert_eq!(guard.reserve(key("e"), asks("a"), id(4), Moment(0)), Err(Unreserved::Full));
-        assert_eq!(guard.reserve(key("a"), asks("a"), id(4), Moment(0)), Err(Unreserved::InFlight));
-        assert_eq!(guard.reserve(key_of(1, "e"), asks("a"), id(4), Moment(0)), Ok(()));
-        guard.release(&key("b"), id(1));
-        assert_eq!(guard.reserve(key("e"), asks("a"), id(5), Moment(0)), Ok(()));
+        publish(&mut requests, &key("c"), Moment(0));
+        assert_eq!(requests.reserve(key("d"), asks("a"), id(3), Moment(0)), Ok(()));
+        assert_eq!(requests.len(), 3, "the answered one has made room");
+        assert_eq!(requests.reserve(key("e"), asks("a"), id(4), Moment(0)), Err(Unreserved::Full));
+        assert_eq!(requests.reserve(key("a"), asks("a"), id(4), Moment(0)), Err(Unreserved::InFlight));
+        assert_eq!(requests.reserve(key_of(1, "e"), asks("a"), id(4), Moment(0)), Ok(()));
+        requests.release(&key("b"), id(1));
+        assert_eq!(requests.reserve(key("e"), asks("a"), id(5), Moment(0)), Ok(()));
     }
 
     #[test]
     fn all_keys_take_as_many_bytes_as_they_may_and_one_more_makes_the_oldest_forgotten() {
         let each = 1 + 2 + KEY_OVERHEAD_BYTES;
-        let mut limits = GuardLimits { keys_per_app_max: 100, bytes_max: 3 * each, ..LIMITS };
+        let mut limits = RequestLimits { keys_per_app_max: 100, bytes_max: 3 * each, ..LIMITS };
         for (spare, remembered) in [(0, true), (1, false)] {
             limits.bytes_max = 3 * each - spare;
-            let mut guard = guard(limits);
+            let mut requests = requests(limits);
             for app in 0..3 {
-                publish(&mut guard, &key_of(app, "k"), Moment(0));
+                publish(&mut requests, &key_of(app, "k"), Moment(0));
             }
-            assert_eq!(guard.bytes() == 3 * each, remembered);
-            assert_eq!(guard.keys.contains_key(&key_of(0, "k")), remembered);
-            assert!(guard.keys.contains_key(&key_of(2, "k")));
+            assert_eq!(requests.bytes() == 3 * each, remembered);
+            assert_eq!(requests.keys.contains_key(&key_of(0, "k")), remembered);
+            assert!(requests.keys.contains_key(&key_of(2, "k")));
         }
     }
 
     #[test]
     fn keys_under_way_take_as_many_bytes_as_all_may_and_no_more() {
         let each = 1 + KEY_OVERHEAD_BYTES;
-        let mut guard = guard(GuardLimits { keys_per_app_max: 100, bytes_max: 2 * each, ..LIMITS });
-        publish(&mut guard, &key_of(3, "z"), Moment(0));
+        let mut requests = requests(RequestLimits { keys_per_app_max: 100, bytes_max: 2 * each, ..LIMITS });
+        publish(&mut requests, &key_of(3, "z"), Moment(0));
         for app in 0..2 {
-            assert_eq!(guard.reserve(key_of(app, "k"), asks("a"), id(app.into()), Moment(0)), Ok(()));
+            assert_eq!(requests.reserve(key_of(app, "k"), asks("a"), id(app.into()), Moment(0)), Ok(()));
         }
-        assert_eq!((guard.len(), guard.bytes()), (2, 2 * each));
-        assert_eq!(guard.reserve(key_of(2, "k"), asks("a"), id(2), Moment(0)), Err(Unreserved::Full));
-        assert_eq!(guard.shares.len(), 2, "whoever was refused leaves nothing behind");
+        assert_eq!((requests.len(), requests.bytes()), (2, 2 * each));
+        assert_eq!(requests.reserve(key_of(2, "k"), asks("a"), id(2), Moment(0)), Err(Unreserved::Full));
+        assert_eq!(requests.shares.len(), 2, "whoever was refused leaves nothing behind");
         // An answer that finds no room is not kept, and the other key stays under way.
-        guard.commit(&key_of(0, "k"), id(0), answer("{}"), Moment(0));
-        assert_eq!((guard.len(), guard.bytes()), (1, each));
-        assert_eq!(guard.reserve(key_of(1, "k"), asks("a"), id(3), Moment(0)), Err(Unreserved::InFlight));
-        guard.release(&key_of(1, "k"), id(1));
-        assert_eq!((guard.len(), guard.bytes(), guard.bytes_in_flight, guard.shares.len()), (0, 0, 0, 0));
+        requests.commit(&key_of(0, "k"), id(0), answer("{}"), Moment(0));
+        assert_eq!((requests.len(), requests.bytes()), (1, each));
+        assert_eq!(requests.reserve(key_of(1, "k"), asks("a"), id(3), Moment(0)), Err(Unreserved::InFlight));
+        requests.release(&key_of(1, "k"), id(1));
+        assert_eq!((requests.len(), requests.bytes(), requests.bytes_in_flight, requests.shares.len()), (0, 0, 0, 0));
     }
 }

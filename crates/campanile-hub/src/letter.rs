@@ -13,7 +13,8 @@ use campanile_protocol::{ChannelName, Fingerprint, SocketId, UserId};
 
 use crate::app::{AppIndex, Apps};
 use crate::fanout::ConnectionId;
-use crate::idempotency::{FirstAnswer, GuardKey, Unreserved};
+use crate::guard::{Claim, Fate, GuardKey, Verdict};
+use crate::idempotency::{FirstAnswer, RequestKey, Unreserved};
 use crate::shared_frame::SharedFrame;
 
 /// A worker's number in its process.
@@ -138,6 +139,8 @@ pub enum Answer {
     Channels(Vec<(ChannelName, ChannelInfo)>),
     /// To [`Letter::Reserve`].
     Reserved(Result<(), Unreserved>),
+    /// To [`Letter::Weigh`]: one for each claim, in their order.
+    Weighed(Vec<Verdict>),
 }
 
 /// What one worker says to another, or to itself.
@@ -198,7 +201,7 @@ pub enum Letter {
     /// To a key's home: a request comes with this key, and asks whether it may publish.
     Reserve {
         /// The key.
-        key: GuardKey,
+        key: RequestKey,
         /// What the request asks for.
         fingerprint: Fingerprint,
         /// Who asks; from here on, whose the key is.
@@ -207,7 +210,7 @@ pub enum Letter {
     /// To a key's home: the request has published.
     Commit {
         /// The key.
-        key: GuardKey,
+        key: RequestKey,
         /// Whose it is.
         id: AskId,
         /// What to answer to its repetitions.
@@ -216,9 +219,25 @@ pub enum Letter {
     /// To a key's home: the request has ended without publishing.
     Release {
         /// The key.
-        key: GuardKey,
+        key: RequestKey,
         /// Whose it is.
         id: AskId,
+    },
+    /// To the home of guard keys: a request asks for what its events need there.
+    Weigh {
+        /// Whose events they are.
+        app: AppIndex,
+        /// What they need.
+        claims: Vec<Claim>,
+        /// Who asks; from here on, whose what is granted is.
+        id: AskId,
+    },
+    /// To the home of guard keys: the request has ended.
+    Settle {
+        /// Whose it was.
+        id: AskId,
+        /// What has become of each claim, in their order.
+        fates: Vec<Fate>,
     },
     /// To a subscriber's worker: it is in.
     Granted {
@@ -317,6 +336,8 @@ impl Letter {
             | Self::Reserve { .. }
             | Self::Commit { .. }
             | Self::Release { .. }
+            | Self::Weigh { .. }
+            | Self::Settle { .. }
             | Self::Granted { .. }
             | Self::Restated { .. }
             | Self::Refused { .. }
@@ -346,6 +367,8 @@ impl Letter {
             | Self::Reserve { .. }
             | Self::Commit { .. }
             | Self::Release { .. }
+            | Self::Weigh { .. }
+            | Self::Settle { .. }
             | Self::Terminate { .. }
             | Self::Answer { .. }
             | Self::MindLost { .. }
@@ -381,11 +404,16 @@ impl Homes {
     }
 
     /// The home of a request's key.
-    pub fn of_key(&self, key: &GuardKey) -> WorkerId {
+    pub fn of_key(&self, key: &RequestKey) -> WorkerId {
         self.home(key.app, key.key.as_str())
     }
 
-    fn home(&self, app: AppIndex, name: &str) -> WorkerId {
+    /// The home of a guard key.
+    pub fn of_guard_key(&self, key: &GuardKey) -> WorkerId {
+        self.home(key.app, key.digest)
+    }
+
+    fn home(&self, app: AppIndex, name: impl Hash) -> WorkerId {
         if self.workers == 1 {
             return WorkerId(0);
         }

@@ -4,13 +4,14 @@
 //! [`Moment`]s go in, [`Effect`]s and frames come out, so all of it can be simulated from a seed. The invariant: each
 //! connection belongs to one worker and each channel to one home worker, and they talk by [`Letter`]s alone.
 //! Reading order: [`app`], [`hub`] (one worker's mind), [`session`], [`channel`], [`fanout`]; then [`letter`],
-//! [`notice`], [`effect`], [`idempotency`], and [`rebirth`] for the day on which something went wrong.
+//! [`notice`], [`effect`], [`idempotency`], [`guard`], and [`rebirth`] for the day on which something went wrong.
 
 pub mod app;
 pub mod census;
 pub mod channel;
 pub mod effect;
 pub mod fanout;
+pub mod guard;
 pub mod handshake;
 pub mod hub;
 pub mod idempotency;
@@ -31,7 +32,7 @@ pub use census::Census;
 pub use effect::Effect;
 pub use fanout::{ConnectionId, Fanout, Write};
 pub use hub::{Hub, Settings};
-pub use idempotency::{FirstAnswer, GuardKey, GuardLimits, Unreserved};
+pub use idempotency::{FirstAnswer, RequestKey, RequestLimits, Unreserved};
 pub use letter::{Answer, Ask, AskId, ChannelInfo, Letter, Publication, WorkerId};
 pub use notice::{Notice, NoticeKind};
 pub use shared_frame::SharedFrame;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use campanile_protocol::json::DataLiteral;
-use campanile_protocol::{ChannelName, SocketId, UserId};
+use campanile_protocol::{ChannelName, EventName, SocketId, UserId};
 
 /// Something that an application's webhook may want to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,11 +85,22 @@ pub enum NoticeKind {
         /// Its id.
         socket_id: SocketId,
     },
+    /// The guard holds up a publisher that seems to have gone wrong.
+    GuardAlert {
+        /// Why: the name of an [`crate::guard::AlertKind`], or another.
+        reason: &'static str,
+        /// Which rule; empty where it is none's.
+        rule: Arc<str>,
+        /// An event that it was about. The notice is not about its channel: no filter by channel hides it.
+        event: Option<EventName>,
+        /// All of it, as JSON.
+        data: Arc<str>,
+    },
 }
 
 impl NoticeKind {
     /// The event's name in a webhook, by the number of its kind.
-    pub const NAMES: [&'static str; 9] = [
+    pub const NAMES: [&'static str; 10] = [
         "channel_occupied",
         "channel_vacated",
         "member_added",
@@ -99,7 +110,11 @@ impl NoticeKind {
         "subscription_count",
         "connection_opened",
         "connection_closed",
+        Self::GUARD_ALERT,
     ];
+
+    /// The name of an alert.
+    pub const GUARD_ALERT: &'static str = "guard_alert";
 
     /// The number of this kind: its place in [`NoticeKind::NAMES`].
     pub fn bit(&self) -> u8 {
@@ -113,6 +128,7 @@ impl NoticeKind {
             Self::SubscriptionCount { .. } => 6,
             Self::ConnectionOpened { .. } => 7,
             Self::ConnectionClosed { .. } => 8,
+            Self::GuardAlert { .. } => 9,
         }
     }
 
@@ -131,7 +147,7 @@ impl NoticeKind {
             | Self::ClientEvent { channel, .. }
             | Self::CacheMiss { channel }
             | Self::SubscriptionCount { channel, .. } => Some(channel),
-            Self::ConnectionOpened { .. } | Self::ConnectionClosed { .. } => None,
+            Self::ConnectionOpened { .. } | Self::ConnectionClosed { .. } | Self::GuardAlert { .. } => None,
         }
     }
 }

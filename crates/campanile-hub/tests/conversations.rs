@@ -33,8 +33,8 @@ use std::sync::Arc;
 
 use campanile_hub::letter::{ChannelKey, Departure, Homes};
 use campanile_hub::{
-    App, AppIndex, Apps, Census, ConnectionId, Effect, GuardLimits, Hub, Letter, Moment, Notice, NoticeKind,
-    Publication, Settings, WorkerId, handshake,
+    App, AppIndex, Apps, Census, ConnectionId, Effect, Hub, Letter, Moment, Notice, NoticeKind, Publication,
+    RequestLimits, Settings, WorkerId, handshake,
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::{ChannelName, Secret, ServerFrame, SocketId};
@@ -140,7 +140,8 @@ impl Play {
             pong_timeout_secs: 30,
             compression: false,
             remembered_bytes_max: 1 << 20,
-            guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
+            requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
+            guard_keys_max: 1000,
         };
         let hub = Hub::new(settings, Arc::clone(&apps));
         Self { app, apps, hub, clients: Vec::new(), notices: Vec::new(), now: Moment(0) }
@@ -346,6 +347,7 @@ impl Play {
                 Effect::Notice(notice) => self.notices.push(told(&notice)),
                 Effect::Send { letter, .. } => panic!("one worker has nobody to write to: {letter:?}"),
                 Effect::Answer { answer, .. } => panic!("nobody has asked: {answer:?}"),
+                Effect::Alert(alert) => panic!("no app has rules: {alert:?}"),
             }
         }
     }
@@ -402,6 +404,7 @@ fn told(notice: &Notice) -> String {
         NoticeKind::ConnectionOpened { socket_id } | NoticeKind::ConnectionClosed { socket_id } => {
             format!(" {socket_id}")
         }
+        NoticeKind::GuardAlert { reason, rule, .. } => format!(" {reason} by {rule}"),
         NoticeKind::ChannelOccupied { .. } | NoticeKind::ChannelVacated { .. } | NoticeKind::CacheMiss { .. } => {
             String::new()
         }

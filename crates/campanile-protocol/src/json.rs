@@ -1,7 +1,10 @@
 //! JSON as this protocol has it: `data` is a string that holds JSON.
 //!
 //! Owns the double encoding, which no other module knows. Never decodes a publisher's data: the literal that came in
-//! goes out. The invariant: [`DataLiteral`] is one valid JSON value, encoded once. Read on in [`crate::frame`].
+//! goes out, and [`DataLiteral::at`] alone looks into it. The invariant: [`DataLiteral`] is one valid JSON value, encoded
+//! once. Read on in [`crate::frame`].
+
+use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -47,6 +50,57 @@ impl DataLiteral {
     /// The data as the receiver sees it: the string's text, or the JSON of anything else.
     pub fn decode(&self) -> String {
         serde_json::from_str::<String>(&self.0).unwrap_or_else(|_| self.0.as_ref().to_owned())
+    }
+
+    /// What the data, read as JSON, has at this place: a string in one spelling, whichever it came in, and anything else as
+    /// it is written. `None`: it is no JSON, has nothing there, or `null`.
+    pub fn at(&self, pointer: &Pointer) -> Option<String> {
+        let text = self.decode();
+        let mut value: &RawValue = serde_json::from_str(&text).ok()?;
+        for token in &pointer.tokens {
+            value = match value.get().as_bytes().first()? {
+                b'{' => serde_json::from_str::<HashMap<String, &RawValue>>(value.get()).ok()?.remove(&**token)?,
+                b'[' => {
+                    let index: usize = token.parse().ok().filter(|_| token.len() == 1 || !token.starts_with('0'))?;
+                    serde_json::from_str::<Vec<&RawValue>>(value.get()).ok()?.get(index).copied()?
+                }
+                _ => return None,
+            };
+        }
+        match value.get() {
+            "null" => None,
+            json if json.starts_with('"') => {
+                let decoded: String = serde_json::from_str(json).ok()?;
+                let mut literal = Vec::with_capacity(decoded.len() + 2);
+                push_string(&mut literal, &decoded);
+                String::from_utf8(literal).ok()
+            }
+            json => Some(json.to_owned()),
+        }
+    }
+}
+
+/// A place in a JSON value (RFC 6901): `/order/id`, in which `~1` stands for a slash and `~0` for a tilde. Never the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer {
+    text: Box<str>,
+    tokens: Vec<Box<str>>,
+}
+
+impl Pointer {
+    /// Reads a pointer; `None` if it does not begin with a slash or has a tilde that stands for nothing.
+    pub fn parse(text: &str) -> Option<Self> {
+        let token = |token: &str| {
+            let is_token = token.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+            is_token.then(|| token.replace("~1", "/").replace("~0", "~").into_boxed_str())
+        };
+        let tokens = text.strip_prefix('/')?.split('/').map(token).collect::<Option<_>>()?;
+        Some(Self { text: text.into(), tokens })
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 }
 
@@ -122,6 +176,36 @@ mod tests {
         ] {
             assert_eq!(published(json).decoded_len(), length, "{json}");
         }
+    }
+
+    #[test]
+    fn a_pointer_finds_what_stands_in_its_place_in_whichever_spelling_it_came() {
+        let data =
+            r#"{"id":"\u0061\"", "n": 1.50, "o":{"k": [1 ,2]}, "a/b~":[{"x":true}], "none":null, "":"e", "id2":"a"}"#;
+        for (pointer, found) in [
+            ("/id", Some(r#""a\"""#)),
+            ("/n", Some("1.50")),
+            ("/o", Some(r#"{"k": [1 ,2]}"#)),
+            ("/o/k/1", Some("2")),
+            ("/a~1b~0/0/x", Some("true")),
+            ("/", Some(r#""e""#)),
+            ("/none", None),
+            ("/o/k/2", None),
+            ("/o/k/01", None),
+            ("/o/k/x", None),
+            ("/id/0", None),
+            ("/missing", None),
+        ] {
+            let pointer = Pointer::parse(pointer).unwrap();
+            for data in [DataLiteral::from_text(data), DataLiteral::from_client(serde_json::from_str(data).unwrap())] {
+                assert_eq!(data.at(&pointer).as_deref(), found, "{}", pointer.as_str());
+            }
+            assert_eq!(DataLiteral::from_text("no JSON").at(&pointer), None);
+        }
+        for text in ["", "id", "/a~", "/~2", "/~01~x", "/~~01"] {
+            assert_eq!(Pointer::parse(text), None, "{text}");
+        }
+        assert_eq!(Pointer::parse("/~01").unwrap().tokens, ["~1".into()]);
     }
 
     proptest! {

@@ -1,19 +1,21 @@
 //! How requests reach the minds.
 //!
-//! Owns what an API request needs of the workers: publish, ask, terminate, reserve a key. Never decides: it finds the
-//! home, takes a permit and waits for the answer. The invariants: when [`Visit::publish`] returns, the event is in its
-//! home's mailbox (I8); a key that was reserved is committed or released, however its request ends (I15). One per worker,
-//! shared by that worker's requests. Read on in [`crate::api`].
+//! Owns what an API request needs of the workers: publish, ask, terminate, reserve a key, have events weighed by the guard.
+//! Never decides: it finds the home, takes a permit and waits for the answer. The invariants: when [`Visit::publish`]
+//! returns, the event is in its home's mailbox (I8); a key that was reserved is committed or released, however its request
+//! ends (I15), and so is what the guard has granted. One per worker, shared by that worker's requests. Read on in
+//! [`crate::api`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::vec;
 
+use campanile_hub::guard::{Claim, Fate, Verdict};
 use campanile_hub::letter::ChannelKey;
 use campanile_hub::{
-    Answer, App, Apps, Ask, AskId, ChannelInfo, FirstAnswer, GuardKey, Letter, Publication, Unreserved, WorkerId,
+    Answer, App, Apps, Ask, AskId, ChannelInfo, FirstAnswer, Letter, Publication, RequestKey, Unreserved, WorkerId,
 };
 use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, UserId};
 use tokio::sync::oneshot;
@@ -129,6 +131,17 @@ impl<'a> Visit<'a> {
         }
     }
 
+    /// The same, as a part of work that has a permit already.
+    pub(crate) async fn ask_with(&self, app: &App, channel: ChannelName, permit: &Permit) -> Result<ChannelInfo, Busy> {
+        let key = ChannelKey { app: app.index, name: channel };
+        let (home, asked) = (self.door.node.homes().of(&key), self.expect());
+        self.door.post.send(home, Letter::Ask { ask: Ask::Channel(key), id: asked.id }, Some(permit.clone()));
+        match asked.answer().await? {
+            Answer::Channel(info) => Ok(info),
+            _ => Err(Busy),
+        }
+    }
+
     /// The members of a presence channel.
     pub(crate) async fn members(&self, app: &App, channel: ChannelName) -> Result<Vec<UserId>, Busy> {
         let key = ChannelKey { app: app.index, name: channel };
@@ -199,7 +212,7 @@ impl<'a> Visit<'a> {
         fingerprint: Fingerprint,
         permit: &Permit,
     ) -> Result<Result<Reservation<'a>, Unreserved>, Busy> {
-        let key = GuardKey { app: app.index, key };
+        let key = RequestKey { app: app.index, key };
         let asked = self.expect();
         // It is there before the answer is, so that a request which ends while it waits leaves no key reserved.
         let mut reservation =
@@ -214,6 +227,34 @@ impl<'a> Visit<'a> {
             }
             _ => Err(Busy),
         }
+    }
+
+    /// Asks the homes of what an app's events need, all of them before any is waited for.
+    pub(crate) async fn weigh(&self, app: &App, claims: &[Claim], permit: &Permit) -> Result<Weighed<'a>, Busy> {
+        let mut by_home: BTreeMap<WorkerId, Vec<usize>> = BTreeMap::new();
+        for (index, claim) in claims.iter().enumerate() {
+            by_home.entry(self.door.node.homes().of_guard_key(&claim.key)).or_default().push(index);
+        }
+        // They are there before the answers are, so that a request which ends while it waits leaves nothing reserved.
+        let (mut holds, mut asked) = (Vec::with_capacity(by_home.len()), Vec::with_capacity(by_home.len()));
+        for (home, indices) in by_home {
+            let question = self.expect();
+            let claims: Vec<Claim> = indices.iter().map(|index| claims[*index].clone()).collect();
+            let fates = vec![Fate::Release; claims.len()];
+            let (id, permit) = (question.id, permit.clone());
+            self.door.post.send(home, Letter::Weigh { app: app.index, claims, id }, Some(permit.clone()));
+            holds.push(Hold { door: self.door, home, id, permit, indices, fates, has_any: true });
+            asked.push(question);
+        }
+        let mut verdicts = vec![Verdict::InFlight; claims.len()];
+        for (hold, question) in holds.iter_mut().zip(asked) {
+            let Answer::Weighed(answered) = question.answer().await? else { return Err(Busy) };
+            hold.has_any = answered.iter().any(|verdict| verdict.is_held());
+            for (index, verdict) in hold.indices.iter().zip(answered) {
+                verdicts[*index] = verdict;
+            }
+        }
+        Ok(Weighed { verdicts, holds })
     }
 
     fn send(&self, key: ChannelKey, letter: Letter, permit: &Permit) {
@@ -304,7 +345,7 @@ impl Drop for Asked<'_> {
 #[derive(Debug)]
 pub(crate) struct Reservation<'a> {
     door: &'a Door,
-    key: GuardKey,
+    key: RequestKey,
     id: AskId,
     /// Its last letter is part of the same work.
     permit: Permit,
@@ -340,6 +381,55 @@ impl Drop for Reservation<'_> {
             End::NotOurs => return,
         };
         self.door.post.send(self.home(), letter, Some(self.permit.clone()));
+    }
+}
+
+/// What the guard says to a request's claims, and what the homes keep for it. Dropped, it settles: what nothing else was
+/// said of is released.
+#[derive(Debug)]
+pub(crate) struct Weighed<'a> {
+    verdicts: Vec<Verdict>,
+    holds: Vec<Hold<'a>>,
+}
+
+impl Weighed<'_> {
+    /// One for each claim.
+    pub(crate) fn verdicts(&self) -> &[Verdict] {
+        &self.verdicts
+    }
+
+    /// What becomes of a claim.
+    pub(crate) fn fate(&mut self, claim: usize, fate: Fate) {
+        for hold in &mut self.holds {
+            if let Ok(at) = hold.indices.binary_search(&claim) {
+                hold.fates[at] = fate;
+                return;
+            }
+        }
+    }
+}
+
+/// What one home keeps for a request.
+#[derive(Debug)]
+struct Hold<'a> {
+    door: &'a Door,
+    home: WorkerId,
+    id: AskId,
+    /// Its last letter is part of the same work.
+    permit: Permit,
+    /// Which of the request's claims live there, in order.
+    indices: Vec<usize>,
+    fates: Vec<Fate>,
+    /// Whether there is anything to settle.
+    has_any: bool,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        if self.has_any {
+            let letter = Letter::Settle { id: self.id, fates: std::mem::take(&mut self.fates) };
+            self.door.post.send(self.home, letter, Some(self.permit.clone()));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The server and its command line.
 
+mod alerts;
 mod api;
 pub mod cli;
 mod client;
@@ -11,6 +12,7 @@ mod forwarded;
 mod http;
 mod mailbox;
 mod node;
+mod outcomes;
 mod send_queue;
 mod server;
 mod socket;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use campanile_hub::guard::Alert;
 use campanile_hub::letter::Homes;
 use campanile_hub::{App, Apps};
 use campanile_protocol::CloseCode;
@@ -14,7 +15,10 @@ use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
 use tokio::sync::Notify;
 
+use crate::alerts::{self, Alerts};
 use crate::config::{AllowedOrigins, Config};
+use crate::outcomes::{Outcome, OutcomeCounts, Outcomes};
+use crate::webhooks::Webhooks;
 
 /// So many lost minds within [`MINDS_LOST_WITHIN`] end the process.
 const MINDS_LOST_MAX: usize = 3;
@@ -27,6 +31,8 @@ struct Usage {
     connections: Arc<AtomicUsize>,
     /// Theoretical arrival time of the next backend event, in nanoseconds since the node's start (GCRA).
     next_event_nanos: AtomicU64,
+    /// Of events that a rule of the guard concerns.
+    outcomes: Outcomes,
 }
 
 /// The settings of an app that belong to the rim.
@@ -86,6 +92,7 @@ pub(crate) struct Node {
     minds_lost: Mutex<Vec<Instant>>,
     failed: Notify,
     tls: RwLock<Option<Arc<ServerConfig>>>,
+    alerts: Alerts,
 }
 
 /// A connection's place in its app's and its node's count.
@@ -130,6 +137,7 @@ impl Node {
             minds_lost: Mutex::default(),
             failed: Notify::new(),
             tls: RwLock::default(),
+            alerts: Alerts::default(),
         })
     }
 
@@ -207,6 +215,40 @@ impl Node {
             (next <= now || after <= now + NANOS).then_some(after)
         });
         admitted.map(|_| ()).map_err(|next| (next - now).div_ceil(NANOS).max(1))
+    }
+
+    /// Counts what has become of an event on a channel.
+    pub(crate) fn count_outcomes(&self, app: &App, outcomes: impl IntoIterator<Item = Outcome>) {
+        let usage = self.tenant(app).usage;
+        outcomes.into_iter().for_each(|outcome| usage.outcomes.count(outcome));
+    }
+
+    /// What has become of an app's events that a rule concerned.
+    pub(crate) fn outcomes_of(&self, app: &App) -> OutcomeCounts {
+        self.tenant(app).usage.outcomes.counts()
+    }
+
+    /// The same of all apps.
+    pub(crate) fn outcomes(&self) -> OutcomeCounts {
+        let mut all = OutcomeCounts::default();
+        self.current.read().tenants.iter().for_each(|tenant| all += tenant.usage.outcomes.counts());
+        all
+    }
+
+    /// How many alerts were told.
+    pub(crate) fn alerts(&self) -> u64 {
+        self.alerts.count()
+    }
+
+    /// Tells of an alert, unless that has been done.
+    pub(crate) fn raise(&self, alert: &Alert, webhooks: &Webhooks) {
+        let apps = self.apps();
+        // Nobody is left to tell of an app that a reload has taken away.
+        let Some(app) = apps.get(alert.app) else { return };
+        if let Some(notice) = self.alerts.admit(alert, &app.id, Instant::now()) {
+            alerts::log(alert, &app.id);
+            webhooks.notify(notice);
+        }
     }
 
     /// The certificate that new connections are served with; none where they are not encrypted.

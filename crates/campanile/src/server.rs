@@ -299,6 +299,7 @@ fn app(config: &AppConfig) -> App {
         activity_timeout_secs: secs(limits.activity_timeout),
         authorized_connections_timeout_secs: config.authorized_connections_timeout.map(secs),
         notices: notices(config),
+        guard: config.guard.clone(),
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campanile_hub::letter::Departure;
-use campanile_hub::{ConnectionId, Effect, GuardLimits, Hub, Letter, Moment, Settings, WorkerId};
+use campanile_hub::{ConnectionId, Effect, Hub, Letter, Moment, RequestLimits, Settings, WorkerId};
 use campanile_protocol::CloseCode;
 use campanile_protocol::websocket::Inflater;
 use rustix::event::epoll;
@@ -73,11 +73,12 @@ fn settings(worker: WorkerId, node: &Node) -> Settings {
         pong_timeout_secs: limits.pong_timeout.as_secs(),
         compression: config.compression,
         remembered_bytes_max: limits.remembered_bytes_max / workers,
-        guard: GuardLimits {
+        requests: RequestLimits {
             window_secs: limits.idempotency_window.as_secs(),
             keys_per_app_max: limits.idempotency_keys_per_app_max.div_ceil(workers),
             bytes_max: limits.idempotency_bytes_max / workers,
         },
+        guard_keys_max: limits.guard_keys_max.div_ceil(workers),
     }
 }
 
@@ -318,6 +319,7 @@ impl Worker {
                 }
                 Effect::Answer { id, answer } => self.door.answer(id, answer),
                 Effect::Notice(notice) => self.webhooks.notify(notice),
+                Effect::Alert(alert) => self.node.raise(&alert, &self.webhooks),
             }
         }
         self.effects = effects;

@@ -9,6 +9,7 @@ mod day;
 mod fanout;
 mod idle;
 mod presence;
+mod runaway;
 mod slow;
 mod storm;
 mod unicast;
@@ -29,7 +30,7 @@ pub(crate) use article::at;
 
 /// Runs a scenario.
 pub(crate) fn run(scenario: &Scenario, target: Target) -> io::Result<Report> {
-    let needs_pusher = matches!(scenario, Scenario::ClientEvents(_) | Scenario::Presence(_));
+    let needs_pusher = matches!(scenario, Scenario::ClientEvents(_) | Scenario::Presence(_) | Scenario::Loop(_));
     if needs_pusher && target.dialect != Dialect::Pusher {
         return Err(io::Error::other("this scenario needs a server that speaks the Pusher protocol"));
     }
@@ -42,6 +43,7 @@ pub(crate) fn run(scenario: &Scenario, target: Target) -> io::Result<Report> {
         Scenario::Presence(args) => presence::run(args, target),
         Scenario::Slow(args) => slow::run(args, target),
         Scenario::Storm(args) => storm::run(args, target),
+        Scenario::Loop(args) => runaway::run(args, target),
         Scenario::Day(args) => day::run(args, target),
     }
 }

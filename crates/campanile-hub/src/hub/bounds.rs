@@ -6,7 +6,7 @@ use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, Limits};
 
 use super::*;
 use crate::app::{AppIndex, Features};
-use crate::idempotency::{FirstAnswer, GuardKey, Unreserved};
+use crate::idempotency::{FirstAnswer, RequestKey, Unreserved};
 use crate::letter::{Ask, AskId, Publication};
 use crate::memory::REMEMBERED_OVERHEAD_BYTES;
 
@@ -26,7 +26,8 @@ fn hub(workers: u16, remembered_bytes_max: usize) -> Hub {
         pong_timeout_secs: 30,
         compression: false,
         remembered_bytes_max,
-        guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
+        requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
+        guard_keys_max: 1000,
     };
     Hub::new(settings, Arc::new(Apps::new(vec![app("1")], None)))
 }
@@ -196,12 +197,12 @@ fn a_removed_apps_channels_end_with_their_connections_and_it_keeps_no_secret() {
     assert_eq!(again.by_id("1").map(|app| app.index), Some(AppIndex(0)));
 }
 
-fn guard_key(app: u32) -> GuardKey {
-    GuardKey { app: AppIndex(app), key: IdempotencyKey::parse(b"key").unwrap() }
+fn request_key(app: u32) -> RequestKey {
+    RequestKey { app: AppIndex(app), key: IdempotencyKey::parse(b"key").unwrap() }
 }
 
 /// What the asking worker hears.
-fn reserve(hub: &mut Hub, key: GuardKey, id: AskId, now: Moment) -> Result<(), Unreserved> {
+fn reserve(hub: &mut Hub, key: RequestKey, id: AskId, now: Moment) -> Result<(), Unreserved> {
     let fingerprint = Fingerprint::of("/", &SignedQuery::parse(""), b"");
     hub.letter(Letter::Reserve { key, fingerprint, id }, now);
     let mut effects = Vec::new();
@@ -221,14 +222,14 @@ fn reserve(hub: &mut Hub, key: GuardKey, id: AskId, now: Moment) -> Result<(), U
 fn a_key_is_known_to_all_workers_until_its_window_is_over_and_nothing_is_left_of_it() {
     let mut hub = hub(2, 1 << 20);
     let [here, there] = [WorkerId(0), WorkerId(1)].map(|worker| AskId { worker, number: 7 });
-    assert_eq!(reserve(&mut hub, guard_key(0), there, Moment(0)), Ok(()));
-    assert_eq!(reserve(&mut hub, guard_key(0), here, Moment(0)), Err(Unreserved::InFlight));
-    assert_eq!(reserve(&mut hub, guard_key(1), here, Moment(0)), Ok(()), "another app's");
-    hub.letter(Letter::Release { key: guard_key(1), id: here }, Moment(0));
-    let answer = FirstAnswer { status: 200, body: Bytes::from_static(b"{}") };
-    hub.letter(Letter::Commit { key: guard_key(0), id: there, answer: answer.clone() }, Moment(1000));
-    assert_eq!(reserve(&mut hub, guard_key(0), here, Moment(600_999)), Err(Unreserved::Repeat(answer)));
-    assert_eq!((hub.census().guard_keys, hub.next_due()), (1, Some(Moment(601_000))));
+    assert_eq!(reserve(&mut hub, request_key(0), there, Moment(0)), Ok(()));
+    assert_eq!(reserve(&mut hub, request_key(0), here, Moment(0)), Err(Unreserved::InFlight));
+    assert_eq!(reserve(&mut hub, request_key(1), here, Moment(0)), Ok(()), "another app's");
+    hub.letter(Letter::Release { key: request_key(1), id: here }, Moment(0));
+    let answer = FirstAnswer { status: 200, body: Bytes::from_static(b"{}"), outcome: Bytes::new() };
+    hub.letter(Letter::Commit { key: request_key(0), id: there, answer: answer.clone() }, Moment(1000));
+    assert_eq!(reserve(&mut hub, request_key(0), here, Moment(600_999)), Err(Unreserved::Repeat(answer)));
+    assert_eq!((hub.census().request_keys, hub.next_due()), (1, Some(Moment(601_000))));
     // Without any further request, too.
     hub.due(Moment(601_000));
     assert_eq!((hub.census(), hub.next_due()), (Census::default(), None));
@@ -238,12 +239,12 @@ fn a_key_is_known_to_all_workers_until_its_window_is_over_and_nothing_is_left_of
 fn a_mind_in_place_of_a_lost_one_knows_no_keys_and_ends_none_of_before() {
     let mut lost = hub(1, 1 << 20);
     let id = AskId { worker: WorkerId(0), number: 7 };
-    assert_eq!(reserve(&mut lost, guard_key(0), id, Moment(0)), Ok(()));
+    assert_eq!(reserve(&mut lost, request_key(0), id, Moment(0)), Ok(()));
     let mut hub = Hub::reborn(lost.settings.clone(), lost.apps.clone(), lost.legacy());
     let again = AskId { number: 8, ..id };
-    assert_eq!(reserve(&mut hub, guard_key(0), again, Moment(0)), Ok(()));
-    let answer = FirstAnswer { status: 200, body: Bytes::new() };
-    hub.letter(Letter::Commit { key: guard_key(0), id, answer }, Moment(0));
-    hub.letter(Letter::Release { key: guard_key(0), id }, Moment(0));
-    assert_eq!(reserve(&mut hub, guard_key(0), id, Moment(0)), Err(Unreserved::InFlight));
+    assert_eq!(reserve(&mut hub, request_key(0), again, Moment(0)), Ok(()));
+    let answer = FirstAnswer { status: 200, body: Bytes::new(), outcome: Bytes::new() };
+    hub.letter(Letter::Commit { key: request_key(0), id, answer }, Moment(0));
+    hub.letter(Letter::Release { key: request_key(0), id }, Moment(0));
+    assert_eq!(reserve(&mut hub, request_key(0), id, Moment(0)), Err(Unreserved::InFlight));
 }

@@ -204,7 +204,7 @@ mod tests {
     use super::*;
     use crate::hub::Settings;
     use crate::letter::Homes;
-    use crate::{AppIndex, Apps, Effect, Features, GuardLimits, WorkerId};
+    use crate::{AppIndex, Apps, Effect, Features, RequestLimits, WorkerId};
 
     thread_local! {
         static PLANTED: Cell<bool> = const { Cell::new(false) };
@@ -239,7 +239,8 @@ mod tests {
             pong_timeout_secs: 30,
             compression: false,
             remembered_bytes_max: 1024,
-            guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
+            requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
+            guard_keys_max: 1000,
         };
         let apps = Arc::new(Apps::new(vec![app()], None));
         let now = Moment(0);

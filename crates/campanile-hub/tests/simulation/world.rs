@@ -11,8 +11,8 @@ use std::sync::Arc;
 use campanile_hub::hub::PLACE_INDEX_BITS;
 use campanile_hub::letter::{self, ChannelKey, Departure, Homes};
 use campanile_hub::{
-    Answer, App, AppIndex, Apps, Ask, AskId, Census, ConnectionId, Effect, Features, GuardLimits, Hub, Letter, Moment,
-    Notice, NoticeKind, NoticeSet, Publication, Settings, WorkerId,
+    Answer, App, AppIndex, Apps, Ask, AskId, Census, ConnectionId, Effect, Features, Hub, Letter, Moment, Notice,
+    NoticeKind, NoticeSet, Publication, RequestLimits, Settings, WorkerId,
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::websocket::{self, Opcode};
@@ -180,7 +180,8 @@ fn settings(worker: usize, homes: Homes) -> Settings {
         pong_timeout_secs: PONG_MILLIS / 1000,
         compression: false,
         remembered_bytes_max: 1 << 30,
-        guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
+        requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
+        guard_keys_max: 1000,
     }
 }
 
@@ -809,6 +810,8 @@ impl World {
             Letter::Reserve { .. }
             | Letter::Commit { .. }
             | Letter::Release { .. }
+            | Letter::Weigh { .. }
+            | Letter::Settle { .. }
             | Letter::Restated { .. }
             | Letter::Deliver { .. }
             | Letter::Disconnect { .. }
@@ -837,6 +840,7 @@ impl World {
                     }
                 }
                 Effect::Answer { .. } => self.fail("an answer that nobody has asked for"),
+                Effect::Alert(_) => self.fail("an alert though no app has rules"),
             }
         }
         if !self.unsent.is_empty() {

@@ -41,6 +41,10 @@ pub(super) enum ApiError {
     Refused(#[from] Refusal),
     #[error("this app publishes more events per second than it may; try again in {retry_after_secs} s")]
     TooManyEvents { retry_after_secs: u64 },
+    #[error(
+        "this app publishes more of these events than a limit of its guard lets pass; try again in {retry_after_secs} s"
+    )]
+    HeldUp { retry_after_secs: u64 },
     #[error(transparent)]
     Key(#[from] InvalidKey),
     #[error("Idempotency-Key must be given once")]
@@ -81,7 +85,7 @@ impl ApiError {
             Self::BodyBroken | Self::NotUtf8 | Self::Refused(_) | Self::Key(_) | Self::TwoKeys => {
                 StatusCode::BAD_REQUEST
             }
-            Self::TooManyEvents { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyEvents { .. } | Self::HeldUp { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::KeyInFlight => StatusCode::CONFLICT,
             Self::KeyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Busy | Self::TooManyKeys => StatusCode::SERVICE_UNAVAILABLE,
@@ -103,7 +107,7 @@ impl ApiError {
                     headers.insert(ALLOW, allowed);
                 }
             }
-            Self::TooManyEvents { retry_after_secs } => {
+            Self::TooManyEvents { retry_after_secs } | Self::HeldUp { retry_after_secs } => {
                 headers.insert(RETRY_AFTER, retry_after_secs.into());
             }
             Self::Busy | Self::KeyInFlight | Self::TooManyKeys => {
@@ -180,7 +184,10 @@ mod tests {
         for error in [ApiError::Busy, ApiError::KeyInFlight, ApiError::TooManyKeys] {
             assert_eq!(header(error, RETRY_AFTER).as_deref(), Some("1"));
         }
-        assert_eq!(header(ApiError::TooManyEvents { retry_after_secs: 3 }, RETRY_AFTER).as_deref(), Some("3"));
+        for error in [ApiError::TooManyEvents { retry_after_secs: 3 }, ApiError::HeldUp { retry_after_secs: 3 }] {
+            assert_eq!(error.status(), 429);
+            assert_eq!(header(error, RETRY_AFTER).as_deref(), Some("3"));
+        }
         assert_eq!(header(ApiError::BodyTooLarge { max: 1 }, CONNECTION).as_deref(), Some("close"));
         assert_eq!(header(ApiError::Method { allowed: "GET, HEAD".into() }, ALLOW).as_deref(), Some("GET, HEAD"));
     }

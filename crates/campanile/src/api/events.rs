@@ -2,7 +2,8 @@
 //!
 //! Owns how a trigger becomes publications and what its publisher is told. Never counts subscribers itself. The
 //! invariant: all of a request is valid before any of it is published, and once it is, the answer is a success, because
-//! a publisher that repeats a request without a key delivers everything twice. Read on in `idempotency.rs` for keys.
+//! a publisher that repeats a request without a key delivers everything twice. Read on in `idempotency.rs` for keys, in
+//! `guard.rs` for what is valid and still held up.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -17,6 +18,7 @@ use hyper::StatusCode;
 
 use super::channels::counts;
 use super::error::ApiError;
+use super::guard::{self, Passage};
 use super::idempotency::{Turn, told, told_nothing};
 use super::signed_request::SignedRequest;
 use crate::door::Visit;
@@ -29,16 +31,20 @@ pub(super) async fn publish(
     visit: Visit<'_>,
 ) -> Result<FirstAnswer, ApiError> {
     let trigger = Trigger::parse(request.text()?, &request.query, &request.app.limits)?;
+    let triggers = std::slice::from_ref(&trigger);
     let permit = turn.enter(&request.app, 1).await?;
+    let passage = guard::pass(triggers, &request.app, visit, &permit).await?;
+    let outcome = passage.told();
     if trigger.info.is_empty() {
-        send(&trigger, &request.app, visit, &permit);
-        return Ok(told_nothing());
+        send(triggers, &request.app, visit, &permit, passage);
+        return Ok(FirstAnswer { outcome, ..told_nothing() });
     }
-    let answer = |replies: Vec<ChannelReply>| {
-        told(&ChannelsReply { channels: trigger.channels.iter().cloned().zip(replies).collect() })
+    let answer = |replies: Vec<ChannelReply>| FirstAnswer {
+        outcome: outcome.clone(),
+        ..told(&ChannelsReply { channels: trigger.channels.iter().cloned().zip(replies).collect() })
     };
-    turn.publishes(|| answer(without_counts(std::slice::from_ref(&trigger))));
-    Ok(answer(send_and_ask(std::slice::from_ref(&trigger), &request.app, visit, &permit).await))
+    turn.publishes(|| answer(without_counts(triggers)));
+    Ok(answer(send_and_ask(triggers, &request.app, visit, &permit, passage).await))
 }
 
 /// `POST /apps/{id}/batch_events`
@@ -49,14 +55,15 @@ pub(super) async fn publish_batch(
 ) -> Result<FirstAnswer, ApiError> {
     let Batch { events } = Batch::parse(request.text()?, &request.app.limits)?;
     let permit = turn.enter(&request.app, events.len()).await?;
+    let passage = guard::pass(&events, &request.app, visit, &permit).await?;
+    let outcome = passage.told();
     if events.iter().all(|event| event.info.is_empty()) {
-        for event in &events {
-            send(event, &request.app, visit, &permit);
-        }
-        return Ok(told_nothing());
+        send(&events, &request.app, visit, &permit, passage);
+        return Ok(FirstAnswer { outcome, ..told_nothing() });
     }
-    turn.publishes(|| told(&BatchReply { batch: without_counts(&events) }));
-    Ok(told(&BatchReply { batch: send_and_ask(&events, &request.app, visit, &permit).await }))
+    let answer = |batch| FirstAnswer { outcome: outcome.clone(), ..told(&BatchReply { batch }) };
+    turn.publishes(|| answer(without_counts(&events)));
+    Ok(answer(send_and_ask(&events, &request.app, visit, &permit, passage).await))
 }
 
 /// `POST /apps/{id}/channels/{name}/events`
@@ -67,9 +74,12 @@ pub(super) async fn publish_deprecated(
     visit: Visit<'_>,
 ) -> Result<FirstAnswer, ApiError> {
     let trigger = Trigger::parse_deprecated(channel, request.text()?, &request.query, &request.app.limits)?;
+    let triggers = std::slice::from_ref(&trigger);
     let permit = turn.enter(&request.app, 1).await?;
-    send(&trigger, &request.app, visit, &permit);
-    Ok(FirstAnswer { status: StatusCode::ACCEPTED.as_u16(), body: Bytes::new() })
+    let passage = guard::pass(triggers, &request.app, visit, &permit).await?;
+    let outcome = passage.told();
+    send(triggers, &request.app, visit, &permit, passage);
+    Ok(FirstAnswer { status: StatusCode::ACCEPTED.as_u16(), body: Bytes::new(), outcome })
 }
 
 /// What [`send_and_ask`] returns if no state comes in time.
@@ -77,27 +87,50 @@ fn without_counts(triggers: &[Trigger]) -> Vec<ChannelReply> {
     triggers.iter().flat_map(|trigger| &trigger.channels).map(|_| ChannelReply::default()).collect()
 }
 
-fn send(trigger: &Trigger, app: &App, visit: Visit<'_>, permit: &Permit) {
-    for channel in &trigger.channels {
-        visit.publish(app, channel.clone(), publication(trigger, channel), permit);
+/// Each event with each of its channels, in order.
+fn targets(triggers: &[Trigger]) -> impl Iterator<Item = (&Trigger, &ChannelName)> {
+    triggers.iter().flat_map(|trigger| trigger.channels.iter().map(move |channel| (trigger, channel)))
+}
+
+fn send(triggers: &[Trigger], app: &App, visit: Visit<'_>, permit: &Permit, passage: Passage<'_>) {
+    for (index, (trigger, channel)) in targets(triggers).enumerate() {
+        if passage.publishes(index) {
+            visit.publish(app, channel.clone(), publication(trigger, channel), permit);
+        }
     }
+    passage.settle(app, visit, triggers, publication);
 }
 
 /// Publishes everything at once, then waits for the channels' states; one reply per channel, in order.
 ///
 /// A state that does not come in time is left out: by then the event is in its home's mailbox.
-async fn send_and_ask(triggers: &[Trigger], app: &App, visit: Visit<'_>, permit: &Permit) -> Vec<ChannelReply> {
-    let targets = triggers.iter().flat_map(|trigger| trigger.channels.iter().map(move |channel| (trigger, channel)));
-    let publications = targets.map(|(trigger, channel)| async move {
-        let publication = publication(trigger, channel);
-        if trigger.info.is_empty() {
-            visit.publish(app, channel.clone(), publication, permit);
-            return ChannelReply::default();
+async fn send_and_ask(
+    triggers: &[Trigger],
+    app: &App,
+    visit: Visit<'_>,
+    permit: &Permit,
+    passage: Passage<'_>,
+) -> Vec<ChannelReply> {
+    let publications = targets(triggers).enumerate().map(|(index, (trigger, channel))| {
+        let passes = passage.publishes(index);
+        async move {
+            let state = match (passes, trigger.info.is_empty()) {
+                (true, true) => {
+                    visit.publish(app, channel.clone(), publication(trigger, channel), permit);
+                    return ChannelReply::default();
+                }
+                (true, false) => {
+                    visit.publish_and_ask(app, channel.clone(), publication(trigger, channel), permit).await
+                }
+                (false, true) => return ChannelReply::default(),
+                (false, false) => visit.ask_with(app, channel.clone(), permit).await,
+            };
+            state.map_or_else(|_| ChannelReply::default(), |state| counts(channel, &state, trigger.info))
         }
-        let state = visit.publish_and_ask(app, channel.clone(), publication, permit).await;
-        state.map_or_else(|_| ChannelReply::default(), |state| counts(channel, &state, trigger.info))
     });
-    join(publications.map(|publication| Box::pin(publication) as Pin<Box<dyn Future<Output = _>>>).collect()).await
+    let publications =
+        publications.map(|publication| Box::pin(publication) as Pin<Box<dyn Future<Output = _>>>).collect();
+    join(publications, || passage.settle(app, visit, triggers, publication)).await
 }
 
 fn publication(trigger: &Trigger, channel: &ChannelName) -> Publication {
@@ -112,9 +145,11 @@ fn publication(trigger: &Trigger, channel: &ChannelName) -> Publication {
     Publication { frame, except: trigger.socket_id, remember }
 }
 
-/// Waits for all. Each is first polled in order before any is waited for; there are few enough to poll all again.
-async fn join<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>) -> Vec<T> {
+/// Waits for all. Each is first polled in order, and then `begun` is called, before any is waited for; there are few
+/// enough to poll all again.
+async fn join<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>, begun: impl FnOnce()) -> Vec<T> {
     let mut outputs: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    let mut begun = Some(begun);
     poll_fn(|context| {
         for (future, output) in futures.iter_mut().zip(&mut outputs) {
             if output.is_none()
@@ -122,6 +157,9 @@ async fn join<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>) -> Vec
             {
                 *output = Some(value);
             }
+        }
+        if let Some(begun) = begun.take() {
+            begun();
         }
         if outputs.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
     })

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::router::{self, Health, Route};
 use super::{Reply, text};
 use crate::node::Node;
+use crate::outcomes::OutcomeCounts;
 use crate::upgrade::HEADERS_MAX;
 
 #[derive(Serialize)]
@@ -19,6 +20,14 @@ struct Status {
     ready: bool,
     draining: bool,
     uptime_secs: u64,
+    guard: Guard,
+}
+
+/// What it has held up since the start, of all apps.
+#[derive(Serialize)]
+struct Guard {
+    outcomes: OutcomeCounts,
+    alerts: u64,
 }
 
 /// What is said in answer.
@@ -76,8 +85,9 @@ fn words(question: Health, node: &Node) -> Words {
         Health::Ready => plain(StatusCode::SERVICE_UNAVAILABLE, "full\n"),
         Health::Status => {
             let uptime_secs = node.started().elapsed().as_secs();
-            let status = Status { ready: node.is_ready(), draining: node.is_leaving(), uptime_secs };
-            let body = serde_json::to_vec(&status).expect("two flags and a number are JSON");
+            let guard = Guard { outcomes: node.outcomes(), alerts: node.alerts() };
+            let status = Status { ready: node.is_ready(), draining: node.is_leaving(), uptime_secs, guard };
+            let body = serde_json::to_vec(&status).expect("flags and numbers are JSON");
             Words { status: StatusCode::OK, content_type: "application/json", body: body.into() }
         }
     }

@@ -13,6 +13,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 
 use super::error::ApiError;
+use super::guard::OUTCOME_HEADER;
 use super::signed_request::SignedRequest;
 use super::{Reply, text};
 use crate::door::{Reservation, Visit};
@@ -104,22 +105,28 @@ fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
 pub(super) fn told(value: &impl Serialize) -> FirstAnswer {
     let body = serde_json::to_vec(value).expect("replies are maps with string keys, which JSON can hold");
     // Kept for long, maybe: without room to grow.
-    FirstAnswer { status: StatusCode::OK.as_u16(), body: body.into_boxed_slice().into() }
+    FirstAnswer { status: StatusCode::OK.as_u16(), body: body.into_boxed_slice().into(), outcome: Bytes::new() }
 }
 
 /// The answer of whoever has nothing to tell.
 pub(super) fn told_nothing() -> FirstAnswer {
-    FirstAnswer { status: StatusCode::OK.as_u16(), body: Bytes::from_static(b"{}") }
+    FirstAnswer { status: StatusCode::OK.as_u16(), body: Bytes::from_static(b"{}"), outcome: Bytes::new() }
 }
 
-fn reply(FirstAnswer { status, body }: FirstAnswer) -> Reply {
+fn reply(FirstAnswer { status, body, outcome }: FirstAnswer) -> Reply {
     let status = StatusCode::from_u16(status).expect("it was made of one");
-    if body.is_empty() {
+    let mut reply = if body.is_empty() {
         let mut reply = Response::default();
         *reply.status_mut() = status;
-        return reply;
+        reply
+    } else {
+        text(status, "application/json", body)
+    };
+    if !outcome.is_empty() {
+        let outcome = HeaderValue::from_maybe_shared(outcome).expect("it is made of words");
+        reply.headers_mut().insert(OUTCOME_HEADER, outcome);
     }
-    text(status, "application/json", body)
+    reply
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Owns the endpoints, in the order in which a request meets them: [`router`] finds the route, [`signed_request`] proves
 //! who asks, then `events.rs`, `channels.rs` or `users.rs` does what was asked, and [`error`] words what was refused.
-//! `idempotency.rs` lets a request publish once; `health.rs` and `cors.rs` stand beside. Never touches a socket or a mind:
+//! `idempotency.rs` lets a request publish once, `guard.rs` holds up what its app's rules stop; `health.rs` and `cors.rs` stand beside. Never touches a socket or a mind:
 //! [`Visit`] does. The invariant: nothing of an app is read or changed before its signature is verified, and nothing of a
 //! body is parsed. Read on in [`campanile_protocol::trigger`] for the bodies.
 
@@ -10,6 +10,7 @@ mod channels;
 mod cors;
 mod error;
 mod events;
+mod guard;
 mod health;
 mod idempotency;
 mod router;
@@ -91,6 +92,7 @@ where
         Resource::ChannelUsers(channel) => channels::users(&channel, &request, visit).await,
         Resource::TerminateConnections(user) => users::terminate_connections(&user, &request, visit).await,
         Resource::Connections => users::connections(&request, visit),
+        Resource::Guard => Ok(guard::show(&request, visit)),
     }
 }
 

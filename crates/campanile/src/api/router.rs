@@ -36,6 +36,7 @@ pub(super) enum Resource {
     ChannelEvents(String),
     TerminateConnections(String),
     Connections,
+    Guard,
 }
 
 /// Finds the route of a path, with or without the configured prefix.
@@ -66,6 +67,7 @@ pub(super) fn find(path: &str, prefix: &str) -> Option<Route> {
         ("channels", Some(name), Some("events")) => Resource::ChannelEvents(decoded(name)?),
         ("users", Some(id), Some("terminate_connections")) => Resource::TerminateConnections(decoded(id)?),
         ("connections", None, None) => Resource::Connections,
+        ("guard", None, None) => Resource::Guard,
         _ => return None,
     };
     Some(Route::App { id, resource })
@@ -81,9 +83,11 @@ impl Route {
                 | Resource::BatchEvents
                 | Resource::ChannelEvents(_)
                 | Resource::TerminateConnections(_) => &[Method::POST],
-                Resource::Channels | Resource::Channel(_) | Resource::ChannelUsers(_) | Resource::Connections => {
-                    &[Method::GET]
-                }
+                Resource::Channels
+                | Resource::Channel(_)
+                | Resource::ChannelUsers(_)
+                | Resource::Connections
+                | Resource::Guard => &[Method::GET],
             },
         }
     }
@@ -137,6 +141,7 @@ mod tests {
             ("/apps/3/channels/presence-a/events", app(Resource::ChannelEvents(name()))),
             ("/apps/3/users/u@x/terminate_connections", app(Resource::TerminateConnections("u@x".to_owned()))),
             ("/apps/3/connections", app(Resource::Connections)),
+            ("/apps/3/guard", app(Resource::Guard)),
             ("/apps/3/channels/%23server-to-user-7", app(Resource::Channel("#server-to-user-7".to_owned()))),
             ("/apps/3/channels/a+b", app(Resource::Channel("a+b".to_owned()))),
             ("/apps/3/channels/a%2fusers", app(Resource::Channel("a/users".to_owned()))),

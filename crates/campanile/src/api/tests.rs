@@ -610,7 +610,13 @@ fn health_needs_no_signature_and_a_draining_node_is_live_but_not_ready() {
         api.node.drain();
         api.unsigned("GET", "/live").await.is(200, "live\n");
         api.unsigned("GET", "/ready").await.is(503, "draining\n");
-        api.unsigned("GET", "/status").await.is(200, r#"{"ready":false,"draining":true,"uptime_secs":0}"#);
+        api.unsigned("GET", "/status").await.is(
+            200,
+            concat!(
+                r#"{"ready":false,"draining":true,"uptime_secs":0,"guard":{"outcomes":{"published":0,"duplicate":0,"#,
+                r#""deferred":0,"collapsed":0,"dropped":0,"refused":0},"alerts":0}}"#
+            ),
+        );
     });
 }
 

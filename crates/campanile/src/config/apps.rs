@@ -8,8 +8,11 @@ use std::fs::File;
 use std::io::Read;
 use std::time::Duration;
 
+use campanile_hub::guard::Rules;
+
 use super::allowed_origins::AllowedOrigins;
 use super::file::{AppTable, KeyTable};
+use super::guard;
 use super::limits::{self, CREDENTIAL_LENGTH_MAX, Numbers, SECRET_FILE_BYTES_MAX, count, seconds};
 use super::problem::Problems;
 use super::secret::{REDACTED, REDACTED_REFUSAL, Secret};
@@ -54,6 +57,8 @@ pub struct AppConfig {
     pub limits: AppLimits,
     /// Where to report what happens.
     pub webhooks: Vec<WebhookConfig>,
+    /// What holds its publishers up when they go wrong.
+    pub guard: Rules,
 }
 
 /// What clients and servers of an app identify themselves with.
@@ -214,6 +219,7 @@ impl AppConfig {
             allowed_origins: AllowedOrigins::read(&table.allowed_origins, &format!("{path}.allowed_origins"), problems),
             limits: AppLimits::read(table, path, problems),
             webhooks,
+            guard: guard::read(&mut table.guard, &format!("{path}.guard"), problems),
             id: id?,
             name,
             keys,

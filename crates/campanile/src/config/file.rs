@@ -188,6 +188,8 @@ tables! {
         idempotency_keys_per_app_max: Option<u64>,
         /// Bytes of keys and answers.
         idempotency_bytes_max: Option<u64>,
+        /// What the guard may remember something of.
+        guard_keys_max: Option<u64>,
         /// Seconds that a vanished member is still counted as present.
         presence_grace_secs: Option<u64>,
         /// Seconds for a client to answer a ping.
@@ -278,6 +280,8 @@ tables! {
         keys: Vec<KeyTable>,
         /// Where to report what happens.
         webhooks: Vec<WebhookTable>,
+        /// What holds its publishers up when they go wrong.
+        guard: GuardTable,
     }
 
     /// `[[apps.keys]]`.
@@ -314,5 +318,75 @@ tables! {
         dead_letters_max: Option<u64>,
         /// Headers to add to each request.
         headers: Option<BTreeMap<String, Secret>>,
+    }
+
+    /// `[apps.guard]`.
+    GuardTable {
+        /// Drop Laravel's broadcast notifications that were published before?
+        laravel_notifications: Option<bool>,
+        /// Events that a rule holds up within ten seconds before anybody is told.
+        alert_after: Option<u64>,
+        /// Events that may wait on one worker.
+        waiting_events_max: Option<u64>,
+        /// Bytes that may.
+        waiting_bytes_max: Option<u64>,
+        /// Against duplicates.
+        dedupe: Vec<DedupeTable>,
+        /// Against floods.
+        limits: Vec<RateTable>,
+        /// Against loops.
+        breakers: Vec<BreakerTable>,
+    }
+
+    /// `[[apps.guard.dedupe]]`.
+    DedupeTable {
+        /// Which events: a name, in which one `*` may stand for anything.
+        event: Option<String>,
+        /// On which channels, in the same form.
+        channel: Option<String>,
+        /// What tells events apart: a JSON pointer into their data.
+        key: Option<String>,
+        /// Or all of it: `body`.
+        hash: Option<String>,
+        /// `channel` or `app`.
+        scope: Option<String>,
+        /// Seconds for which an event that was published is remembered.
+        window_secs: Option<u64>,
+    }
+
+    /// `[[apps.guard.limits]]`.
+    RateTable {
+        /// Which events.
+        event: Option<String>,
+        /// On which channels; `{user}` stands for a user's id.
+        channel: Option<String>,
+        /// Who has a bucket: each `event`, `channel` or `user`, or the `app`.
+        per: Option<String>,
+        /// Events that may pass.
+        events: Option<u64>,
+        /// In so many seconds.
+        per_secs: Option<u64>,
+        /// At once, after a silence.
+        burst: Option<u64>,
+        /// `drop`, `defer`, `collapse` or `refuse`.
+        on_exceed: Option<String>,
+    }
+
+    /// `[[apps.guard.breakers]]`.
+    BreakerTable {
+        /// Which events.
+        event: Option<String>,
+        /// On which channels.
+        channel: Option<String>,
+        /// How often the same body may come to a channel.
+        repeats: Option<u64>,
+        /// Within so many seconds.
+        within_secs: Option<u64>,
+        /// Or: how many times its average an event's name may come.
+        times: Option<u64>,
+        /// But always so often in ten seconds.
+        floor: Option<u64>,
+        /// Seconds for which nothing passes.
+        cool_down_secs: Option<u64>,
     }
 }

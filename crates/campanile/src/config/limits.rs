@@ -80,6 +80,8 @@ pub enum Unset {
     Default(u64),
     /// A number computed from other settings or from the machine.
     Derived(&'static str),
+    /// Whoever writes the table must set it.
+    Required,
     /// There is no such limit.
     Off,
 }
@@ -125,7 +127,7 @@ macro_rules! limits {
     };
 }
 
-use Unset::{Default, Derived, Off};
+use Unset::{Default, Derived, Off, Required};
 
 limits! {
     WORKERS: "" "workers", Derived("CPU affinity and cgroup quota"), 1..=256, "threads";
@@ -182,6 +184,9 @@ limits! {
     IDEMPOTENCY_BYTES_MAX: "limits" "idempotency_bytes_max", Default(64 * MIB), MIB..=64 * GIB, "bytes, in even shares over the workers";
         "answers are kept in memory for the window: each counts its key, its body and 512 bytes";
         "the answer given longest ago is forgotten; if all are under way, answered 503 with Retry-After";
+    GUARD_KEYS_MAX: "limits" "guard_keys_max", Default(200_000), 1000..=10_000_000, "keys, in even shares over the workers";
+        "what a rule remembers of an order, a channel or a user takes about 400 bytes, and publishers can name ever new ones; whoever is full again or over its window is forgotten by itself";
+        "the app with most loses the one that would be forgotten soonest, which begins anew; alert `memory`";
     PRESENCE_GRACE_SECS: "limits" "presence_grace_secs", Default(3), 0..=60, "seconds";
         "a connection that broke and came back must not look like leaving and joining";
         "member_removed goes out";
@@ -266,6 +271,42 @@ limits! {
     WEBHOOK_DEAD_LETTERS_MAX: "apps.webhooks" "dead_letters_max", Default(10_000), 0..=1_000_000, "events";
         "what was given up is kept for the operator to see, not for ever";
         "counted and alarmed";
+    GUARD_ALERT_AFTER: "apps.guard" "alert_after", Default(100), 1..=1_000_000, "events that a rule holds up within ten seconds";
+        "a repetition now and then is no news, a loop is; a breaker that opens is told at once";
+        "log line and webhook `guard_alert`, once until the rule has been quiet for a minute";
+    GUARD_WAITING_EVENTS_MAX: "apps.guard" "waiting_events_max", Default(1000), 1..=100_000, "events on each worker";
+        "a publisher that floods for long must not fill the memory with what waits";
+        "dropped";
+    GUARD_WAITING_BYTES_MAX: "apps.guard" "waiting_bytes_max", Default(4 * MIB), 4 * KIB..=GIB, "bytes on each worker";
+        "the same: each counts its data, its names and 512 bytes";
+        "dropped";
+    GUARD_WINDOW_SECS: "apps.guard.dedupe" "window_secs", Default(60), 1..=86_400, "seconds";
+        "a job is tried again within seconds; a longer window takes more memory";
+        "the next one is published";
+    GUARD_EVENTS: "apps.guard.limits" "events", Required, 1..=1_000_000, "events";
+        "what is too much, only the app knows";
+        "as `on_exceed` says: dropped, deferred, collapsed, or answered 429 with Retry-After";
+    GUARD_PER_SECS: "apps.guard.limits" "per_secs", Default(1), 1..=86_400, "seconds";
+        "the time of `events`";
+        "-";
+    GUARD_BURST: "apps.guard.limits" "burst", Derived("events"), 1..=1_000_000, "events at once, after a silence";
+        "events come in bunches";
+        "as for `events`";
+    GUARD_REPEATS: "apps.guard.breakers" "repeats", Off, 1..=1_000_000, "times that the same body comes to a channel";
+        "the same again and again is a loop";
+        "that body is dropped until the breaker has cooled down; alert `stopped`";
+    GUARD_WITHIN_SECS: "apps.guard.breakers" "within_secs", Default(10), 1..=3600, "seconds";
+        "the time of `repeats`";
+        "the count begins anew";
+    GUARD_TIMES: "apps.guard.breakers" "times", Off, 2..=1000, "times an event's average of the last five minutes";
+        "an event that suddenly comes much more often is a loop";
+        "events of that name are dropped until the breaker has cooled down; alert `stopped`";
+    GUARD_FLOOR: "apps.guard.breakers" "floor", Default(1000), 1..=10_000_000, "events in ten seconds";
+        "an event that is rare or new may come a few times more often";
+        "as for `times`";
+    GUARD_COOL_DOWN_SECS: "apps.guard.breakers" "cool_down_secs", Default(60), 1..=86_400, "seconds";
+        "somebody has to look, and a loop that is over must not stop what comes after it for long";
+        "events pass again; if it goes on, it is stopped again";
 }
 
 /// Those that a reload does not change, because queues and ports are made of them at the start.
@@ -278,6 +319,7 @@ pub const CHANGED_BY_RESTART: &[&Limit] = &[
     &IDEMPOTENCY_WINDOW_SECS,
     &IDEMPOTENCY_KEYS_PER_APP_MAX,
     &IDEMPOTENCY_BYTES_MAX,
+    &GUARD_KEYS_MAX,
     &PRESENCE_GRACE_SECS,
     &PONG_TIMEOUT_SECS,
 ];
@@ -370,6 +412,8 @@ pub struct NodeLimits {
     pub idempotency_keys_per_app_max: usize,
     /// Bytes of keys and answers.
     pub idempotency_bytes_max: usize,
+    /// What the guard may remember something of.
+    pub guard_keys_max: usize,
     /// How long a vanished member still counts as present.
     pub presence_grace: Duration,
     /// For a client to answer a ping.
@@ -455,6 +499,7 @@ impl NodeLimits {
                 numbers.read(&IDEMPOTENCY_KEYS_PER_APP_MAX, &mut table.idempotency_keys_per_app_max),
             ),
             idempotency_bytes_max: count(numbers.read(&IDEMPOTENCY_BYTES_MAX, &mut table.idempotency_bytes_max)),
+            guard_keys_max: count(numbers.read(&GUARD_KEYS_MAX, &mut table.guard_keys_max)),
             presence_grace: seconds(numbers.read(&PRESENCE_GRACE_SECS, &mut table.presence_grace_secs)),
             pong_timeout: seconds(numbers.read(&PONG_TIMEOUT_SECS, &mut table.pong_timeout_secs)),
             closing_timeout: seconds(numbers.read(&CLOSING_TIMEOUT_SECS, &mut table.closing_timeout_secs)),
@@ -508,6 +553,8 @@ pub fn to_markdown() -> String {
                 "" => "The top level".to_owned(),
                 "apps" => "`[[apps]]`: each app by itself".to_owned(),
                 "apps.webhooks" => "`[[apps.webhooks]]`: each endpoint by itself".to_owned(),
+                "apps.guard" => "`[apps.guard]`: each app by itself".to_owned(),
+                table if table.starts_with("apps.guard.") => format!("`[[{table}]]`: each rule by itself"),
                 table => format!("`[{table}]`"),
             };
             let _infallible = write!(
@@ -520,6 +567,7 @@ pub fn to_markdown() -> String {
         let unset = match limit.unset {
             Default(number) => number.to_string(),
             Derived(how) => format!("derived: {how}"),
+            Required => "must be set".to_owned(),
             Off => "no limit".to_owned(),
         };
         let _infallible = writeln!(

@@ -14,6 +14,7 @@ mod drain;
 mod env;
 mod explanation;
 mod file;
+mod guard;
 mod laravel;
 pub mod limits;
 mod listen;

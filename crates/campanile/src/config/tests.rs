@@ -593,6 +593,80 @@ fn no_secret_is_shown_by_debug_or_by_a_problem() {
     assert!(!found.concat().contains("hush"), "{found:?}");
 }
 
+// The guard.
+
+#[test]
+fn the_guards_rules_are_read_as_they_are_written() {
+    use campanile_hub::guard::claim::{RepeatOf, SurgeOf};
+    use campanile_hub::guard::{Cause, OnExceed, Per, Rate, Scope};
+
+    let plain = accept(APP).apps[0].guard.clone();
+    assert_eq!(plain.dedupe, [campanile_hub::guard::DedupeRule::of_laravel_notifications()]);
+    assert_eq!((plain.limits.len(), plain.breakers.len(), plain.alert_after), (0, 0, 100));
+
+    let file = format!(
+        "{APP}[apps.guard]\nlaravel_notifications = false\nalert_after = 7\n\
+         [[apps.guard.dedupe]]\nevent = 'order.*'\nkey = '/order_id'\n\
+         [[apps.guard.dedupe]]\nchannel = 'private-*'\nhash = 'body'\nscope = 'app'\nwindow_secs = 5\n\
+         [[apps.guard.limits]]\nchannel = 'private-user.{{user}}'\nper = 'user'\nevents = 3\nper_secs = 60\n\
+         [[apps.guard.limits]]\nper = 'app'\nevents = 3\nburst = 9\non_exceed = 'collapse'\n\
+         [[apps.guard.breakers]]\nrepeats = 50\n\
+         [[apps.guard.breakers]]\nevent = 'tick'\ntimes = 10\nfloor = 5\ncool_down_secs = 9\n"
+    );
+    let guard = &accept(&file).apps[0].guard;
+    assert_eq!(guard.alert_after, 7);
+    let [order, body] = &guard.dedupe[..] else { panic!("{guard:?}") };
+    assert_eq!((&*order.name, order.scope, order.window_secs), ("dedupe[0]", Scope::Channel, 60));
+    assert_eq!((&*body.name, body.scope, body.window_secs), ("dedupe[1]", Scope::App, 5));
+    let [user, app] = &guard.limits[..] else { panic!("{guard:?}") };
+    assert_eq!((user.per, user.on_exceed), (Per::User, OnExceed::Drop));
+    assert_eq!(user.rate, Rate { events: 3, per_secs: 60, burst: 3 });
+    assert_eq!((app.per, app.on_exceed), (Per::App, OnExceed::Collapse));
+    assert_eq!(app.rate, Rate { events: 3, per_secs: 1, burst: 9 });
+    let [repeat, surge] = &guard.breakers[..] else { panic!("{guard:?}") };
+    assert_eq!(repeat.cause, Cause::Repeat(RepeatOf { repeats: 50, within_secs: 10, cool_down_secs: 60 }));
+    assert_eq!(surge.cause, Cause::Surge(SurgeOf { times: 10, floor: 5, cool_down_secs: 9 }));
+
+    let (_, explanation) = explain(Some(&file), &[]).unwrap();
+    let shown = explanation.to_toml().unwrap();
+    for line in
+        ["window_secs = 60", "burst = 3  # derived: events", "within_secs = 10", "key = \"/order_id\"  # file, line"]
+    {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+}
+
+#[test]
+fn a_rule_that_cannot_be_followed_is_refused_with_what_to_do() {
+    for (table, rule, expected) in [
+        ("dedupe", "", "dedupe[0]: needs key = \"/pointer/into/data\", or hash = \"body\""),
+        ("dedupe", "key = 'order_id'", "dedupe[0].key: \"order_id\" is no JSON pointer"),
+        ("dedupe", "key = ''", "dedupe[0].key: \"\" is no JSON pointer"),
+        ("dedupe", "key = '/a'\nhash = 'body'", "dedupe[0]: has both key and hash"),
+        ("dedupe", "hash = 'data'", "dedupe[0].hash: \"data\" is unknown"),
+        ("dedupe", "key = '/a'\nscope = 'chanel'", "dedupe[0].scope: \"chanel\" is unknown; did you mean \"channel\"?"),
+        ("dedupe", "key = '/a'\nevent = 'a*b*'", "dedupe[0].event: may have one * or one {user}"),
+        ("dedupe", "key = '/a'\nevent = '{user}'", "dedupe[0].event: names no user"),
+        ("dedupe", "key = '/a'\nchannel = ''", "dedupe[0].channel: must not be empty"),
+        ("dedupe", "key = '/a'\nwindow = 60", "dedupe[0].window: unknown setting"),
+        ("limits", "events = 1", "limits[0]: needs per = \"event\""),
+        ("limits", "per = 'app'", "limits[0]: needs events"),
+        (
+            "limits",
+            "per = 'user'\nevents = 1\nchannel = 'private-*'",
+            "limits[0].channel: must say where the user's id is",
+        ),
+        ("limits", "per = 'app'\nevents = 1\non_exceed = 'delay'", "limits[0].on_exceed: \"delay\" is unknown"),
+        ("breakers", "", "breakers[0]: needs repeats"),
+        ("breakers", "repeats = 1\ntimes = 2", "breakers[0]: has both repeats and times"),
+        ("breakers", "repeats = 1\nfloor = 2", "breakers[0].floor: goes with times"),
+        ("breakers", "times = 2\nwithin_secs = 2", "breakers[0].within_secs: goes with repeats"),
+    ] {
+        assert_refused(&format!("{APP}[[apps.guard.{table}]]\n{rule}\n"), &format!("apps[0].guard.{expected}"));
+    }
+    assert_refused(&format!("{APP}[apps.guard]\nalert_afer = 1\n"), "did you mean `apps[0].guard.alert_after`?");
+}
+
 // Numbers.
 
 /// A file that sets one limit, and the path that problems name.
@@ -605,6 +679,17 @@ fn setting(limit: &Limit, number: u64) -> (String, String) {
             format!("{APP}[[apps.webhooks]]\nurl = 'http://127.0.0.1/'\n{line}"),
             format!("apps[0].webhooks[0].{}", limit.name),
         ),
+        "apps.guard" => (format!("{APP}[apps.guard]\n{line}"), format!("apps[0].guard.{}", limit.name)),
+        table if table.starts_with("apps.guard.") => {
+            // What goes with another number is looked at with that one.
+            let other = match limit.name {
+                "within_secs" => "repeats = 1\n",
+                "floor" => "times = 2\n",
+                _ => "",
+            };
+            let list = table.trim_start_matches("apps.guard.");
+            (format!("{APP}[[{table}]]\n{other}{line}"), format!("apps[0].guard.{list}[0].{}", limit.name))
+        }
         table => (format!("[{table}]\n{line}{APP}"), format!("{table}.{}", limit.name)),
     }
 }
@@ -925,6 +1010,13 @@ fn the_example_of_everything_has_everything_on() {
     };
     assert_eq!(endpoint.url.as_str(), "http://127.0.0.1:9009/webhooks");
     assert_eq!(endpoint.events, WebhookEvent::ALL);
+    let guard = &everything.guard;
+    assert_eq!((guard.dedupe.len(), guard.limits.len(), guard.breakers.len()), (3, 4, 2));
+    // A test suite that knows nothing of the guard must not meet it.
+    let event = |name: &str| campanile_protocol::EventName::parse(name, 200).unwrap();
+    for name in ["my-event", "client-typing", "order.shipped", r"App\Events\OrderShipped"] {
+        assert!(!guard.concern(&event(name)), "{name}");
+    }
 
     assert_eq!(app("quota").limits.connections_max, Some(5));
     assert!(!app("disabled").enabled);

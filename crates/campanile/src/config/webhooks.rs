@@ -63,6 +63,8 @@ pub enum WebhookEvent {
     ConnectionOpened,
     /// A connection ended; ours, and only on request.
     ConnectionClosed,
+    /// The guard holds up a publisher that seems to have gone wrong; ours, and only on request.
+    GuardAlert,
 }
 
 impl WebhookEvent {
@@ -77,8 +79,8 @@ impl WebhookEvent {
         Self::SubscriptionCount,
     ];
 
-    /// All nine.
-    pub const ALL: [Self; 9] = [
+    /// All ten.
+    pub const ALL: [Self; 10] = [
         Self::ChannelOccupied,
         Self::ChannelVacated,
         Self::MemberAdded,
@@ -88,6 +90,7 @@ impl WebhookEvent {
         Self::SubscriptionCount,
         Self::ConnectionOpened,
         Self::ConnectionClosed,
+        Self::GuardAlert,
     ];
 
     /// The event's name in the file and on the wire.
@@ -103,6 +106,7 @@ impl WebhookEvent {
             Self::SubscriptionCount => "subscription_count",
             Self::ConnectionOpened => "connection_opened",
             Self::ConnectionClosed => "connection_closed",
+            Self::GuardAlert => "guard_alert",
         }
     }
 }

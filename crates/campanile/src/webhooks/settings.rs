@@ -109,6 +109,11 @@ impl Settings {
                 event.socket_id = Some(socket_id.to_string());
                 socket_id.to_string()
             }
+            NoticeKind::GuardAlert { reason, rule, event: name, data } => {
+                event.event = name.as_ref().map(|name| name.as_str().to_owned());
+                event.data = Some(data.as_ref().to_owned());
+                format!("{reason} {rule}")
+            }
         };
         event.event_id = EventIdentity {
             app: &notice.app,

@@ -2,6 +2,7 @@
 //!
 //! Owns the line between what takes a signature of the application and what anybody can cause who has the app key, which
 //! is public: to occupy and to vacate public channels, to miss their remembered events, to change their counts, to connect.
+//! What the guard holds up was published by the application itself.
 //! Never counts what waits. The invariant: half of the room stays for events that took a signature, however fast a stranger
 //! invents names. Read on in [`super::intake`] and [`super::queue`], which have the room.
 
@@ -23,7 +24,10 @@ pub(super) enum Share {
 impl Share {
     /// Of a notice.
     pub(super) fn of_notice(kind: &NoticeKind) -> Self {
-        Self::of_channel(kind.channel())
+        match kind {
+            NoticeKind::GuardAlert { .. } => Self::All,
+            _ => Self::of_channel(kind.channel()),
+        }
     }
 
     /// Of an event as it is in the file.
@@ -31,10 +35,15 @@ impl Share {
         #[derive(Deserialize)]
         struct Event<'a> {
             #[serde(borrow, default)]
+            name: Cow<'a, str>,
+            #[serde(borrow, default)]
             channel: Option<Cow<'a, str>>,
         }
         // What cannot be read is none of ours, and nothing that a stranger can bring about.
         let Ok(event) = serde_json::from_slice::<Event<'_>>(json) else { return Self::All };
+        if event.name == NoticeKind::GUARD_ALERT {
+            return Self::All;
+        }
         Self::of_channel(event.channel.and_then(|name| ChannelName::parse(&name, usize::MAX).ok()).as_ref())
     }
 
@@ -53,7 +62,7 @@ impl Share {
 
 #[cfg(test)]
 mod tests {
-    use campanile_protocol::SocketId;
+    use campanile_protocol::{EventName, SocketId};
 
     use super::*;
 
@@ -74,6 +83,15 @@ mod tests {
         let opened = NoticeKind::ConnectionOpened { socket_id: SocketId { place: 1, secret: 2 } };
         assert_eq!(Share::of_notice(&opened), Share::Half);
         assert_eq!(Share::of_event(br#"{"name":"connection_opened","socket_id":"1.2"}"#), Share::Half);
+        let alert = NoticeKind::GuardAlert {
+            reason: "duplicates",
+            rule: "dedupe[0]".into(),
+            event: Some(EventName::parse("order.shipped", 200).unwrap()),
+            data: "{}".into(),
+        };
+        assert_eq!(Share::of_notice(&alert), Share::All);
+        let json = format!(r#"{{"name":"{}","event":"order.shipped"}}"#, alert.name());
+        assert_eq!(Share::of_event(json.as_bytes()), Share::All);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(5);
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     running: RunningServer,
-    _state: tempfile::TempDir,
+    state: tempfile::TempDir,
 }
 
 /// Starts a server with two workers, an app that may do everything, and these settings besides: `limits.head_bytes_max`
@@ -38,7 +38,7 @@ pub(crate) struct TestServer {
 pub(crate) fn start(settings: &[(&str, &str)]) -> TestServer {
     let state = tempfile::tempdir().expect("a directory can be made");
     let running = Server::start(config(&state, settings)).expect("the server starts");
-    TestServer { address: running.local_addr(), running, _state: state }
+    TestServer { address: running.local_addr(), running, state }
 }
 
 fn config(state: &tempfile::TempDir, settings: &[(&str, &str)]) -> Config {
@@ -73,6 +73,11 @@ impl TestServer {
     /// Where to ask when the server itself has been given away.
     pub(crate) fn probe(&self) -> Probe {
         Probe(self.address)
+    }
+
+    /// Gives the server other settings while it runs.
+    pub(crate) fn reload(&self, settings: &[(&str, &str)]) {
+        block_on(self.running.reload(config(&self.state, settings))).expect("a reload succeeds");
     }
 
     /// Drains the server, and says how long that took.

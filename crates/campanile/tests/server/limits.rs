@@ -27,16 +27,21 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("limits.http_request_timeout_secs", HERE, "a_body_must_come_in_time"),
     ("limits.http_connections_max", HERE, "as_many_publishers_connect_as_may_and_the_next_is_told"),
     ("limits.remembered_bytes_max", HERE, "what_is_remembered_has_a_bound_and_the_oldest_is_forgotten"),
-    ("limits.idempotency_window_secs", GUARD, "an_answer_is_repeated_within_its_window_and_no_longer"),
+    ("limits.idempotency_window_secs", REQUESTS, "an_answer_is_repeated_within_its_window_and_no_longer"),
     (
         "limits.idempotency_keys_per_app_max",
-        GUARD,
+        REQUESTS,
         "an_app_has_as_many_keys_as_it_may_and_the_oldest_answered_is_forgotten_for_one_more",
     ),
     (
         "limits.idempotency_bytes_max",
-        GUARD,
+        REQUESTS,
         "all_keys_take_as_many_bytes_as_they_may_and_one_more_makes_the_oldest_forgotten",
+    ),
+    (
+        "limits.guard_keys_max",
+        GUARD,
+        "as_many_keys_are_remembered_as_may_be_and_for_one_more_the_app_with_most_loses_the_one_that_ends_first",
     ),
     ("limits.presence_grace_secs", HERE, "a_member_who_vanishes_is_missed_only_after_the_grace"),
     ("limits.pong_timeout_secs", HERE, "who_is_silent_is_pinged_and_who_stays_silent_is_closed"),
@@ -78,6 +83,22 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("apps.webhooks.queue_bytes_max", QUEUE, "the_queue_takes_as_many_bytes_as_its_bound_and_buries_the_next"),
     ("apps.webhooks.queue_events_max", QUEUE, "the_queue_takes_as_many_events_as_its_bound_and_buries_the_next"),
     ("apps.webhooks.dead_letters_max", QUEUE, "the_dead_letters_are_as_many_as_their_bound_and_the_next_is_counted"),
+    (
+        "apps.guard.alert_after",
+        "campanile-hub/src/guard/alarm.rs",
+        "as_many_as_the_bound_within_ten_seconds_are_told_once_however_long_it_goes_on",
+    ),
+    ("apps.guard.waiting_events_max", GUARD, "as_many_events_wait_as_may_and_one_more_is_dropped"),
+    ("apps.guard.waiting_bytes_max", GUARD, "as_many_bytes_wait_as_may_and_one_more_is_dropped"),
+    ("apps.guard.dedupe.window_secs", GUARD, "the_first_is_published_and_the_rest_of_its_window_are_duplicates"),
+    ("apps.guard.limits.events", BUCKET, "a_burst_may_come_at_once_and_then_one_with_each_token"),
+    ("apps.guard.limits.per_secs", BUCKET, "a_token_that_was_given_back_is_there_again"),
+    ("apps.guard.limits.burst", BUCKET, "a_burst_may_come_at_once_and_then_one_with_each_token"),
+    ("apps.guard.breakers.repeats", BREAKER, SAME_BODY),
+    ("apps.guard.breakers.within_secs", BREAKER, "what_comes_slowly_enough_is_never_stopped"),
+    ("apps.guard.breakers.times", BREAKER, "a_name_may_come_ten_times_as_often_as_on_average_and_one_more_is_stopped"),
+    ("apps.guard.breakers.floor", BREAKER, "a_new_name_may_come_as_often_as_the_floor_and_no_more"),
+    ("apps.guard.breakers.cool_down_secs", BREAKER, SAME_BODY),
 ];
 /// The same for the bounds that nobody can set, by their names in `docs/limits.md`.
 const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
@@ -168,7 +189,12 @@ const CROWDS: &str = "campanile/tests/server/crowds.rs";
 const REACTIONS: &str = "campanile/tests/server/reactions.rs";
 const API: &str = "campanile/src/api/tests.rs";
 const TRIGGER: &str = "campanile-protocol/src/trigger.rs";
-const GUARD: &str = "campanile-hub/src/idempotency.rs";
+const REQUESTS: &str = "campanile-hub/src/idempotency.rs";
+const GUARD: &str = "campanile-hub/src/guard/tests.rs";
+const BUCKET: &str = "campanile-hub/src/guard/bucket.rs";
+const BREAKER: &str = "campanile-hub/src/guard/breaker.rs";
+const SAME_BODY: &str =
+    "the_same_may_come_as_often_as_the_bound_and_one_more_opens_the_breaker_until_it_has_cooled_down";
 const QUEUE: &str = "campanile/src/webhooks/queue.rs";
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use campanile_hub::letter::{ChannelKey, Homes, Purpose, Subscriber};
 use campanile_hub::{
-    AppIndex, Apps, ConnectionId, Effect, GuardKey, GuardLimits, Hub, Letter, Moment, Settings, WorkerId,
+    AppIndex, Apps, ConnectionId, Effect, Hub, Letter, Moment, RequestKey, RequestLimits, Settings, WorkerId,
 };
 use campanile_protocol::signature::SignedQuery;
 use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, SocketId};
@@ -64,7 +64,8 @@ fn mind(worker: WorkerId, node: &Node) -> Hub {
         pong_timeout_secs: 30,
         compression: false,
         remembered_bytes_max: 1 << 20,
-        guard: GuardLimits { window_secs: 600, keys_per_app_max: KEYS_MAX, bytes_max: 1 << 20 },
+        requests: RequestLimits { window_secs: 600, keys_per_app_max: KEYS_MAX, bytes_max: 1 << 20 },
+        guard_keys_max: 1000,
     };
     Hub::new(settings, node.apps())
 }
@@ -98,7 +99,7 @@ async fn work(worker: WorkerId, stage: Stage) {
                 match effect {
                     Effect::Send { to, letter } => post.send(to, letter, permit.clone()),
                     Effect::Answer { id, answer } => doors[worker.0 as usize].answer(id, answer),
-                    Effect::Close { .. } | Effect::Notice(_) => {}
+                    Effect::Close { .. } | Effect::Notice(_) | Effect::Alert(_) => {}
                 }
             }
         }
@@ -177,7 +178,7 @@ impl Stage {
 
     fn home(&self, key: &str) -> WorkerId {
         let key = IdempotencyKey::parse(key.as_bytes()).unwrap();
-        self.node.homes().of_key(&GuardKey { app: AppIndex(0), key })
+        self.node.homes().of_key(&RequestKey { app: AppIndex(0), key })
     }
 }
 

@@ -1,0 +1,316 @@
+//! Which events of a request the guard lets pass.
+//!
+//! Owns the way from a request's triggers to what becomes of each on each of its channels, and the header that says so. Never
+//! knows a key: its home does, and [`Visit`] asks it. The invariants: nothing of this happens where no rule concerns an
+//! event; nothing is published before every claim of the request is answered, and what was reserved is settled right after,
+//! or released however else the request ends. Read on in [`campanile_hub::guard`].
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use campanile_hub::guard::{Claim, Fate, GuardKey, Verdict, Want};
+use campanile_hub::letter::ChannelKey;
+use campanile_hub::{App, Publication};
+use campanile_protocol::ChannelName;
+use campanile_protocol::trigger::Trigger;
+use hyper::StatusCode;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+
+use super::error::ApiError;
+use super::signed_request::SignedRequest;
+use super::{Reply, json};
+use crate::door::{Busy, Visit, Weighed};
+use crate::mailbox::Permit;
+use crate::outcomes::{Outcome, OutcomeCounts};
+
+/// The header of an answer that is not simply "published", in lower case.
+pub(super) const OUTCOME_HEADER: &str = "x-campanile-outcome";
+
+/// How long to wait for another request to settle what this one wants, the first time and at most. They take as long as
+/// their letters are under way.
+const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+
+#[derive(Serialize)]
+struct GuardReply {
+    outcomes: OutcomeCounts,
+}
+
+/// `GET /apps/{id}/guard`
+pub(super) fn show(request: &SignedRequest<'_>, visit: Visit<'_>) -> Reply {
+    json(StatusCode::OK, &GuardReply { outcomes: visit.door().node().outcomes_of(&request.app) })
+}
+
+/// What becomes of a request's events, on each of their channels, in order.
+#[derive(Debug, Default)]
+pub(super) struct Passage<'a> {
+    /// None: no rule concerns any of them, and all are published.
+    judged: Option<Judged<'a>>,
+}
+
+#[derive(Debug)]
+struct Judged<'a> {
+    targets: Vec<Target>,
+    outcomes: Vec<Outcome>,
+    /// Which claim an event waits for.
+    waits: Vec<Option<usize>>,
+    claims: Vec<Claim>,
+    weighed: Weighed<'a>,
+}
+
+/// An event on a channel.
+#[derive(Debug)]
+struct Target {
+    trigger: usize,
+    /// Its own, and those that it shares with the same event on another channel.
+    claims: Vec<usize>,
+    /// The target of another event of the request that is the same.
+    repeats: Option<usize>,
+}
+
+/// Asks for all that the events of a request need.
+pub(super) async fn pass<'a>(
+    triggers: &[Trigger],
+    app: &App,
+    visit: Visit<'a>,
+    permit: &Permit,
+) -> Result<Passage<'a>, ApiError> {
+    if !triggers.iter().any(|trigger| app.guard.concern(&trigger.event)) {
+        return Ok(Passage::default());
+    }
+    let (targets, claims) = targets(triggers, app);
+    if claims.is_empty() {
+        return Ok(Passage::default());
+    }
+    let weighed = weigh(&claims, app, visit, permit).await?;
+    let node = visit.door().node();
+    let Some((outcomes, waits)) = judge(&targets, &claims, weighed.verdicts()) else {
+        let retry_after_secs = retry_after(weighed.verdicts());
+        node.count_outcomes(app, targets.iter().map(|_| Outcome::Refused));
+        return Err(ApiError::HeldUp { retry_after_secs });
+    };
+    Ok(Passage { judged: Some(Judged { targets, outcomes, waits, claims, weighed }) })
+}
+
+fn targets(triggers: &[Trigger], app: &App) -> (Vec<Target>, Vec<Claim>) {
+    let (mut targets, mut claims): (Vec<Target>, Vec<Claim>) = Default::default();
+    // Who wants to be the first with a key, and which claim that is.
+    let mut firsts: HashMap<GuardKey, (usize, usize)> = HashMap::new();
+    for (trigger, event) in triggers.iter().enumerate() {
+        let weighing = app.guard.weigh(app.index, &event.event, &event.data);
+        for channel in &event.channels {
+            let (at, mut target) = (targets.len(), Target { trigger, claims: Vec::new(), repeats: None });
+            for claim in weighing.claims(channel) {
+                if let Want::Once { .. } = claim.want {
+                    match firsts.get(&claim.key) {
+                        Some((first, shared)) if targets_trigger(&targets, *first) == trigger => {
+                            target.claims.push(*shared);
+                            continue;
+                        }
+                        Some((first, _)) => {
+                            target.repeats.get_or_insert(*first);
+                            continue;
+                        }
+                        None => {
+                            firsts.insert(claim.key, (at, claims.len()));
+                        }
+                    }
+                }
+                target.claims.push(claims.len());
+                claims.push(claim);
+            }
+            targets.push(target);
+        }
+    }
+    (targets, claims)
+}
+
+fn targets_trigger(targets: &[Target], index: usize) -> usize {
+    targets[index].trigger
+}
+
+/// Asks until no other request has what this one wants.
+async fn weigh<'a>(claims: &[Claim], app: &App, visit: Visit<'a>, permit: &Permit) -> Result<Weighed<'a>, Busy> {
+    let mut pause = PAUSE;
+    loop {
+        let weighed = visit.weigh(app, claims, permit).await?;
+        if !weighed.verdicts().contains(&Verdict::InFlight) {
+            return Ok(weighed);
+        }
+        // Nobody may wait with something in hand that the other waits for.
+        drop(weighed);
+        if Instant::now() + pause >= visit.until() {
+            return Err(Busy);
+        }
+        sleep(pause).await;
+        pause = PAUSE_MAX.min(pause * 2);
+    }
+}
+
+/// What becomes of each target, and which claim it waits for; `None` if the request is to be refused.
+fn judge(targets: &[Target], claims: &[Claim], verdicts: &[Verdict]) -> Option<(Vec<Outcome>, Vec<Option<usize>>)> {
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(targets.len());
+    let mut waits = Vec::with_capacity(targets.len());
+    for target in targets {
+        let own = || target.claims.iter().map(|claim| (*claim, verdicts[*claim]));
+        let has = |verdict| own().any(|(_, found)| found == verdict);
+        let waiting = own().find_map(|(claim, verdict)| match verdict {
+            Verdict::Deferred => Some((claim, Outcome::Deferred)),
+            Verdict::Collapsed => Some((claim, Outcome::Collapsed)),
+            _ => None,
+        });
+        let repeated = target.repeats.map(|first| outcomes[first]);
+        let (outcome, wait) = match (repeated, waiting) {
+            // What was not published here is none the second time either.
+            (Some(Outcome::Dropped), _) => (Outcome::Dropped, None),
+            (Some(_), _) => (Outcome::Duplicate, None),
+            _ if has(Verdict::Duplicate) => (Outcome::Duplicate, None),
+            _ if own().any(|(_, verdict)| matches!(verdict, Verdict::Refused { .. })) => return None,
+            _ if has(Verdict::Dropped) => (Outcome::Dropped, None),
+            (None, Some((claim, outcome))) => (outcome, Some(claim)),
+            (None, None) => (Outcome::Published, None),
+        };
+        outcomes.push(outcome);
+        waits.push(wait);
+    }
+    debug_assert_eq!(claims.len(), verdicts.len(), "each claim has a verdict");
+    Some((outcomes, waits))
+}
+
+fn retry_after(verdicts: &[Verdict]) -> u64 {
+    let refused = verdicts.iter().filter_map(|verdict| match verdict {
+        Verdict::Refused { retry_after_secs } => Some(*retry_after_secs),
+        _ => None,
+    });
+    refused.max().unwrap_or(1)
+}
+
+impl Passage<'_> {
+    /// Whether the event is to be published on the channel with this number among all of the request's.
+    pub(super) fn publishes(&self, target: usize) -> bool {
+        self.judged.as_ref().is_none_or(|judged| judged.outcomes[target] == Outcome::Published)
+    }
+
+    /// What the header says: nothing if all was published, one word if all became the same, or a word for each channel of
+    /// each event.
+    pub(super) fn told(&self) -> Bytes {
+        let Some(Judged { outcomes, .. }) = &self.judged else { return Bytes::new() };
+        match outcomes.first() {
+            Some(first) if outcomes.iter().all(|outcome| outcome == first) => match first {
+                Outcome::Published => Bytes::new(),
+                same => Bytes::from_static(same.word().as_bytes()),
+            },
+            _ => {
+                let words: Vec<&str> = outcomes.iter().map(|outcome| outcome.word()).collect();
+                words.join(", ").into()
+            }
+        }
+    }
+
+    /// The events that pass are published, and those that wait are handed over: settles with the homes.
+    pub(super) fn settle(
+        self,
+        app: &App,
+        visit: Visit<'_>,
+        triggers: &[Trigger],
+        publication: impl Fn(&Trigger, &ChannelName) -> Publication,
+    ) {
+        let Some(Judged { targets, outcomes, waits, claims, mut weighed }) = self.judged else { return };
+        visit.door().node().count_outcomes(app, outcomes.iter().copied());
+        let channels = triggers.iter().flat_map(|trigger| &trigger.channels);
+        for (((target, outcome), wait), channel) in targets.iter().zip(&outcomes).zip(&waits).zip(channels) {
+            if !matches!(outcome, Outcome::Published | Outcome::Deferred | Outcome::Collapsed) {
+                continue;
+            }
+            for claim in &target.claims {
+                match (&claims[*claim].want, wait) {
+                    (Want::Token { lane, .. }, Some(wait)) if wait == claim => {
+                        let lane = (*outcome == Outcome::Collapsed).then_some(*lane);
+                        let publication = publication(&triggers[target.trigger], channel);
+                        let channel = ChannelKey { app: app.index, name: channel.clone() };
+                        weighed.fate(*claim, Fate::Wait { channel, publication, lane });
+                    }
+                    // An event that waits for one rule's token takes none of another's.
+                    (Want::Token { .. }, Some(_)) => {}
+                    _ => weighed.fate(*claim, Fate::Commit),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use campanile_hub::guard::{Aim, DedupeRule, LimitRule, OnExceed, Per, Rate, Rules, Scope, Subject};
+    use campanile_protocol::limits::DEFAULT_LIMITS;
+    use campanile_protocol::signature::SignedQuery;
+
+    use super::*;
+
+    fn app(scope: Scope) -> App {
+        let (rate, aim) = (Rate { events: 1, per_secs: 1, burst: 1 }, Aim::default());
+        let once = DedupeRule { name: "d".into(), aim: aim.clone(), subject: Subject::Body, scope, window_secs: 60 };
+        let rate = LimitRule { name: "l".into(), aim, per: Per::App, rate, on_exceed: OnExceed::Defer };
+        App { guard: Rules { dedupe: vec![once], limits: vec![rate], ..Rules::default() }, ..App::new("a", "k", "s") }
+    }
+
+    fn trigger(channels: &str, data: &str) -> Trigger {
+        let query = format!("name=e&channels={channels}&data={data}");
+        Trigger::parse("", &SignedQuery::parse(&query), &DEFAULT_LIMITS).unwrap()
+    }
+
+    /// What becomes of the targets, where the homes say this to each claim that is first with a key, and to each token.
+    fn judged(triggers: &[Trigger], scope: Scope, first: &[Verdict], tokens: &[Verdict]) -> Option<Vec<Outcome>> {
+        let (targets, claims) = targets(triggers, &app(scope));
+        let (mut first, mut tokens) = (first.iter(), tokens.iter());
+        let verdicts: Vec<Verdict> = claims
+            .iter()
+            .map(|claim| if matches!(claim.want, Want::Once { .. }) { first.next() } else { tokens.next() })
+            .map(|verdict| *verdict.expect("there are as many verdicts as claims"))
+            .collect();
+        assert_eq!((first.next(), tokens.next()), (None, None), "there are as many claims as verdicts");
+        judge(&targets, &claims, &verdicts).map(|(outcomes, _)| outcomes)
+    }
+
+    use Outcome::{Deferred, Dropped, Duplicate, Published};
+    use Verdict::Granted;
+
+    #[test]
+    fn the_same_event_twice_in_a_request_is_a_duplicate_of_what_has_become_of_the_first() {
+        let twice = [trigger("a", "x"), trigger("a", "x"), trigger("b", "x")];
+        let first = [Granted, Granted];
+        let judged = |tokens: &[Verdict]| judged(&twice, Scope::Channel, &first, tokens);
+        assert_eq!(judged(&[Granted, Granted, Granted]), Some(vec![Published, Duplicate, Published]));
+        assert_eq!(judged(&[Verdict::Dropped, Granted, Granted]), Some(vec![Dropped, Dropped, Published]));
+        assert_eq!(judged(&[Verdict::Deferred, Granted, Granted]), Some(vec![Deferred, Duplicate, Published]));
+        let refused = Verdict::Refused { retry_after_secs: 1 };
+        assert_eq!(judged(&[Granted, refused, Granted]), Some(vec![Published, Duplicate, Published]));
+        assert_eq!(judged(&[Granted, Granted, refused]), None);
+    }
+
+    #[test]
+    fn an_event_for_several_channels_is_one_where_the_scope_is_the_app() {
+        let event = [trigger("a,b", "x"), trigger("c", "x")];
+        let judged = |first| judged(&event, Scope::App, &[first], &[Granted, Granted, Granted]);
+        assert_eq!(judged(Granted), Some(vec![Published, Published, Duplicate]));
+        assert_eq!(judged(Verdict::Duplicate), Some(vec![Duplicate, Duplicate, Duplicate]));
+    }
+
+    #[test]
+    fn a_duplicate_takes_no_token_and_what_is_dropped_does_not_wait() {
+        let event = [trigger("a", "x")];
+        let judged = |first, token| judged(&event, Scope::Channel, &[first], &[token]);
+        for token in [Granted, Verdict::Dropped, Verdict::Deferred, Verdict::Refused { retry_after_secs: 1 }] {
+            assert_eq!(judged(Verdict::Duplicate, token), Some(vec![Duplicate]));
+        }
+        assert_eq!(judged(Granted, Verdict::Collapsed), Some(vec![Outcome::Collapsed]));
+    }
+
+    #[test]
+    fn an_event_that_no_rule_concerns_has_no_claims() {
+        let (targets, claims) = targets(&[trigger("a,b", "x")], &App::new("a", "k", "s"));
+        assert_eq!((targets.len(), claims.len()), (2, 0));
+    }
+}
