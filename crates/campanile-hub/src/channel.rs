@@ -20,6 +20,7 @@ use crate::letter::{
 };
 use crate::members::{Due, Full, Joined, Members};
 use crate::memory::{Age, Memory};
+use crate::meter::Unit;
 use crate::notice::{Notice, NoticeKind};
 use crate::shared_frame::SharedFrame;
 use crate::tally::Tally;
@@ -120,12 +121,13 @@ impl Channel {
         key: &ChannelKey,
         frame: &Bytes,
         except: Option<campanile_protocol::SocketId>,
+        unit: Unit,
         out: &mut Outbound<'_>,
     ) {
         let frame = out.share(frame);
         for worker in self.subscribers.workers() {
             let (key, frame) = (key.clone(), frame.clone());
-            out.send(worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers });
+            out.send(worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers, unit });
         }
     }
 
@@ -195,7 +197,7 @@ impl Channel {
                 if let Joined::Added { .. } = joined {
                     let (channel, user_id) = (key.name.as_str(), member.id.as_str());
                     let frame = ServerFrame::MemberAdded { channel, user_id, user_info: &member.info }.encode();
-                    self.deliver(key, &frame, None, out);
+                    self.deliver(key, &frame, None, Unit::PresenceDelivery, out);
                 }
                 Ok(joined)
             }
@@ -225,7 +227,8 @@ impl Channel {
         let frame = out.share(&frame);
         for worker in self.watchers.workers() {
             let (key, frame) = (key.clone(), frame.clone());
-            out.send(worker, Letter::Deliver { key, frame, except: None, to: Audience::Watchers });
+            let (to, unit) = (Audience::Watchers, Unit::Delivery);
+            out.send(worker, Letter::Deliver { key, frame, except: None, to, unit });
         }
     }
 
@@ -258,7 +261,7 @@ impl Channel {
         let count = self.subscribers.count();
         self.counted_at = Some(out.now);
         let frame = ServerFrame::SubscriptionCount { channel: key.name.as_str(), count }.encode();
-        self.deliver(key, &frame, None, out);
+        self.deliver(key, &frame, None, Unit::Delivery, out);
         out.notify(NoticeKind::SubscriptionCount { channel: key.name.clone(), count });
     }
 
@@ -330,12 +333,12 @@ impl Channel {
 
     fn announce_removal(&self, key: &ChannelKey, user: &UserId, out: &mut Outbound<'_>) {
         let frame = ServerFrame::MemberRemoved { channel: key.name.as_str(), user_id: user.as_str() }.encode();
-        self.deliver(key, &frame, None, out);
+        self.deliver(key, &frame, None, Unit::PresenceDelivery, out);
     }
 
     pub(crate) fn publish(&mut self, key: &ChannelKey, publication: Publication, out: &mut Outbound<'_>) {
         let Publication { frame, except, remember } = publication;
-        self.deliver(key, &frame, except, out);
+        self.deliver(key, &frame, except, Unit::Delivery, out);
         if let Some(data) = remember {
             let until = out.now.after_secs(out.app.limits.cache_ttl_secs);
             let before = self.remembered.take().map(|remembered| remembered.age);

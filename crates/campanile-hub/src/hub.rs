@@ -19,7 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use campanile_protocol::{CloseCode, ServerFrame, SocketId, UserId};
 
-use crate::app::{App, Apps};
+use crate::app::{App, AppIndex, Apps};
 use crate::census::Census;
 use crate::channel::Channel;
 use crate::effect::Effect;
@@ -28,6 +28,7 @@ use crate::guard::{Guard, Rules};
 use crate::idempotency::{RequestLimits, Requests};
 use crate::letter::{Answer, Audience, ChannelKey, Departure, Homes, Letter, Purpose, Subscriber, WorkerId};
 use crate::memory::Memory;
+use crate::meter::{Meter, Unit, Usage};
 use crate::notice::{Notice, NoticeKind};
 use crate::occupied::Occupied;
 use crate::rebirth::Waiting;
@@ -70,6 +71,9 @@ pub struct Hub {
     memory: Memory,
     requests: Requests,
     guard: Guard,
+    meter: Meter,
+    /// Apps that have no messages left, whose clients may send none.
+    spent: Vec<AppIndex>,
     timers: Timers<ChannelKey>,
     pub(crate) effects: Vec<Effect>,
     own: VecDeque<Letter>,
@@ -91,6 +95,8 @@ impl Hub {
         Self {
             requests: Requests::new(settings.requests, seed),
             guard: Guard::new(settings.guard_keys_max, seed),
+            meter: Meter::default(),
+            spent: Vec::new(),
             settings,
             apps,
             sessions: Vec::new(),
@@ -117,6 +123,16 @@ impl Hub {
     /// Publications may be compressed from now on, or no more.
     pub fn set_compression(&mut self, compression: bool) {
         self.settings.compression = compression;
+    }
+
+    /// Takes what has been used since this was last called.
+    pub fn take_usage(&mut self) -> Vec<(AppIndex, Usage)> {
+        self.meter.take()
+    }
+
+    /// These apps, and no others, have no messages left.
+    pub fn set_spent(&mut self, apps: Vec<AppIndex>) {
+        self.spent = apps;
     }
 
     /// Moves out what must happen.
@@ -354,7 +370,7 @@ impl Hub {
                     self.refuse(subscriber.connection, key.name.as_str(), &refused);
                 }
             }
-            Letter::Deliver { key, frame, except, to } => self.deliver(&key, frame, except, to),
+            Letter::Deliver { key, frame, except, to, unit } => self.deliver(&key, frame, except, to, unit),
             Letter::Disconnect { key } => {
                 for connection in self.fanout.listeners(&key, Audience::Subscribers) {
                     self.end(connection, CloseCode::Unauthorized, "the application has ended this user's connections");
@@ -407,7 +423,7 @@ impl Hub {
         }
     }
 
-    fn deliver(&mut self, key: &ChannelKey, frame: SharedFrame, except: Option<SocketId>, to: Audience) {
+    fn deliver(&mut self, key: &ChannelKey, frame: SharedFrame, except: Option<SocketId>, to: Audience, unit: Unit) {
         if to == Audience::Watchers {
             // Whoever is still collecting hears first what it has, so that this change comes after it.
             for connection in self.fanout.listeners(key, to) {
@@ -417,7 +433,9 @@ impl Hub {
             }
         }
         let except = except.and_then(|socket_id| self.find(socket_id));
-        self.fanout.deliver(key, to, frame, except);
+        let spared = except.is_some_and(|id| self.fanout.seat(id, key, to).is_some_and(|seat| seat.joined));
+        let listeners = self.fanout.deliver(key, to, frame, except);
+        self.meter.count(key.app, unit, listeners as u64 - u64::from(spared));
     }
 
     /// The connection with this public id, if it is one of ours: the place in it says which it would be.

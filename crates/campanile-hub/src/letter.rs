@@ -15,6 +15,7 @@ use crate::app::{AppIndex, Apps};
 use crate::fanout::ConnectionId;
 use crate::guard::{Claim, Fate, GuardKey, Verdict};
 use crate::idempotency::{FirstAnswer, RequestKey, Unreserved};
+use crate::meter::Unit;
 use crate::shared_frame::SharedFrame;
 
 /// A worker's number in its process.
@@ -282,6 +283,8 @@ pub enum Letter {
         except: Option<SocketId>,
         /// To those who subscribe, or those who watch.
         to: Audience,
+        /// As what each delivery counts.
+        unit: Unit,
     },
     /// To a worker with sign-ins of that user: close their connections.
     Disconnect {

@@ -4,7 +4,7 @@
 //! [`Moment`]s go in, [`Effect`]s and frames come out, so all of it can be simulated from a seed. The invariant: each
 //! connection belongs to one worker and each channel to one home worker, and they talk by [`Letter`]s alone.
 //! Reading order: [`app`], [`hub`] (one worker's mind), [`session`], [`channel`], [`fanout`]; then [`letter`],
-//! [`notice`], [`effect`], [`idempotency`], [`guard`], and [`rebirth`] for the day on which something went wrong.
+//! [`notice`], [`effect`], [`idempotency`], [`guard`], [`meter`], and [`rebirth`] for the day on which something went wrong.
 
 pub mod app;
 pub mod census;
@@ -18,6 +18,7 @@ pub mod idempotency;
 pub mod letter;
 pub mod members;
 pub mod memory;
+pub mod meter;
 pub mod notice;
 mod occupied;
 pub mod rebirth;
@@ -34,6 +35,7 @@ pub use fanout::{ConnectionId, Fanout, Write};
 pub use hub::{Hub, Settings};
 pub use idempotency::{FirstAnswer, RequestKey, RequestLimits, Unreserved};
 pub use letter::{Answer, Ask, AskId, ChannelInfo, Letter, Publication, WorkerId};
+pub use meter::{Meter, Unit, Usage};
 pub use notice::{Notice, NoticeKind};
 pub use shared_frame::SharedFrame;
 pub use timers::Moment;

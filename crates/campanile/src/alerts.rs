@@ -14,8 +14,13 @@ use campanile_hub::{AppIndex, Notice, NoticeKind};
 use parking_lot::Mutex;
 use serde_json::json;
 
+use crate::ledger::Warning;
+
 /// Edges of alerts are none of any mind's: those have their worker's number there.
 const EDGES: u64 = 0xffff << 48;
+
+/// Why a part of a budget is told.
+const BUDGET: &str = "budget";
 
 type Cause = (AppIndex, AlertKind, Arc<str>);
 
@@ -51,6 +56,20 @@ impl Alerts {
         Some(Notice { app: Arc::clone(app), kind, edge: EDGES | told.count })
     }
 
+    /// What is to be told of a budget.
+    pub(crate) fn of_budget(&self, warning: &Warning, app: &Arc<str>) -> Notice {
+        let mut told = self.told.lock();
+        told.count += 1;
+        let Warning { rule, per, percent, messages, of } = warning;
+        let (reason, per) = (BUDGET, per.name());
+        let data = json!({
+            "reason": reason, "rule": rule, "per": per, "percent": percent, "messages": messages, "of": of
+        })
+        .to_string();
+        let kind = NoticeKind::GuardAlert { reason, rule: Arc::clone(rule), event: None, data: data.into() };
+        Notice { app: Arc::clone(app), kind, edge: EDGES | told.count }
+    }
+
     /// How many were told.
     pub(crate) fn count(&self) -> u64 {
         self.told.lock().count
@@ -76,6 +95,17 @@ pub(crate) fn log(alert: &Alert, app: &str) {
             count,
             "the guard forgets keys before their time: raise limits.guard_keys_max, or shorten windows"
         ),
+    }
+}
+
+/// The same of a budget.
+pub(crate) fn log_budget(warning: &Warning, app: &str) {
+    let Warning { rule, per, percent, messages, of } = warning;
+    let per = per.name();
+    if *percent < 100 {
+        tracing::warn!(app, %rule, per, percent, messages, of, "a budget is being used up");
+    } else {
+        tracing::error!(app, %rule, per, messages, of, "a budget is used up");
     }
 }
 

@@ -15,7 +15,8 @@ use std::vec;
 use campanile_hub::guard::{Claim, Fate, Verdict};
 use campanile_hub::letter::ChannelKey;
 use campanile_hub::{
-    Answer, App, Apps, Ask, AskId, ChannelInfo, FirstAnswer, Letter, Publication, RequestKey, Unreserved, WorkerId,
+    Answer, App, AppIndex, Apps, Ask, AskId, ChannelInfo, FirstAnswer, Letter, Meter, Publication, RequestKey, Unit,
+    Unreserved, Usage, WorkerId,
 };
 use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, UserId};
 use tokio::sync::oneshot;
@@ -38,11 +39,13 @@ pub(crate) struct Door {
     permits: Permits,
     next_ask: Cell<u64>,
     waiting: RefCell<HashMap<u64, oneshot::Sender<Answer>>>,
+    meter: RefCell<Meter>,
 }
 
 impl Door {
     pub(crate) fn new(worker: WorkerId, node: Arc<Node>, post: Post, permits: Permits) -> Rc<Self> {
-        Rc::new(Self { worker, node, post, permits, next_ask: Cell::default(), waiting: RefCell::default() })
+        let (next_ask, waiting, meter) = (Cell::default(), RefCell::default(), RefCell::default());
+        Rc::new(Self { worker, node, post, permits, next_ask, waiting, meter })
     }
 
     /// The apps as configured now.
@@ -53,6 +56,16 @@ impl Door {
     /// The process.
     pub(crate) fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// Counts one that an app has used.
+    pub(crate) fn count(&self, app: &App, unit: Unit) {
+        self.meter.borrow_mut().count(app.index, unit, 1);
+    }
+
+    /// Takes what has been used since this was last called.
+    pub(crate) fn take_usage(&self) -> Vec<(AppIndex, Usage)> {
+        self.meter.borrow_mut().take()
     }
 
     /// Begins a request, which must be done within the time of the last reload's settings.

@@ -10,6 +10,7 @@ mod crypto;
 mod door;
 mod forwarded;
 mod http;
+mod ledger;
 mod mailbox;
 mod node;
 mod outcomes;
@@ -26,6 +27,7 @@ pub mod webhooks;
 mod wire;
 mod worker;
 
+pub use ledger::LedgerError;
 pub use server::{RunningServer, Server, StartError};
 pub use state_dir::{StateDir, StateDirError};
 pub use tls::TlsError;

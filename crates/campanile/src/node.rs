@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 
 use campanile_hub::guard::Alert;
 use campanile_hub::letter::Homes;
-use campanile_hub::{App, Apps};
+use campanile_hub::{App, AppIndex, Apps, Usage as Used};
 use campanile_protocol::CloseCode;
 use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
 use tokio::sync::Notify;
 
 use crate::alerts::{self, Alerts};
-use crate::config::{AllowedOrigins, Config};
+use crate::config::{AllowedOrigins, Budget, Config, OnSpent};
+use crate::ledger::{self, Ledger, Spent};
 use crate::outcomes::{Outcome, OutcomeCounts, Outcomes};
 use crate::webhooks::Webhooks;
 
@@ -33,6 +34,25 @@ struct Usage {
     next_event_nanos: AtomicU64,
     /// Of events that a rule of the guard concerns.
     outcomes: Outcomes,
+    /// Until when a budget is spent, in seconds since 1970, and whether requests are refused meanwhile.
+    spent_until: AtomicU64,
+    refuses: AtomicBool,
+}
+
+impl Usage {
+    /// Whether there is a budget that is spent, and for how many more seconds.
+    fn spent(&self) -> Option<(OnSpent, u64)> {
+        let until = self.spent_until.load(Ordering::Acquire);
+        // Nearly always there is none, and no clock is asked.
+        let left = until.checked_sub(ledger::now_secs()).filter(|left| until > 0 && *left > 0)?;
+        let on_spent = if self.refuses.load(Ordering::Acquire) { OnSpent::Refuse } else { OnSpent::Drop };
+        Some((on_spent, left))
+    }
+
+    fn spend(&self, spent: Option<Spent>) {
+        self.refuses.store(spent.is_some_and(|spent| spent.on_spent == OnSpent::Refuse), Ordering::Release);
+        self.spent_until.store(spent.map_or(0, |spent| spent.until), Ordering::Release);
+    }
 }
 
 /// The settings of an app that belong to the rim.
@@ -41,6 +61,7 @@ pub(crate) struct Rim {
     pub(crate) connections_max: Option<usize>,
     pub(crate) backend_events_per_sec: Option<u32>,
     pub(crate) allowed_origins: AllowedOrigins,
+    pub(crate) budgets: Vec<Budget>,
 }
 
 /// What one app has beside what the mind knows of it.
@@ -72,6 +93,7 @@ impl Current {
                 connections_max: configured.limits.connections_max,
                 backend_events_per_sec: configured.limits.backend_events_per_sec,
                 allowed_origins: configured.allowed_origins.clone(),
+                budgets: configured.budgets.clone(),
             });
         }
         Self { config, apps, tenants }
@@ -93,6 +115,7 @@ pub(crate) struct Node {
     failed: Notify,
     tls: RwLock<Option<Arc<ServerConfig>>>,
     alerts: Alerts,
+    ledger: Arc<Ledger>,
 }
 
 /// A connection's place in its app's and its node's count.
@@ -138,6 +161,7 @@ impl Node {
             failed: Notify::new(),
             tls: RwLock::default(),
             alerts: Alerts::default(),
+            ledger: Arc::default(),
         })
     }
 
@@ -238,6 +262,50 @@ impl Node {
     /// How many alerts were told.
     pub(crate) fn alerts(&self) -> u64 {
         self.alerts.count()
+    }
+
+    /// The accounts of what apps have used.
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// Writes down what apps have used, and looks whether that was too much.
+    pub(crate) fn account(&self, used: &[(AppIndex, Used)], webhooks: &Webhooks) {
+        let (apps, now) = (self.apps(), ledger::now_secs());
+        for (index, usage) in used {
+            // Nobody asks any more what an app has used that a reload has taken away.
+            let Some(app) = apps.get(*index) else { continue };
+            self.ledger.add(&app.id, usage, now);
+            self.look_at_budgets(app, now, webhooks);
+        }
+    }
+
+    /// Looks at all budgets, as after a start and a reload.
+    pub(crate) fn look_at_all_budgets(&self, webhooks: &Webhooks) {
+        let now = ledger::now_secs();
+        self.apps().iter().for_each(|app| self.look_at_budgets(app, now, webhooks));
+    }
+
+    fn look_at_budgets(&self, app: &App, now: u64, webhooks: &Webhooks) {
+        let Tenant { rim, usage } = self.tenant(app);
+        let (spent, warnings) = self.ledger.judge(&app.id, &rim.budgets, now);
+        usage.spend(spent);
+        for warning in warnings {
+            alerts::log_budget(&warning, &app.id);
+            webhooks.notify(self.alerts.of_budget(&warning, &app.id));
+        }
+    }
+
+    /// Whether an app has a budget that is spent, what then becomes of its events, and for how many more seconds.
+    pub(crate) fn spent(&self, app: &App) -> Option<(OnSpent, u64)> {
+        self.current.read().tenants.get(app.index.0 as usize)?.usage.spent()
+    }
+
+    /// The apps that have one.
+    pub(crate) fn all_spent(&self) -> Vec<AppIndex> {
+        let current = self.current.read();
+        let spent = |(index, tenant): (u32, &Tenant)| tenant.usage.spent().map(|_| AppIndex(index));
+        (0..).zip(&current.tenants).filter_map(spent).collect()
     }
 
     /// Tells of an alert, unless that has been done.

@@ -15,6 +15,7 @@ use campanile_protocol::{Limits, Secret};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{AppConfig, Config};
+use crate::ledger::{Clerk, LedgerError};
 use crate::mailbox::Post;
 use crate::node::Node;
 use crate::state_dir::{StateDir, StateDirError};
@@ -43,6 +44,9 @@ pub enum StartError {
     /// The directory for what must survive cannot be had.
     #[error(transparent)]
     StateDir(#[from] StateDirError),
+    /// What apps have used before cannot be had.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// A webhook's queue cannot be had.
     #[error("cannot set up webhooks: {0}")]
     Webhooks(#[from] crate::webhooks::Error),
@@ -63,6 +67,7 @@ pub struct RunningServer {
     post: Post,
     workers: Vec<JoinHandle<io::Result<()>>>,
     webhooks: Arc<Webhooks>,
+    clerk: Clerk,
     _socket_file: Option<SocketFile>,
     /// Last, so that it is given back when nobody works in the directory any more.
     _state_dir: StateDir,
@@ -93,7 +98,11 @@ impl Server {
         let webhooks = Arc::new(webhooks);
         let apps = Arc::new(Apps::new(config.apps.iter().map(app).collect(), None));
         let homes = Homes { seed: number(seed), workers };
+        let state = config.state_dir.clone();
         let node = Node::new(Arc::new(config), apps, homes);
+        node.ledger().open(&state)?;
+        node.look_at_all_budgets(&webhooks);
+        let clerk = Clerk::hire(Arc::clone(node.ledger()))?;
         if let Some(tls) = tls {
             node.present(tls);
         }
@@ -131,6 +140,7 @@ impl Server {
             post,
             workers: threads,
             webhooks,
+            clerk,
             _socket_file: socket_file,
             _state_dir: state_dir,
         })
@@ -202,6 +212,7 @@ impl RunningServer {
         let config = Arc::new(config);
         let before = self.node.config();
         self.node.reload(Arc::clone(&config), Arc::clone(&apps));
+        self.node.look_at_all_budgets(&self.webhooks);
         let changes = Changes::between(&before.apps, &config.apps);
         let kept = apps_that_stay(&config, &apps).map(|app| self.node.connections_of(app)).sum::<usize>();
         self.post.broadcast(&campanile_hub::Letter::Reload { apps });
@@ -231,6 +242,8 @@ impl RunningServer {
         let joined = tokio::task::spawn_blocking(move || join(workers));
         let joined = joined.await.map_err(io::Error::other)?;
         self.webhooks.flush_and_stop(self.node.config().drain.webhooks_flush).await;
+        let written = tokio::task::spawn_blocking(move || self.clerk.finish());
+        written.await.map_err(io::Error::other)??;
         joined
     }
 }

@@ -214,6 +214,7 @@ impl Worker {
             self.contain(Self::relieve);
             self.contain(Self::close);
             if self.is_drained() {
+                self.contain(Self::account);
                 return Ok(());
             }
             // The runtime tells of our epoll's descriptor only when something new arrives there: empty it before waiting.
@@ -381,7 +382,20 @@ impl Worker {
             }
         }
         self.settle(None);
+        self.account();
         self.drain();
+    }
+
+    /// Hands over what apps have used here, and hears which of them have used too much.
+    fn account(&mut self) {
+        let mut used = self.hub.take_usage();
+        used.extend(self.door.take_usage());
+        // One of them speaks for the endpoints, which have no worker.
+        if self.id == WorkerId(0) {
+            used.extend(self.webhooks.take_usage(self.hub.apps()));
+        }
+        self.node.account(&used, &self.webhooks);
+        self.hub.set_spent(self.node.all_spent());
     }
 
     /// Takes no more connections, then closes this sweep's share of those there are, so that they return in waves.

@@ -53,7 +53,7 @@ pub struct Write<'a> {
 }
 
 impl Fanout {
-    /// Gathers a frame for all of a channel's listeners but one.
+    /// Gathers a frame for all of a channel's listeners but one. Returns how many there are, that one included.
     // Called from another file for every publication: without this it is no longer built into its caller.
     #[inline]
     pub fn deliver(
@@ -62,15 +62,16 @@ impl Fanout {
         audience: Audience,
         frame: impl Into<SharedFrame>,
         except: Option<ConnectionId>,
-    ) {
+    ) -> usize {
         let frame = frame.into();
-        let Some(index) = self.lookup(key, audience) else { return };
+        let Some(index) = self.lookup(key, audience) else { return 0 };
         let except = except.filter(|id| self.outgoing(*id).is_some()).map(|id| id.index);
         if let Some(except) = except {
             self.set_apart(except);
         }
-        if self.channel(index).listeners.is_empty() {
-            return;
+        let listeners = self.channel(index).listeners.len();
+        if listeners == 0 {
+            return 0;
         }
         self.sequence += 1;
         self.gathered_bytes += frame.len();
@@ -80,6 +81,7 @@ impl Fanout {
         if channel.gathered.len() == 1 {
             self.touched.push(index);
         }
+        listeners
     }
 
     /// Gathers a frame for one connection.

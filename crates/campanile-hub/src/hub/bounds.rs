@@ -9,6 +9,7 @@ use crate::app::{AppIndex, Features};
 use crate::idempotency::{FirstAnswer, RequestKey, Unreserved};
 use crate::letter::{Ask, AskId, Publication};
 use crate::memory::REMEMBERED_OVERHEAD_BYTES;
+use crate::meter::Unit;
 
 const ID: ConnectionId = ConnectionId { index: 0, generation: 0 };
 const SOCKET: SocketId = SocketId { place: 0, secret: 1 };
@@ -247,4 +248,59 @@ fn a_mind_in_place_of_a_lost_one_knows_no_keys_and_ends_none_of_before() {
     hub.letter(Letter::Commit { key: request_key(0), id, answer }, Moment(0));
     hub.letter(Letter::Release { key: request_key(0), id }, Moment(0));
     assert_eq!(reserve(&mut hub, request_key(0), id, Moment(0)), Err(Unreserved::InFlight));
+}
+
+/// What the app has used since this was last asked.
+fn used(hub: &mut Hub) -> [u64; 5] {
+    let taken = hub.take_usage();
+    assert!(taken.iter().all(|(app, _)| *app == AppIndex(0)));
+    Unit::ALL.map(|unit| taken.iter().map(|(_, usage)| usage.get(unit)).sum())
+}
+
+#[test]
+fn what_connections_are_sent_and_clients_send_is_counted_as_it_is_billed() {
+    let mut hub = hub(1, 1 << 20);
+    let features = Features { client_events: true, ..Features::default() };
+    let app = App { features, ..app("1") };
+    hub.letter(Letter::Reload { apps: Arc::new(Apps::new(vec![app], Some(&hub.apps.clone()))) }, Moment(0));
+    let app = Arc::clone(hub.apps().get(AppIndex(0)).unwrap());
+    let id = |index| ConnectionId { index, generation: 0 };
+    for index in 0..3 {
+        let socket = SocketId { place: u64::from(index), secret: 1 };
+        hub.connect(id(index), &app, socket, 7, Moment(0));
+        for name in ["presence-a", "private-a"] {
+            let data = format!(r#"{{"user_id":"{index}"}}"#);
+            let data = (name == "presence-a").then_some(data);
+            let auth = app.credentials[0].secret.sign_channel(socket, name, data.as_deref());
+            let data = data.map_or(String::new(), |data| format!(r#","channel_data":{data:?}"#));
+            let text =
+                format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{name}","auth":"key:{auth}"{data}}}}}"#);
+            hub.receive(id(index), &text, Moment(0));
+        }
+    }
+    // Subscriptions and their answers cost nothing; the second and the third member were told to those before them.
+    assert_eq!(used(&mut hub), [0, 0, 0, 1 + 2, 0]);
+    publish(&mut hub, "private-a", "x", Moment(0));
+    publish(&mut hub, "nobody", "x", Moment(0));
+    assert_eq!(used(&mut hub), [0, 0, 3, 0, 0]);
+    // Whoever is left out is not sent it; a stranger is left out in vain.
+    for (except, deliveries) in [(0, 2), (9, 3)] {
+        let except = Some(SocketId { place: except, secret: 1 });
+        let publication = Publication { frame: Bytes::new(), except, remember: None };
+        hub.letter(Letter::Publish { key: key("private-a"), publication, ask: None }, Moment(0));
+        assert_eq!(used(&mut hub), [0, 0, deliveries, 0, 0]);
+    }
+    let typing = r#"{"event":"client-typing","channel":"private-a","data":{}}"#;
+    hub.receive(id(1), typing, Moment(0));
+    assert_eq!(used(&mut hub), [0, 1, 2, 0, 0]);
+    hub.receive(id(1), r#"{"event":"pusher:ping","data":{}}"#, Moment(0));
+    assert_eq!(used(&mut hub), [0; 5]);
+    hub.set_spent(vec![AppIndex(0)]);
+    hub.receive(id(1), typing, Moment(0));
+    assert_eq!(used(&mut hub), [0; 5], "an app without messages has none for its clients");
+    hub.set_spent(Vec::new());
+    hub.receive(id(1), typing, Moment(0));
+    assert_eq!(used(&mut hub), [0, 1, 2, 0, 0]);
+    hub.disconnect(id(2), Departure::Left, Moment(0));
+    assert_eq!(used(&mut hub), [0, 0, 0, 2, 0]);
 }

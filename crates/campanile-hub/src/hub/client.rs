@@ -17,6 +17,7 @@ use super::Hub;
 use crate::app::App;
 use crate::fanout::ConnectionId;
 use crate::letter::{Audience, ChannelKey, Departure, Letter, Publication, Purpose};
+use crate::meter::Unit;
 use crate::notice::NoticeKind;
 use crate::session::Unsubscribable;
 use crate::timers::Moment;
@@ -126,6 +127,7 @@ impl Hub {
     fn client_event(&mut self, id: ConnectionId, app: &App, event: &str, channel: &str, data: &RawValue, now: Moment) {
         let limits = &app.limits;
         let rejected = Some(CloseCode::ClientEventRejected);
+        let spent = self.spent.contains(&app.index);
         let Some(session) = self.session(id) else { return };
         let socket_id = session.socket_id;
         if !app.features.client_events {
@@ -165,6 +167,13 @@ impl Hub {
             let message = format!("the client event's data is {length} bytes long, at most {max} are allowed");
             return self.error(id, rejected, &message, Some(channel));
         }
+        if spent {
+            if self.session(id).is_some_and(|session| session.may_tell_rejection(now)) {
+                self.error(id, rejected, "this app has used up its messages", Some(channel));
+            }
+            return;
+        }
+        self.meter.count(app.index, Unit::ClientEvent, 1);
         let user_id = seat.user.as_ref().map(UserId::as_str);
         let frame = ServerFrame::Event { event: &event, channel: key.name.as_str(), data: &data, user_id }.encode();
         let publication = Publication { frame, except: Some(socket_id), remember: None };

@@ -45,6 +45,8 @@ pub(super) enum ApiError {
         "this app publishes more of these events than a limit of its guard lets pass; try again in {retry_after_secs} s"
     )]
     HeldUp { retry_after_secs: u64 },
+    #[error("this app has used up a budget of messages; there are new ones in {retry_after_secs} s")]
+    Spent { retry_after_secs: u64 },
     #[error(transparent)]
     Key(#[from] InvalidKey),
     #[error("Idempotency-Key must be given once")]
@@ -85,7 +87,7 @@ impl ApiError {
             Self::BodyBroken | Self::NotUtf8 | Self::Refused(_) | Self::Key(_) | Self::TwoKeys => {
                 StatusCode::BAD_REQUEST
             }
-            Self::TooManyEvents { .. } | Self::HeldUp { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyEvents { .. } | Self::HeldUp { .. } | Self::Spent { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::KeyInFlight => StatusCode::CONFLICT,
             Self::KeyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Busy | Self::TooManyKeys => StatusCode::SERVICE_UNAVAILABLE,
@@ -107,7 +109,9 @@ impl ApiError {
                     headers.insert(ALLOW, allowed);
                 }
             }
-            Self::TooManyEvents { retry_after_secs } | Self::HeldUp { retry_after_secs } => {
+            Self::TooManyEvents { retry_after_secs }
+            | Self::HeldUp { retry_after_secs }
+            | Self::Spent { retry_after_secs } => {
                 headers.insert(RETRY_AFTER, retry_after_secs.into());
             }
             Self::Busy | Self::KeyInFlight | Self::TooManyKeys => {
@@ -184,7 +188,12 @@ mod tests {
         for error in [ApiError::Busy, ApiError::KeyInFlight, ApiError::TooManyKeys] {
             assert_eq!(header(error, RETRY_AFTER).as_deref(), Some("1"));
         }
-        for error in [ApiError::TooManyEvents { retry_after_secs: 3 }, ApiError::HeldUp { retry_after_secs: 3 }] {
+        let retry_after_secs = 3;
+        for error in [
+            ApiError::TooManyEvents { retry_after_secs },
+            ApiError::HeldUp { retry_after_secs },
+            ApiError::Spent { retry_after_secs },
+        ] {
             assert_eq!(error.status(), 429);
             assert_eq!(header(error, RETRY_AFTER).as_deref(), Some("3"));
         }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use campanile_hub::{App, FirstAnswer, Publication};
+use campanile_hub::{App, FirstAnswer, Publication, Unit};
 use campanile_protocol::replies::{BatchReply, ChannelReply, ChannelsReply};
 use campanile_protocol::trigger::{Batch, Trigger};
 use campanile_protocol::{ChannelName, EncodedFrame, ServerFrame};
@@ -43,6 +43,7 @@ pub(super) async fn publish(
         outcome: outcome.clone(),
         ..told(&ChannelsReply { channels: trigger.channels.iter().cloned().zip(replies).collect() })
     };
+    visit.door().count(&request.app, Unit::ApiCall);
     turn.publishes(|| answer(without_counts(triggers)));
     Ok(answer(send_and_ask(triggers, &request.app, visit, &permit, passage).await))
 }
@@ -62,6 +63,7 @@ pub(super) async fn publish_batch(
         return Ok(FirstAnswer { outcome, ..told_nothing() });
     }
     let answer = |batch| FirstAnswer { outcome: outcome.clone(), ..told(&BatchReply { batch }) };
+    visit.door().count(&request.app, Unit::ApiCall);
     turn.publishes(|| answer(without_counts(&events)));
     Ok(answer(send_and_ask(&events, &request.app, visit, &permit, passage).await))
 }

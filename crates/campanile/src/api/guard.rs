@@ -21,7 +21,9 @@ use tokio::time::{Instant, sleep};
 use super::error::ApiError;
 use super::signed_request::SignedRequest;
 use super::{Reply, json};
+use crate::config::OnSpent;
 use crate::door::{Busy, Visit, Weighed};
+use crate::ledger::{self, Standing};
 use crate::mailbox::Permit;
 use crate::outcomes::{Outcome, OutcomeCounts};
 
@@ -36,22 +38,33 @@ const PAUSE_MAX: Duration = Duration::from_millis(50);
 #[derive(Serialize)]
 struct GuardReply {
     outcomes: OutcomeCounts,
+    budgets: Vec<Standing>,
 }
 
 /// `GET /apps/{id}/guard`
 pub(super) fn show(request: &SignedRequest<'_>, visit: Visit<'_>) -> Reply {
-    json(StatusCode::OK, &GuardReply { outcomes: visit.door().node().outcomes_of(&request.app) })
+    let (app, node) = (&request.app, visit.door().node());
+    let budgets = node.ledger().standings(&app.id, &node.rim(app).budgets, ledger::now_secs());
+    json(StatusCode::OK, &GuardReply { outcomes: node.outcomes_of(app), budgets })
 }
 
 /// What becomes of a request's events, on each of their channels, in order.
-#[derive(Debug, Default)]
-pub(super) struct Passage<'a> {
-    /// None: no rule concerns any of them, and all are published.
-    judged: Option<Judged<'a>>,
+#[derive(Debug)]
+pub(super) enum Passage<'a> {
+    /// No rule concerns any of them: all are published.
+    Free,
+    /// A budget is spent: none is.
+    Closed {
+        /// How many they are.
+        targets: usize,
+    },
+    /// Each by itself.
+    Judged(Box<Judged<'a>>),
 }
 
+/// What rules have made of them.
 #[derive(Debug)]
-struct Judged<'a> {
+pub(super) struct Judged<'a> {
     targets: Vec<Target>,
     outcomes: Vec<Outcome>,
     /// Which claim an event waits for.
@@ -77,21 +90,29 @@ pub(super) async fn pass<'a>(
     visit: Visit<'a>,
     permit: &Permit,
 ) -> Result<Passage<'a>, ApiError> {
+    let node = visit.door().node();
+    if let Some((on_spent, retry_after_secs)) = node.spent(app) {
+        let targets = triggers.iter().map(|trigger| trigger.channels.len()).sum();
+        if on_spent == OnSpent::Refuse {
+            node.count_outcomes(app, std::iter::repeat_n(Outcome::Refused, targets));
+            return Err(ApiError::Spent { retry_after_secs });
+        }
+        return Ok(Passage::Closed { targets });
+    }
     if !triggers.iter().any(|trigger| app.guard.concern(&trigger.event)) {
-        return Ok(Passage::default());
+        return Ok(Passage::Free);
     }
     let (targets, claims) = targets(triggers, app);
     if claims.is_empty() {
-        return Ok(Passage::default());
+        return Ok(Passage::Free);
     }
     let weighed = weigh(&claims, app, visit, permit).await?;
-    let node = visit.door().node();
     let Some((outcomes, waits)) = judge(&targets, &claims, weighed.verdicts()) else {
         let retry_after_secs = retry_after(weighed.verdicts());
         node.count_outcomes(app, targets.iter().map(|_| Outcome::Refused));
         return Err(ApiError::HeldUp { retry_after_secs });
     };
-    Ok(Passage { judged: Some(Judged { targets, outcomes, waits, claims, weighed }) })
+    Ok(Passage::Judged(Box::new(Judged { targets, outcomes, waits, claims, weighed })))
 }
 
 fn targets(triggers: &[Trigger], app: &App) -> (Vec<Target>, Vec<Claim>) {
@@ -190,13 +211,21 @@ fn retry_after(verdicts: &[Verdict]) -> u64 {
 impl Passage<'_> {
     /// Whether the event is to be published on the channel with this number among all of the request's.
     pub(super) fn publishes(&self, target: usize) -> bool {
-        self.judged.as_ref().is_none_or(|judged| judged.outcomes[target] == Outcome::Published)
+        match self {
+            Self::Free => true,
+            Self::Closed { .. } => false,
+            Self::Judged(judged) => judged.outcomes[target] == Outcome::Published,
+        }
     }
 
     /// What the header says: nothing if all was published, one word if all became the same, or a word for each channel of
     /// each event.
     pub(super) fn told(&self) -> Bytes {
-        let Some(Judged { outcomes, .. }) = &self.judged else { return Bytes::new() };
+        let outcomes = match self {
+            Self::Free => return Bytes::new(),
+            Self::Closed { .. } => return Bytes::from_static(Outcome::Dropped.word().as_bytes()),
+            Self::Judged(judged) => &judged.outcomes,
+        };
         match outcomes.first() {
             Some(first) if outcomes.iter().all(|outcome| outcome == first) => match first {
                 Outcome::Published => Bytes::new(),
@@ -217,8 +246,15 @@ impl Passage<'_> {
         triggers: &[Trigger],
         publication: impl Fn(&Trigger, &ChannelName) -> Publication,
     ) {
-        let Some(Judged { targets, outcomes, waits, claims, mut weighed }) = self.judged else { return };
-        visit.door().node().count_outcomes(app, outcomes.iter().copied());
+        let node = visit.door().node();
+        let Judged { targets, outcomes, waits, claims, mut weighed } = match self {
+            Self::Free => return,
+            Self::Closed { targets } => {
+                return node.count_outcomes(app, std::iter::repeat_n(Outcome::Dropped, targets));
+            }
+            Self::Judged(judged) => *judged,
+        };
+        node.count_outcomes(app, outcomes.iter().copied());
         let channels = triggers.iter().flat_map(|trigger| &trigger.channels);
         for (((target, outcome), wait), channel) in targets.iter().zip(&outcomes).zip(&waits).zip(channels) {
             if !matches!(outcome, Outcome::Published | Outcome::Deferred | Outcome::Collapsed) {

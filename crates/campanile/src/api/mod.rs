@@ -23,6 +23,7 @@ use std::error::Error;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use campanile_hub::Unit;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -79,6 +80,7 @@ where
     let received = tokio::time::timeout_at(visit.until(), received).await;
     let secs = visit.door().node().config().limits.http_request_timeout.as_secs();
     let request = received.unwrap_or(Err(ApiError::BodyTooSlow { secs }))?;
+    visit.door().count(&request.app, Unit::ApiCall);
     match resource {
         Resource::Events => once(&request, visit, async |turn| events::publish(&request, turn, visit).await).await,
         Resource::BatchEvents => {

@@ -12,7 +12,7 @@ use campanile_hub::guard::Rules;
 
 use super::allowed_origins::AllowedOrigins;
 use super::file::{AppTable, KeyTable};
-use super::guard;
+use super::guard::{self, Budget};
 use super::limits::{self, CREDENTIAL_LENGTH_MAX, Numbers, SECRET_FILE_BYTES_MAX, count, seconds};
 use super::problem::Problems;
 use super::secret::{REDACTED, REDACTED_REFUSAL, Secret};
@@ -59,6 +59,8 @@ pub struct AppConfig {
     pub webhooks: Vec<WebhookConfig>,
     /// What holds its publishers up when they go wrong.
     pub guard: Rules,
+    /// How much it may use.
+    pub budgets: Vec<Budget>,
 }
 
 /// What clients and servers of an app identify themselves with.
@@ -219,6 +221,7 @@ impl AppConfig {
             allowed_origins: AllowedOrigins::read(&table.allowed_origins, &format!("{path}.allowed_origins"), problems),
             limits: AppLimits::read(table, path, problems),
             webhooks,
+            budgets: guard::read_budgets(&mut table.guard, &format!("{path}.guard"), problems),
             guard: guard::read(&mut table.guard, &format!("{path}.guard"), problems),
             id: id?,
             name,

@@ -336,6 +336,8 @@ tables! {
         limits: Vec<RateTable>,
         /// Against loops.
         breakers: Vec<BreakerTable>,
+        /// Against bills.
+        budgets: Vec<BudgetTable>,
     }
 
     /// `[[apps.guard.dedupe]]`.
@@ -369,6 +371,16 @@ tables! {
         /// At once, after a silence.
         burst: Option<u64>,
         /// `drop`, `defer`, `collapse` or `refuse`.
+        on_exceed: Option<String>,
+    }
+
+    /// `[[apps.guard.budgets]]`.
+    BudgetTable {
+        /// `day` or `month`, of UTC.
+        per: Option<String>,
+        /// Messages that may be used in one, as Pusher counts them.
+        messages: Option<u64>,
+        /// `warn`, `drop` or `refuse`.
         on_exceed: Option<String>,
     }
 

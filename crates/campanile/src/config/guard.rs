@@ -1,9 +1,11 @@
 //! `[apps.guard]`: what holds an app's publishers up when they go wrong.
 //!
-//! Owns the way from the file to [`Rules`]. Never weighs an event. The invariant: a rule that exists can be followed: its
-//! patterns and its pointer are well formed, and it has one subject, one cause. Next: `limits.rs` for the bounds.
+//! Owns the way from the file to [`Rules`] and [`Budget`]s. Never weighs an event. The invariant: a rule that exists can be
+//! followed: its patterns and its pointer are well formed, and it has one subject, one cause. Next: `limits.rs` for the
+//! bounds.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use campanile_hub::guard::claim::{RepeatOf, SurgeOf};
 use campanile_hub::guard::{
@@ -11,7 +13,7 @@ use campanile_hub::guard::{
 };
 use campanile_protocol::json::Pointer;
 
-use super::file::{BreakerTable, DedupeTable, GuardTable, RateTable};
+use super::file::{BreakerTable, BudgetTable, DedupeTable, GuardTable, RateTable};
 use super::limits::{self, Numbers, count};
 use super::problem::Problems;
 
@@ -27,6 +29,90 @@ const ON_EXCEED: &[(&str, OnExceed)] = &[
     ("collapse", OnExceed::Collapse),
     ("refuse", OnExceed::Refuse),
 ];
+
+const PERIODS: &[(&str, Period)] = &[("day", Period::Day), ("month", Period::Month)];
+const ON_SPENT: &[(&str, OnSpent)] = &[("warn", OnSpent::Warn), ("drop", OnSpent::Drop), ("refuse", OnSpent::Refuse)];
+
+/// How much an app may use.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Budget {
+    /// Its name in alerts.
+    pub name: Arc<str>,
+    /// In how long.
+    pub per: Period,
+    /// So many messages.
+    pub messages: u64,
+    /// What happens when they are used up.
+    pub on_exceed: OnSpent,
+}
+
+/// What a budget is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Period {
+    /// A day of UTC.
+    Day,
+    /// A month of UTC.
+    Month,
+}
+
+impl Period {
+    /// Its name in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+}
+
+/// What happens when a budget is used up, the sharpest last.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Ord, PartialOrd)]
+pub enum OnSpent {
+    /// It is told, and nothing else.
+    Warn,
+    /// Events are not published, and their publishers are told so.
+    Drop,
+    /// Requests that publish are refused.
+    Refuse,
+}
+
+/// Reads an app's budgets.
+pub(super) fn read_budgets(table: &mut GuardTable, path: &str, problems: &mut Problems) -> Vec<Budget> {
+    let mut budgets: Vec<Budget> = Vec::new();
+    for (index, table) in table.budgets.iter_mut().enumerate() {
+        let name = format!("budgets[{index}]");
+        let Some(budget) = budget(table, &name, path, problems) else { continue };
+        if let Some(first) = budgets.iter().find(|first| first.per == budget.per) {
+            let text = format!("{} is for a {} already: one is enough", first.name, budget.per.name());
+            problems.at(&format!("{path}.{name}.per"), text);
+        }
+        budgets.push(budget);
+    }
+    budgets
+}
+
+fn budget(table: &mut BudgetTable, name: &str, guard: &str, problems: &mut Problems) -> Option<Budget> {
+    let path = format!("{guard}.{name}");
+    let per = match &table.per {
+        Some(per) => chosen(per, PERIODS, &path, "per", problems),
+        None => {
+            problems.missing(&path, "per", "needs per = \"day\" or \"month\"");
+            None
+        }
+    };
+    let on_exceed =
+        chosen(table.on_exceed.get_or_insert_with(|| "warn".to_owned()), ON_SPENT, &path, "on_exceed", problems);
+    let mut numbers = Numbers { path: &path, problems };
+    let messages = match table.messages {
+        Some(_) => numbers.read_optional(&limits::GUARD_MESSAGES, table.messages),
+        None => {
+            numbers.problems.missing(&path, "messages", "needs messages: how many may be used");
+            None
+        }
+    };
+    Some(Budget { name: name.into(), per: per?, messages: messages?, on_exceed: on_exceed? })
+}
 
 /// Reads an app's rules.
 pub(super) fn read(table: &mut GuardTable, path: &str, problems: &mut Problems) -> Rules {

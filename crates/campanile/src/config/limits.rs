@@ -307,6 +307,9 @@ limits! {
     GUARD_COOL_DOWN_SECS: "apps.guard.breakers" "cool_down_secs", Default(60), 1..=86_400, "seconds";
         "somebody has to look, and a loop that is over must not stop what comes after it for long";
         "events pass again; if it goes on, it is stopped again";
+    GUARD_MESSAGES: "apps.guard.budgets" "messages", Required, 1..=1_000_000_000_000_000, "messages in Pusher's units, in a day or a month of UTC";
+        "what an app may cost, only its owner knows";
+        "as `on_exceed` says: told alone, events dropped, or answered 429 with Retry-After; alerts `budget` at 50, 80 and 100 %";
 }
 
 /// Those that a reload does not change, because queues and ports are made of them at the start.

@@ -43,6 +43,7 @@ pub use apps::{AppConfig, AppKeyPair, AppLimits, DEVELOPMENT_ID, DEVELOPMENT_KEY
 pub use cors::Cors;
 pub use drain::Drain;
 pub use explanation::Explanation;
+pub use guard::{Budget, OnSpent, Period};
 pub use listen::Listen;
 pub use log::{Log, LogFormat, LogLevel};
 pub use machine::{Machine, raise_descriptor_limit};

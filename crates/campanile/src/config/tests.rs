@@ -611,7 +611,17 @@ fn the_guards_rules_are_read_as_they_are_written() {
          [[apps.guard.limits]]\nchannel = 'private-user.{{user}}'\nper = 'user'\nevents = 3\nper_secs = 60\n\
          [[apps.guard.limits]]\nper = 'app'\nevents = 3\nburst = 9\non_exceed = 'collapse'\n\
          [[apps.guard.breakers]]\nrepeats = 50\n\
-         [[apps.guard.breakers]]\nevent = 'tick'\ntimes = 10\nfloor = 5\ncool_down_secs = 9\n"
+         [[apps.guard.breakers]]\nevent = 'tick'\ntimes = 10\nfloor = 5\ncool_down_secs = 9\n\
+         [[apps.guard.budgets]]\nper = 'day'\nmessages = 200000\n\
+         [[apps.guard.budgets]]\nper = 'month'\nmessages = 3000000\non_exceed = 'refuse'\n"
+    );
+    let budget = |name: &str, per, messages, on_exceed| Budget { name: name.into(), per, messages, on_exceed };
+    assert_eq!(
+        accept(&file).apps[0].budgets,
+        [
+            budget("budgets[0]", Period::Day, 200_000, OnSpent::Warn),
+            budget("budgets[1]", Period::Month, 3_000_000, OnSpent::Refuse),
+        ]
     );
     let guard = &accept(&file).apps[0].guard;
     assert_eq!(guard.alert_after, 7);
@@ -661,6 +671,15 @@ fn a_rule_that_cannot_be_followed_is_refused_with_what_to_do() {
         ("breakers", "repeats = 1\ntimes = 2", "breakers[0]: has both repeats and times"),
         ("breakers", "repeats = 1\nfloor = 2", "breakers[0].floor: goes with times"),
         ("breakers", "times = 2\nwithin_secs = 2", "breakers[0].within_secs: goes with repeats"),
+        ("budgets", "messages = 1", "budgets[0]: needs per = \"day\" or \"month\""),
+        ("budgets", "per = 'week'\nmessages = 1", "budgets[0].per: \"week\" is unknown"),
+        ("budgets", "per = 'day'", "budgets[0]: needs messages"),
+        ("budgets", "per = 'day'\nmessages = 1\non_exceed = 'defer'", "budgets[0].on_exceed: \"defer\" is unknown"),
+        (
+            "budgets",
+            "per = 'day'\nmessages = 1\n[[apps.guard.budgets]]\nper = 'day'\nmessages = 2",
+            "budgets[1].per: budgets[0] is for a day already",
+        ),
     ] {
         assert_refused(&format!("{APP}[[apps.guard.{table}]]\n{rule}\n"), &format!("apps[0].guard.{expected}"));
     }
@@ -1012,6 +1031,8 @@ fn the_example_of_everything_has_everything_on() {
     assert_eq!(endpoint.events, WebhookEvent::ALL);
     let guard = &everything.guard;
     assert_eq!((guard.dedupe.len(), guard.limits.len(), guard.breakers.len()), (3, 4, 2));
+    assert_eq!(everything.budgets.iter().map(|budget| budget.per).collect::<Vec<_>>(), [Period::Day, Period::Month]);
+    assert!(everything.budgets.iter().all(|budget| budget.messages >= 200_000));
     // A test suite that knows nothing of the guard must not meet it.
     let event = |name: &str| campanile_protocol::EventName::parse(name, 200).unwrap();
     for name in ["my-event", "client-typing", "order.shipped", r"App\Events\OrderShipped"] {

@@ -6,6 +6,7 @@
 //! Read on in [`super::queue`], [`super::call`] and [`super::schedule`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use campanile_hub::Notice;
@@ -41,6 +42,8 @@ pub(super) struct Endpoint {
     pub(super) incarnation: u64,
     pub(super) client: Client,
     pub(super) intake: Intake,
+    /// Since they were last taken.
+    pub(super) calls: AtomicU64,
     /// Something was committed.
     pub(super) committed: Notify,
     pub(super) alarms: Alarms,
@@ -197,6 +200,7 @@ impl Endpoint {
         loop {
             // A reload may have brought another key or header since the last attempt.
             let settings = self.settings();
+            self.calls.fetch_add(1, Ordering::Relaxed);
             let Err(error) = call(&self.client, &settings, body.clone()).await else {
                 if failures > 0 {
                     info!(app = %settings.app, endpoint = settings.address(), failures, "webhook endpoint is well again");

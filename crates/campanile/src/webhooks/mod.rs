@@ -22,10 +22,11 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use campanile_hub::Notice;
+use campanile_hub::{AppIndex, Apps, Notice, Unit, Usage};
 use parking_lot::{Mutex, RwLock};
 use reqwest::Client;
 use sha2::{Digest, Sha256};
@@ -213,6 +214,16 @@ impl Webhooks {
         }
     }
 
+    /// Takes the calls that were made since this was last called.
+    pub(crate) fn take_usage(&self, apps: &Apps) -> Vec<(AppIndex, Usage)> {
+        let routes = Arc::clone(&self.routes.read());
+        let used = routes.iter().filter_map(|(app, endpoints)| {
+            let calls = endpoints.iter().map(|endpoint| endpoint.calls.swap(0, Ordering::Relaxed)).sum();
+            (calls > 0).then_some((apps.by_id(app)?.index, Usage::of(Unit::WebhookCall, calls)))
+        });
+        used.collect()
+    }
+
     /// Serves the endpoints of another configuration from now on. What waits for an endpoint that is gone stays in its
     /// file, in case it comes back.
     ///
@@ -327,6 +338,7 @@ impl Webhooks {
             incarnation: self.incarnation,
             client,
             intake: Intake::default(),
+            calls: AtomicU64::new(0),
             committed: Notify::new(),
             alarms: Alarms::default(),
         })

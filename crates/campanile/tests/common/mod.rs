@@ -80,6 +80,22 @@ impl TestServer {
         block_on(self.running.reload(config(&self.state, settings))).expect("a reload succeeds");
     }
 
+    /// Drains the server and starts another in its place, with these settings.
+    pub(crate) fn restart(self, settings: &[(&str, &str)]) -> Self {
+        let Self { running, state, .. } = self;
+        block_on(running.drain()).expect("a drain succeeds");
+        let running = Server::start(config(&state, settings)).expect("the server starts again");
+        Self { address: running.local_addr(), running, state }
+    }
+
+    /// Drains the server and tries to start another, where this file of the state directory has this text.
+    pub(crate) fn restart_on(self, file: &str, text: &str) -> Result<RunningServer, StartError> {
+        let Self { running, state, .. } = self;
+        block_on(running.drain()).expect("a drain succeeds");
+        std::fs::write(state.path().join(file), text).expect("the directory is writable");
+        Server::start(config(&state, &[]))
+    }
+
     /// Drains the server, and says how long that took.
     pub(crate) fn drain(self) -> Duration {
         let began = Instant::now();

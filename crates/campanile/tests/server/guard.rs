@@ -334,6 +334,77 @@ fn a_name_that_comes_more_often_than_the_floor_is_stopped() {
     assert_eq!(send(&server, "tock", "a", "x"), "");
 }
 
+fn budgeted<'a>(messages: &'a str, on_exceed: &'a str, url: &'a str) -> [(&'a str, &'a str); 5] {
+    [
+        ("apps.0.webhooks.0.url", url),
+        ("apps.0.webhooks.0.events.0", "guard_alert"),
+        ("apps.0.guard.budgets.0.per", "month"),
+        ("apps.0.guard.budgets.0.messages", messages),
+        ("apps.0.guard.budgets.0.on_exceed", on_exceed),
+    ]
+}
+
+/// How many messages the app has used, as its budget counts.
+fn used(server: &TestServer) -> u64 {
+    server.get("/apps/app/guard", &[]).json()["budgets"][0]["messages"].as_u64().expect("a number of messages")
+}
+
+#[test]
+fn a_budget_counts_as_pusher_bills_warns_on_the_way_and_at_its_end_drops_over_a_restart() {
+    let (url, told) = endpoint();
+    let server = start(&budgeted("1000", "drop", &url));
+    let mut clients = [Client::connect(&server), Client::connect(&server)];
+    clients.iter_mut().for_each(|client| {
+        client.subscribe("private-a");
+    });
+    // One request and two deliveries each.
+    for (events, percent) in [(170, 50), (100, 80), (70, 100)] {
+        for _ in 0..events {
+            let told = send(&server, "tick", "private-a", "x");
+            // Workers look twice a second.
+            assert!(told.is_empty() || (percent == 100 && told == "dropped"), "{told} on the way to {percent} %");
+        }
+        let (alert, _) = told.recv_timeout(SOON).expect("each part is told");
+        let data: Value = serde_json::from_str(alert["data"].as_str().expect("always a string")).expect("JSON");
+        assert_eq!((&data["reason"], &data["rule"]), (&json!("budget"), &json!("budgets[0]")));
+        assert_eq!((&data["percent"], &data["of"], &data["per"]), (&json!(percent), &json!(1000), &json!("month")));
+        assert_eq!(alert.get("event"), None);
+    }
+    assert_eq!(send(&server, "tick", "private-a", "x"), "dropped");
+    let spent = used(&server);
+    // Besides: the alerts' calls.
+    assert!((1000..1030).contains(&spent), "{spent}");
+    // Clients have nothing to say either.
+    let [_, other] = &mut clients;
+    other.sync();
+    until(|| {
+        other.send(&json!({ "event": "client-typing", "channel": "private-a", "data": {} }));
+        let heard = other.sync();
+        let refusal = heard.iter().find(|event| event["event"] == "pusher:error");
+        refusal.map(|refusal| assert_eq!(refusal["data"]["code"], 4301)).ok_or(format!("{heard:?}"))
+    });
+    drop(clients);
+
+    let server = server.restart(&budgeted("1000", "refuse", &url));
+    assert!(used(&server) >= spent);
+    let refused = server.post(EVENTS, &event("tick", "private-a", "x"));
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert!(refused.head.contains("retry-after: ") && refused.body.contains("used up a budget"), "{refused:?}");
+    assert!(told.recv_timeout(Duration::from_millis(800)).is_err(), "what was told is not told again");
+    // Whoever raises the budget goes on.
+    server.reload(&budgeted("1000000", "refuse", &url));
+    assert_eq!(send(&server, "tick", "private-a", "x"), "");
+    server.reload(&budgeted("1000", "warn", &url));
+    assert_eq!(send(&server, "tick", "private-a", "x"), "");
+}
+
+#[test]
+fn usage_that_cannot_be_read_stops_the_start() {
+    let server = start(&[]);
+    let refused = server.restart_on("usage.json", "{").expect_err("the start is refused");
+    assert!(refused.to_string().contains("usage.json is damaged"), "{refused}");
+}
+
 /// The publisher of the loop: connections that send the same request again and again.
 fn repeat(server: &TestServer, connections: usize, each: usize) -> usize {
     const AT_ONCE: usize = 20;

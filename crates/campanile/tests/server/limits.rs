@@ -99,6 +99,11 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("apps.guard.breakers.times", BREAKER, "a_name_may_come_ten_times_as_often_as_on_average_and_one_more_is_stopped"),
     ("apps.guard.breakers.floor", BREAKER, "a_new_name_may_come_as_often_as_the_floor_and_no_more"),
     ("apps.guard.breakers.cool_down_secs", BREAKER, SAME_BODY),
+    (
+        "apps.guard.budgets.messages",
+        "campanile/src/ledger.rs",
+        "as_many_messages_as_the_budget_are_left_alone_but_for_the_last_and_a_new_day_begins_at_nothing",
+    ),
 ];
 /// The same for the bounds that nobody can set, by their names in `docs/limits.md`.
 const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
