@@ -22,6 +22,10 @@ use crate::name::{ChannelName, EventName, SocketId};
 use crate::refusal::{Reason, Refusal};
 use crate::signature::SignedQuery;
 
+/// The header of an answer to a request whose events were not simply all published, in lower case: what has become of
+/// them.
+pub const OUTCOME_HEADER: &str = "x-campanile-outcome";
+
 /// One event for one or more channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {

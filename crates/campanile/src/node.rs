@@ -42,9 +42,9 @@ struct Usage {
 impl Usage {
     /// Whether there is a budget that is spent, and for how many more seconds.
     fn spent(&self) -> Option<(OnSpent, u64)> {
-        let until = self.spent_until.load(Ordering::Acquire);
         // Nearly always there is none, and no clock is asked.
-        let left = until.checked_sub(ledger::now_secs()).filter(|left| until > 0 && *left > 0)?;
+        let until = Some(self.spent_until.load(Ordering::Acquire)).filter(|until| *until > 0)?;
+        let left = until.checked_sub(ledger::now_secs()).filter(|left| *left > 0)?;
         let on_spent = if self.refuses.load(Ordering::Acquire) { OnSpent::Refuse } else { OnSpent::Drop };
         Some((on_spent, left))
     }

@@ -27,9 +27,6 @@ use crate::ledger::{self, Standing};
 use crate::mailbox::Permit;
 use crate::outcomes::{Outcome, OutcomeCounts};
 
-/// The header of an answer that is not simply "published", in lower case.
-pub(super) const OUTCOME_HEADER: &str = "x-campanile-outcome";
-
 /// How long to wait for another request to settle what this one wants, the first time and at most. They take as long as
 /// their letters are under way.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -278,75 +275,4 @@ impl Passage<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use campanile_hub::guard::{Aim, DedupeRule, LimitRule, OnExceed, Per, Rate, Rules, Scope, Subject};
-    use campanile_protocol::limits::DEFAULT_LIMITS;
-    use campanile_protocol::signature::SignedQuery;
-
-    use super::*;
-
-    fn app(scope: Scope) -> App {
-        let (rate, aim) = (Rate { events: 1, per_secs: 1, burst: 1 }, Aim::default());
-        let once = DedupeRule { name: "d".into(), aim: aim.clone(), subject: Subject::Body, scope, window_secs: 60 };
-        let rate = LimitRule { name: "l".into(), aim, per: Per::App, rate, on_exceed: OnExceed::Defer };
-        App { guard: Rules { dedupe: vec![once], limits: vec![rate], ..Rules::default() }, ..App::new("a", "k", "s") }
-    }
-
-    fn trigger(channels: &str, data: &str) -> Trigger {
-        let query = format!("name=e&channels={channels}&data={data}");
-        Trigger::parse("", &SignedQuery::parse(&query), &DEFAULT_LIMITS).unwrap()
-    }
-
-    /// What becomes of the targets, where the homes say this to each claim that is first with a key, and to each token.
-    fn judged(triggers: &[Trigger], scope: Scope, first: &[Verdict], tokens: &[Verdict]) -> Option<Vec<Outcome>> {
-        let (targets, claims) = targets(triggers, &app(scope));
-        let (mut first, mut tokens) = (first.iter(), tokens.iter());
-        let verdicts: Vec<Verdict> = claims
-            .iter()
-            .map(|claim| if matches!(claim.want, Want::Once { .. }) { first.next() } else { tokens.next() })
-            .map(|verdict| *verdict.expect("there are as many verdicts as claims"))
-            .collect();
-        assert_eq!((first.next(), tokens.next()), (None, None), "there are as many claims as verdicts");
-        judge(&targets, &claims, &verdicts).map(|(outcomes, _)| outcomes)
-    }
-
-    use Outcome::{Deferred, Dropped, Duplicate, Published};
-    use Verdict::Granted;
-
-    #[test]
-    fn the_same_event_twice_in_a_request_is_a_duplicate_of_what_has_become_of_the_first() {
-        let twice = [trigger("a", "x"), trigger("a", "x"), trigger("b", "x")];
-        let first = [Granted, Granted];
-        let judged = |tokens: &[Verdict]| judged(&twice, Scope::Channel, &first, tokens);
-        assert_eq!(judged(&[Granted, Granted, Granted]), Some(vec![Published, Duplicate, Published]));
-        assert_eq!(judged(&[Verdict::Dropped, Granted, Granted]), Some(vec![Dropped, Dropped, Published]));
-        assert_eq!(judged(&[Verdict::Deferred, Granted, Granted]), Some(vec![Deferred, Duplicate, Published]));
-        let refused = Verdict::Refused { retry_after_secs: 1 };
-        assert_eq!(judged(&[Granted, refused, Granted]), Some(vec![Published, Duplicate, Published]));
-        assert_eq!(judged(&[Granted, Granted, refused]), None);
-    }
-
-    #[test]
-    fn an_event_for_several_channels_is_one_where_the_scope_is_the_app() {
-        let event = [trigger("a,b", "x"), trigger("c", "x")];
-        let judged = |first| judged(&event, Scope::App, &[first], &[Granted, Granted, Granted]);
-        assert_eq!(judged(Granted), Some(vec![Published, Published, Duplicate]));
-        assert_eq!(judged(Verdict::Duplicate), Some(vec![Duplicate, Duplicate, Duplicate]));
-    }
-
-    #[test]
-    fn a_duplicate_takes_no_token_and_what_is_dropped_does_not_wait() {
-        let event = [trigger("a", "x")];
-        let judged = |first, token| judged(&event, Scope::Channel, &[first], &[token]);
-        for token in [Granted, Verdict::Dropped, Verdict::Deferred, Verdict::Refused { retry_after_secs: 1 }] {
-            assert_eq!(judged(Verdict::Duplicate, token), Some(vec![Duplicate]));
-        }
-        assert_eq!(judged(Granted, Verdict::Collapsed), Some(vec![Outcome::Collapsed]));
-    }
-
-    #[test]
-    fn an_event_that_no_rule_concerns_has_no_claims() {
-        let (targets, claims) = targets(&[trigger("a,b", "x")], &App::new("a", "k", "s"));
-        assert_eq!((targets.len(), claims.len()), (2, 0));
-    }
-}
+mod tests;

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use campanile_hub::{App, FirstAnswer, Unreserved};
 use campanile_protocol::IdempotencyKey;
 use campanile_protocol::idempotency::{KEY_HEADER, REPLAYED_HEADER};
+use campanile_protocol::trigger::OUTCOME_HEADER;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::guard::OUTCOME_HEADER;
 use super::signed_request::SignedRequest;
 use super::{Reply, text};
 use crate::door::{Reservation, Visit};
@@ -130,4 +130,4 @@ fn reply(FirstAnswer { status, body, outcome }: FirstAnswer) -> Reply {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use campanile_protocol::Secret;
 use campanile_protocol::signature::sign_request;
+use campanile_protocol::trigger::OUTCOME_HEADER;
 use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 
@@ -39,6 +40,8 @@ pub(crate) struct Api {
 pub(crate) struct Answer {
     /// The reply, usually `{}`.
     pub(crate) body: String,
+    /// What has become of the events, where they were not simply all published.
+    pub(crate) outcome: Option<String>,
 }
 
 /// Why a request had no effect that we know of.
@@ -96,6 +99,8 @@ impl Api {
             |error: reqwest::Error| ApiError::Unanswered { origin: self.origin.clone(), source: error.without_url() };
         let request = self.http.post(url).header(CONTENT_TYPE, "application/json").body(body);
         let mut response = request.send().await.map_err(unanswered)?;
+        let outcome = response.headers().get(OUTCOME_HEADER).and_then(|outcome| outcome.to_str().ok());
+        let outcome = outcome.map(str::to_owned);
         let mut reply = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
             if reply.len() + chunk.len() > REPLY_BYTES_MAX {
@@ -108,7 +113,7 @@ impl Api {
         // Some servers refuse with 200, and only the body tells.
         match status.is_success() && !is_refusal(&reply) {
             true if reply.starts_with('<') => Err(ApiError::Page { status: status.as_u16() }),
-            true => Ok(Answer { body: reply }),
+            true => Ok(Answer { body: reply, outcome }),
             false => Err(ApiError::Refused { status: status.as_u16(), message: message(&reply) }),
         }
     }

@@ -74,7 +74,12 @@ async fn publish(
     let told = |error: ApiError| explained(&error, error.obstacle(), &target);
     let api = Api::new(&target).map_err(told)?;
     let answer = api.post(request.path, request.body).await.map_err(told)?;
-    let mut outcome = format!("published {} as app {} at {}\n", request.what, target.app_id, target.authority());
+    let done = match answer.outcome.as_deref() {
+        None => "published".to_owned(),
+        Some(outcomes) if outcomes.contains(',') => format!("not all published ({outcomes}):"),
+        Some(outcome) => format!("not published but {outcome}:"),
+    };
+    let mut outcome = format!("{done} {} as app {} at {}\n", request.what, target.app_id, target.authority());
     // `{}` says nothing; anything else was asked for.
     if !matches!(answer.body.as_str(), "" | "{}") {
         outcome.push_str(&answer.body);

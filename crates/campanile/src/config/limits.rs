@@ -605,6 +605,8 @@ pub fn to_markdown() -> String {
          {HTTP2_FRAMES_BURST} at once, {HTTP2_FRAMES_PER_SEC} a second, and {HTTP2_FRAMES_PER_ANSWER_FRAME} more for \
          each frame of an answer | closed with ENHANCE_YOUR_CALM |\n\
          | an `Idempotency-Key` | {KEY_LENGTH_MAX} characters | answered 400 |\n\
+         | waiting until another request has published, or not, what this one wants to publish | \
+         `limits.http_request_timeout_secs` | answered 503 with Retry-After |\n\
          | channels that a worker lists at once for `GET /channels` | {CHANNELS_AT_ONCE} | goes on after other work |\n\
          | writing to an HTTP client that takes nothing | `limits.http_request_timeout_secs` | closed |\n\
          | an HTTP client that has been told the end and stays | `limits.closing_timeout_secs` | closed |\n\

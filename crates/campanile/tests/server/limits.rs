@@ -138,6 +138,11 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
         "a_key_may_be_as_long_as_the_bound_and_no_longer",
     ),
     (
+        "waiting until another request has published, or not, what this one wants to publish",
+        "campanile/src/api/guard/tests.rs",
+        "an_event_that_another_request_has_is_waited_for_as_long_as_a_request_may_take",
+    ),
+    (
         "channels that a worker lists at once for `GET /channels`",
         API,
         "many_channels_are_listed_a_slice_at_a_time_and_events_go_between",

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use campanile_hub::letter::{ChannelKey, Homes, Purpose, Subscriber};
 use campanile_hub::{
-    AppIndex, Apps, ConnectionId, Effect, Hub, Letter, Moment, RequestKey, RequestLimits, Settings, WorkerId,
+    App, AppIndex, Apps, ConnectionId, Effect, Hub, Letter, Moment, RequestKey, RequestLimits, Settings, WorkerId,
 };
 use campanile_protocol::signature::SignedQuery;
 use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, SocketId};
@@ -27,7 +27,7 @@ use crate::mailbox::{Envelope, Permits, Post};
 use crate::node::Node;
 
 const WORKERS: u16 = 2;
-const EVENTS: &str = "/apps/a/events";
+pub(in crate::api) const EVENTS: &str = "/apps/a/events";
 const EVENT: &str = r#"{"name":"e","channel":"orders","data":"d"}"#;
 const COUNTED: &str = r#"{"name":"e","channel":"orders","data":"d","info":"subscription_count"}"#;
 const KEYS_MAX: usize = 2;
@@ -48,11 +48,11 @@ struct Played {
 }
 
 #[derive(Clone)]
-struct Stage {
+pub(in crate::api) struct Stage {
     doors: Vec<Rc<Door>>,
     permits: Vec<Permits>,
-    post: Post,
-    node: Arc<Node>,
+    pub(in crate::api) post: Post,
+    pub(in crate::api) node: Arc<Node>,
     played: Rc<Played>,
 }
 
@@ -107,12 +107,17 @@ async fn work(worker: WorkerId, stage: Stage) {
 }
 
 fn run<F: Future>(test: impl FnOnce(Stage) -> F) -> F::Output {
+    run_with(vec![app("a", true), app("b", true)], test)
+}
+
+/// The same with these apps.
+pub(in crate::api) fn run_with<F: Future>(apps: Vec<App>, test: impl FnOnce(Stage) -> F) -> F::Output {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(CONFIG.as_bytes()).unwrap();
     let machine = Machine { cores: 1, ..Machine::here() };
     let (mut config, _) = Config::load_explained(Some(file.path()), std::iter::empty(), &machine).unwrap();
     config.limits.http_request_timeout = Duration::from_millis(200);
-    let apps = Apps::new(vec![app("a", true), app("b", true)], None);
+    let apps = Apps::new(apps, None);
     let node = Node::new(Arc::new(config), Arc::new(apps), Homes { seed: 1, workers: WORKERS });
     let post = Post::new(WORKERS);
     // With one permit each, a request that wanted a second would wait in vain.
@@ -134,7 +139,7 @@ fn run<F: Future>(test: impl FnOnce(Stage) -> F) -> F::Output {
 }
 
 /// Lets the workers read all that they have.
-async fn settle() {
+pub(in crate::api) async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
@@ -146,7 +151,7 @@ fn keyed(mut request: Request<Full<Bytes>>, key: &str) -> Request<Full<Bytes>> {
 }
 
 impl Stage {
-    async fn send(&self, request: Request<Full<Bytes>>) -> Answered {
+    pub(in crate::api) async fn send(&self, request: Request<Full<Bytes>>) -> Answered {
         let answered = Answered::read(respond(request, &self.doors[0]).await).await;
         settle().await;
         answered
@@ -172,7 +177,7 @@ impl Stage {
         begun
     }
 
-    fn published(&self) -> usize {
+    pub(in crate::api) fn published(&self) -> usize {
         self.played.published.borrow().len()
     }
 
