@@ -33,7 +33,10 @@ const WEBHOOK_EVENTS = [
   'subscription_count',
 ];
 
-/** The TOML for one server; `allowedOrigins` fences FENCED_APP only, `certificate` names two files. */
+/**
+ * The TOML for one server; `allowedOrigins` fences FENCED_APP only, `certificate` names two files, `guard` are the rules of
+ * APP.
+ */
 export function configuration({
   stateDir,
   port,
@@ -46,6 +49,7 @@ export function configuration({
   readyDelaySecs = 0,
   idempotencyWindowSecs = 600,
   compression = false,
+  guard = {},
 }) {
   const apps = [
     {
@@ -58,6 +62,7 @@ export function configuration({
       subscription_counts: true,
       activity_timeout_secs: ACTIVITY_TIMEOUT_SECS,
       allowed_origins: [],
+      guard,
       webhooks: [
         {
           url: webhookUrl,
