@@ -399,6 +399,24 @@ fn a_budget_counts_as_pusher_bills_warns_on_the_way_and_at_its_end_drops_over_a_
 }
 
 #[test]
+fn a_request_is_a_message_and_one_that_asks_for_counts_is_two() {
+    const A_SWEEP: Duration = Duration::from_millis(800);
+    let server = start(&budgeted("1000000", "warn", "http://127.0.0.1:9/"));
+    let mut messages = Vec::new();
+    for info in [None, Some("subscription_count")] {
+        thread::sleep(A_SWEEP);
+        let before = used(&server);
+        let mut body = event("tick", "nobody-is-here", "x");
+        body["info"] = info.into();
+        assert_eq!(server.post(EVENTS, &body).status, 200);
+        thread::sleep(A_SWEEP);
+        // The first question counts, too, and the second is not yet counted.
+        messages.push(used(&server) - before - 1);
+    }
+    assert_eq!(messages, [1, 2]);
+}
+
+#[test]
 fn usage_that_cannot_be_read_stops_the_start() {
     let server = start(&[]);
     let refused = server.restart_on("usage.json", "{").expect_err("the start is refused");
