@@ -1,8 +1,8 @@
 //! What each app has used, by day and by month, over restarts.
 //!
 //! Owns the accounts, and their file in `state_dir`. Never counts by itself: workers bring what their minds and doors have
-//! counted, twice a second. The invariant: what is in the file was used; what was used in the last [`FLUSH_EVERY`] before a
-//! kill may be missing there, and nothing else. Days and months are UTC's. Read on in [`campanile_hub::meter`] for what is
+//! counted, twice a second. The invariant: what is in the file was used; what was used in the last five seconds before a kill
+//! may be missing there, and nothing else. Days and months are UTC's. Read on in [`campanile_hub::meter`] for what is
 //! counted, and in [`crate::config::Budget`] for what may be used.
 
 mod calendar;
@@ -23,8 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Budget, OnSpent, Period};
 
-/// How often the file is written, if anything has changed.
-pub(crate) const FLUSH_EVERY: Duration = Duration::from_secs(5);
+/// How often the file is written, if anything has changed. With the time that workers take to hand over, and the disk, a kill
+/// loses no more than five seconds.
+const FLUSH_EVERY: Duration = Duration::from_secs(4);
 /// The file in `state_dir`.
 const FILE: &str = "usage.json";
 /// Told on the way: percent of a budget.

@@ -74,19 +74,16 @@ pub struct Alert {
 
 #[derive(Debug, Clone)]
 struct Episode {
-    app: AppIndex,
-    kind: AlertKind,
-    rule: Arc<str>,
     since: Moment,
     count: u64,
     last: Moment,
     told: bool,
 }
 
-/// What goes on. There are as many as rules, so a list is enough.
+/// What goes on. There are no more episodes than apps have rules.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Alarms {
-    episodes: Vec<Episode>,
+    episodes: BTreeMap<(AppIndex, AlertKind, Arc<str>), Episode>,
     alerts: Vec<Alert>,
     /// Whose keys were forgotten too early, and nobody has been told.
     forgotten: BTreeMap<AppIndex, u64>,
@@ -98,13 +95,9 @@ impl Alarms {
         let after = if matches!(kind, AlertKind::Stopped | AlertKind::Memory) { 1 } else { after };
         let app = claim.key.app;
         // Which rule's key was forgotten is chance.
-        let rule = if kind == AlertKind::Memory { "" } else { &*claim.rule };
-        let is_it = |episode: &Episode| episode.app == app && episode.kind == kind && *episode.rule == *rule;
-        let index = self.episodes.iter().position(is_it).unwrap_or_else(|| {
-            self.episodes.push(Episode { app, kind, rule: rule.into(), since: now, count: 0, last: now, told: false });
-            self.episodes.len() - 1
-        });
-        let episode = &mut self.episodes[index];
+        let rule = if kind == AlertKind::Memory { "".into() } else { Arc::clone(&claim.rule) };
+        let new = Episode { since: now, count: 0, last: now, told: false };
+        let episode = self.episodes.entry((app, kind, Arc::clone(&rule))).or_insert(new);
         if now >= episode.last.after_secs(QUIET_SECS) {
             episode.told = false;
         }
@@ -116,8 +109,7 @@ impl Alarms {
         if !episode.told && episode.count >= u64::from(after) {
             episode.told = true;
             let (event, channel) = (claim.event.clone(), claim.channel.clone());
-            let (rule, count) = (Arc::clone(&episode.rule), episode.count);
-            self.alerts.push(Alert { app, kind, rule, event, channel, count });
+            self.alerts.push(Alert { app, kind, rule, event, channel, count: episode.count });
         }
     }
 
