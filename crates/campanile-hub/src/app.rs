@@ -9,6 +9,7 @@ use std::sync::Arc;
 use campanile_protocol::{Limits, Secret};
 
 use crate::notice::NoticeKind;
+use crate::replay::Replay;
 
 /// Where an app stands in [`Apps`]; the same id keeps the same index over reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,6 +75,8 @@ pub struct App {
     pub authorized_connections_timeout_secs: Option<u32>,
     /// Which notices to make.
     pub notices: NoticeSet,
+    /// Which channels can send events again to those who come back.
+    pub replay: Replay,
 }
 
 impl App {
@@ -89,6 +92,7 @@ impl App {
             activity_timeout_secs: 120,
             authorized_connections_timeout_secs: None,
             notices: NoticeSet::default(),
+            replay: Replay::default(),
         }
     }
 

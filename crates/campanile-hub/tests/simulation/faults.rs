@@ -129,8 +129,8 @@ impl Faults {
             Fault::LoseMemberRemoved => (says(&letter, "member_removed"), vec![]),
             Fault::DeliverBeforeGrant | Fault::SwapDeliveries => return self.swap(queue, fault),
             Fault::ForgetExcept => match letter {
-                Letter::Deliver { key, frame, except: Some(_), to } => {
-                    (true, vec![Letter::Deliver { key, frame, except: None, to }])
+                Letter::Deliver { key, frame, except: Some(_), to, at } => {
+                    (true, vec![Letter::Deliver { key, frame, except: None, to, at }])
                 }
                 _ => return,
             },

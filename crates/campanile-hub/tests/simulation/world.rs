@@ -180,6 +180,7 @@ fn settings(worker: usize, homes: Homes) -> Settings {
         pong_timeout_secs: PONG_MILLIS / 1000,
         compression: false,
         remembered_bytes_max: 1 << 30,
+        replay_bytes_max: 1 << 20,
         guard: GuardLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
     }
 }
@@ -566,7 +567,7 @@ impl World {
         let remember = model::name(key).contains("cache-").then(|| DataLiteral::from_text(&data));
         let key = self.key_of(key);
         self.note(format_args!("api publishes {data} to {}, not to {except:?}", key.name));
-        let publication = Publication { frame, except, remember };
+        let publication = Publication { frame, except, remember, lasting: true };
         self.api(&key, Letter::Publish { key: key.clone(), publication, ask: None });
     }
 

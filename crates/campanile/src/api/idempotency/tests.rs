@@ -64,6 +64,7 @@ fn mind(worker: WorkerId, node: &Node) -> Hub {
         pong_timeout_secs: 30,
         compression: false,
         remembered_bytes_max: 1 << 20,
+        replay_bytes_max: 1 << 20,
         guard: GuardLimits { window_secs: 600, keys_per_app_max: KEYS_MAX, bytes_max: 1 << 20 },
     };
     Hub::new(settings, node.apps())
