@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use campanile_protocol::CloseCode;
+use campanile_protocol::{CloseCode, Position};
 
 use crate::app::Apps;
 use crate::effect::Effect;
@@ -192,7 +192,9 @@ impl Hub {
             (false, None) => Purpose::Subscribe,
         };
         if let Some(subscriber) = self.subscriber(id, seat.token) {
-            let letter = Letter::Subscribe { key, subscriber, member: None, since: None, purpose };
+            // How far it had heard was said to the lost mind alone.
+            let since = (purpose == Purpose::Subscribe).then_some(Position::UNKNOWN);
+            let letter = Letter::Subscribe { key, subscriber, member: None, since, purpose };
             self.effects.push(Effect::Send { to, letter });
         }
     }

@@ -18,6 +18,11 @@ pub struct Position {
     pub number: u64,
 }
 
+impl Position {
+    /// Further than any channel has come, so whoever names it is told of a gap.
+    pub const UNKNOWN: Self = Self { epoch: 0, number: u64::MAX };
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{}", self.epoch, self.number)

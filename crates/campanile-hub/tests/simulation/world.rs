@@ -201,7 +201,7 @@ fn field<'a>(frame: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The frames in a write's bytes.
-fn split(mut bytes: &[u8]) -> Vec<Option<String>> {
+pub(crate) fn split(mut bytes: &[u8]) -> Vec<Option<String>> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
         let length = match bytes[1] {
