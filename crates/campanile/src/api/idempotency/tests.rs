@@ -223,7 +223,8 @@ fn what_is_repeated_is_the_first_answer_though_counts_have_changed_since() {
         let connection = ConnectionId { index: 0, generation: 0 };
         let socket_id = SocketId { place: 0, secret: 1 };
         let subscriber = Subscriber { worker: WorkerId(0), connection, token: 1, socket_id };
-        let subscribe = Letter::Subscribe { key: key.clone(), subscriber, member: None, purpose: Purpose::Subscribe };
+        let subscribe =
+            Letter::Subscribe { key: key.clone(), subscriber, member: None, since: None, purpose: Purpose::Subscribe };
         stage.post.send(stage.node.homes().of(&key), subscribe, None);
         for _ in 0..2 {
             let repeated = stage.post(EVENTS, "one", COUNTED).await;
