@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campanile_protocol::limits::CHANNEL_NAME_LENGTH_HARD_MAX;
-use campanile_protocol::{Access, ChannelName, Limits, Secret, UserId};
+use campanile_protocol::{Access, ChannelName, Limits, Position, Secret, UserId};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -169,15 +169,34 @@ impl Member {
         Self { user_id: id.to_string(), user_info: info }
     }
 
-    fn channel_data(&self, limits: &Limits) -> Result<String, Cause> {
-        UserId::parse(&self.user_id, limits.user_id_length_max)?;
+    fn check(&self, limits: &Limits) -> Result<(), Cause> {
+        Ok(UserId::parse(&self.user_id, limits.user_id_length_max).map(|_| ())?)
+    }
+}
+
+/// What is signed with a subscription, beside its socket and channel.
+#[derive(Serialize)]
+struct ChannelData<'a> {
+    #[serde(flatten)]
+    member: Option<&'a Member>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+}
+
+impl ChannelData<'_> {
+    fn to_text(&self, limits: &Limits) -> Result<Option<String>, Cause> {
+        if self.member.is_none() && self.since.is_none() {
+            return Ok(None);
+        }
+        self.member.map_or(Ok(()), |member| member.check(limits))?;
         let text = serde_json::to_string(self)?;
         let max = limits.presence_member_bytes_max;
         match text.len() > max {
             true => {
-                Err(format!("the member {:?} has {} bytes, at most {max} are allowed", self.user_id, text.len()).into())
+                let whose = self.member.map_or("", |member| &member.user_id);
+                Err(format!("the member {whose:?} has {} bytes, at most {max} are allowed", text.len()).into())
             }
-            false => Ok(text),
+            false => Ok(Some(text)),
         }
     }
 }
@@ -427,7 +446,7 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Channels<U, S> {
 pub struct ChannelAuth {
     /// `KEY:SIGNATURE`.
     pub auth: String,
-    /// The member, as JSON, for presence channels.
+    /// The member, as JSON, for presence channels; and how far the browser has heard the channel, if it said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_data: Option<String>,
     /// What decrypts the channel's events, for encrypted channels.
@@ -450,6 +469,9 @@ pub enum Denied {
     /// The request does not name a socket.
     #[error("socket_id is missing or is not one")]
     SocketId,
+    /// The request names a position that is none.
+    #[error("since is not a position: send what replay.position said, or nothing")]
+    Since,
     /// Nobody is signed in to the application, nothing matches, or a callback said no or failed.
     #[error("this is not allowed")]
     Forbidden,
@@ -465,7 +487,7 @@ impl Denied {
     /// The HTTP status.
     pub fn status(self) -> u16 {
         match self {
-            Self::SocketId => 400,
+            Self::SocketId | Self::Since => 400,
             Self::Forbidden => 403,
             Self::Panicked => 500,
             Self::TimedOut => 503,
@@ -509,7 +531,8 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Authorizer<U, S> {
         }
     }
 
-    /// Decides on a subscription, and signs it.
+    /// Decides on a subscription, and signs it. `since` is how far the browser has heard the channel, from
+    /// `replay.position`; empty if it begins anew.
     ///
     /// # Errors
     ///
@@ -520,16 +543,20 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Authorizer<U, S> {
         state: S,
         socket_id: &str,
         channel_name: &str,
+        since: &str,
     ) -> Result<ChannelAuth, Denied> {
         let name = ChannelName::parse(channel_name, CHANNEL_NAME_LENGTH_HARD_MAX).map_err(|_| Denied::Forbidden)?;
         let user = user.filter(|_| name.kind().is_signed()).ok_or(Denied::Forbidden)?;
         let socket = socket_id::exact(socket_id).ok_or(Denied::SocketId)?;
+        let since = if since.is_empty() { None } else { Some(since.parse::<Position>().map_err(|_| Denied::Since)?) };
 
         let member = self.verdict(name.as_str(), self.channels.answer(&name, &user, &state)).await?;
         // A presence channel's callback may have let somebody listen to a private one, which has no members.
         let member = member.filter(|_| name.kind().is_presence());
-        let member = member.map(|member| member.channel_data(&self.signer.limits)).transpose();
-        let channel_data = member.map_err(|cause| failed(name.as_str(), &*cause))?;
+        // On encrypted channels there is no replay.
+        let since = since.filter(|_| name.kind().access != Access::Encrypted).map(|position| position.to_string());
+        let channel_data = ChannelData { member: member.as_ref(), since }.to_text(&self.signer.limits);
+        let channel_data = channel_data.map_err(|cause| failed(name.as_str(), &*cause))?;
         let shared_secret = match (name.kind().access, &self.signer.master_key) {
             (Access::Encrypted, Some(master_key)) => Some(master_key.shared_secret(name.as_str())),
             (Access::Encrypted, None) => return Err(failed(name.as_str(), &"the settings have no master key")),

@@ -168,6 +168,25 @@ async fn a_member_is_told_to_the_others_and_signed() {
 }
 
 #[tokio::test]
+async fn how_far_a_browser_has_heard_is_signed_with_its_subscription() {
+    let socket = campanile_protocol::SocketId::parse(SOCKET).expect("a socket id");
+    for (channel, signed) in [
+        ("private-foobar", r#"{"since":"9f2c-42"}"#),
+        ("presence-team.7", r#"{"user_id":"7","user_info":{"name":"Ann"},"since":"9f2c-42"}"#),
+    ] {
+        let answer = ask("7", &format!("{channel}&since=9f2c-42")).await;
+        assert_eq!(answer.text("channel_data"), signed);
+        let signature = Secret::new(SECRET).sign_channel(socket, channel, Some(signed));
+        assert_eq!(answer.text("auth"), format!("{KEY}:{signature}"));
+    }
+    // Whoever begins anew says nothing, and encrypted channels have no replay.
+    assert_eq!(ask("7", "private-foobar&since=").await.body, ask("7", "private-foobar").await.body);
+    assert!(ask("7", "private-encrypted-orders.42&since=9f2c-42").await.body["channel_data"].is_null());
+    assert_eq!(ask("7", "private-foobar&since=yesterday").await.status, 400);
+    assert_eq!(ask("7", "private-user.8&since=9f2c-42").await.status, 403);
+}
+
+#[tokio::test]
 async fn an_encrypted_channel_comes_with_the_secret_that_pushers_libraries_give() {
     let answer = ask("7", "private-encrypted-orders.42").await;
     assert_eq!(answer.text("shared_secret"), "1p2xOYUKMFi7esECwtVrgbYWw5p/Jyo0M/uighBM4/Y=");
