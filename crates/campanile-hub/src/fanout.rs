@@ -51,8 +51,9 @@ struct LocalChannel {
     /// Seats, pending ones included: the channel is forgotten with the last.
     seats: u32,
     gathered: Vec<Segment>,
-    /// How far the channel has come with what has been gathered, where its events can be sent again.
-    position: Option<Position>,
+    /// How far the channel has come with what has been gathered, where its events can be sent again. Boxed, because most
+    /// channels never have one.
+    position: Option<Box<Position>>,
 }
 
 impl LocalChannel {

@@ -88,7 +88,7 @@ impl Fanout {
         let Some(index) = self.lookup(key, Audience::Subscribers) else { return };
         let channel = self.channel(index);
         if !channel.gathered.is_empty() {
-            channel.position = Some(at);
+            channel.position = Some(Box::new(at));
         }
     }
 
@@ -144,7 +144,7 @@ impl Fanout {
         self.gathered_bytes = 0;
         for index in &self.touched {
             let channel = self.channels[*index as usize].as_mut().expect("a forgotten channel is no longer touched");
-            if let Some(at) = channel.position.take() {
+            if let Some(at) = channel.position.take().map(|at| *at) {
                 // Behind all that it speaks of, for the one who was left out, too.
                 self.sequence += 1;
                 let frame = ServerFrame::ReplayPosition { channel: channel.key.name.as_str(), at }.encode();

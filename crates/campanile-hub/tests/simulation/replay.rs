@@ -411,11 +411,11 @@ fn run(seed: u64) -> Shown {
         world.publish(0, channel, None);
     }
     world.come_to_rest();
-    for channel in 0..CHANNELS.len() {
+    for (channel, name) in CHANNELS.iter().enumerate() {
         for (number, person) in world.people.iter().enumerate() {
             if person.connection.as_ref().is_some_and(|connection| connection.wanted.contains(&channel)) {
                 let last = person.tracks[channel].heard.last().copied();
-                assert_eq!(last, Some(world.order[channel].len() - 1), "p{number} on {}", CHANNELS[channel]);
+                assert_eq!(last, Some(world.order[channel].len() - 1), "p{number} on {name}");
             }
         }
     }
