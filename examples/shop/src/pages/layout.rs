@@ -1,5 +1,6 @@
 //! What all pages have in common: the head, the navigation, the place for toasts, and what the scripts must know.
 
+use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
 
 use crate::app::App;
@@ -71,7 +72,10 @@ pub(super) fn page(app: &App, visit: &Visit, section: Section, title: &str, cont
                 form method="post" action="/sign-out" { (token(visit)) button.quiet type="submit" { "Sign out" } }
             }
         }
-        main #content tabindex="-1" { (content) }
+        main #content tabindex="-1" {
+            noscript { p.notice { "Without JavaScript this page is not live: reload it to see what is new." } }
+            (content)
+        }
         div.toasts #toasts role="status" aria-live="polite" {}
     };
     document(app, title, head, body)
@@ -95,6 +99,23 @@ pub(super) fn document(app: &App, title: &str, head: Markup, body: Markup) -> Ma
             body { (body) }
         }
     }
+}
+
+/// Why there is no page.
+pub(super) fn error(app: &App, status: StatusCode, sentence: &str) -> Markup {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = html! {
+        main.entrance.alone #content {
+            section.card {
+                p.brand { (mark()) span { "Fernpost" } }
+                p.status { (status.as_u16()) }
+                h1 { (title) }
+                p.lead { (sentence) }
+                a.button.primary href="/" { "Back to the shop" }
+            }
+        }
+    };
+    document(app, title, html! {}, body)
 }
 
 /// The shop's mark: a leaf.
