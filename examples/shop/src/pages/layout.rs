@@ -111,7 +111,7 @@ pub(super) fn error(app: &App, status: StatusCode, sentence: &str) -> Markup {
                 p.status { (status.as_u16()) }
                 h1 { (title) }
                 p.lead { (sentence) }
-                a.button.primary href="/" { "Back to the shop" }
+                a.button href="/" { "Back to the shop" }
             }
         }
     };
