@@ -60,7 +60,7 @@ describe("the shop's pages", () => {
     assert.equal(refused.status(), 429);
     const seconds = Number(refused.headers()['retry-after']);
     assert.ok(seconds > 0 && seconds <= 30, `again in ${seconds} s`);
-    await page.getByRole('alert').filter({ hasText: `try again in ${seconds} seconds` }).waitFor();
+    await page.getByRole('alert').filter({ hasText: `try again in ${seconds} s.` }).waitFor();
     assert.equal(await page.getByLabel('E-mail').inputValue(), 'dara@shop.test');
     assert.equal((await signIn(page, 'ben', 'campanile')).status(), 303);
     await page.waitForURL('**/orders');
@@ -89,6 +89,8 @@ describe("the shop's pages", () => {
     await olive.setViewportSize(SMALL_PHONE);
     for (const path of PAGES) {
       await olive.goto(path);
+      // The longest word that the head of a page has to say.
+      await olive.evaluate(() => document.querySelector('#connection .text')?.replaceChildren('Reconnecting'));
       const width = await olive.evaluate(() => document.scrollingElement.scrollWidth);
       assert.equal(width, SMALL_PHONE.width, path);
     }
@@ -122,8 +124,9 @@ describe("the shop's pages", () => {
     await page.goto('/sign-in');
     await signIn(page, 'ada', 'campanile');
     await page.waitForURL('**/orders');
-    await page.getByText('Without JavaScript this page is not live').waitFor();
+    await page.locator('noscript .notice').waitFor();
     assert.ok(await page.locator('#connection').isHidden());
+    assert.ok(await page.locator('#way').isHidden());
     const before = await page.locator('#orders .order').count();
     await page.getByRole('button', { name: 'Place order' }).click();
     await page.waitForURL('**/orders');

@@ -51,7 +51,7 @@ pub(super) async fn sign_in(
         Ok(attempt) => attempt,
         Err(wait) => {
             let seconds = wait.as_secs() + 1;
-            let refusal = format!("Too many attempts to sign in. Please try again in {seconds} seconds.");
+            let refusal = format!("Too many attempts to sign in. Please try again in {seconds} s.");
             let mut response = again(StatusCode::TOO_MANY_REQUESTS, &refusal);
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
             return Ok(response);
