@@ -13,7 +13,7 @@ use campanile_broadcast::{Outbox, OutboxError};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, Connection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use super::StoreError;
 
@@ -73,6 +73,8 @@ impl Db {
                 Self::Sqlite(SqlitePoolOptions::new().max_connections(CONNECTIONS_MAX).connect_with(options).await?)
             }
             Place::Postgres(options) => {
+                // One by itself first: a pool tries for half a minute, and then does not say why it was in vain.
+                options.connect().await?.close().await?;
                 Self::Postgres(PgPoolOptions::new().max_connections(CONNECTIONS_MAX).connect_with(options).await?)
             }
         };
