@@ -77,8 +77,10 @@ pub(crate) async fn ship(db: &Db, campanile: &Campanile, id: i64) -> Result<bool
 /// Ships the next orders in one transaction, with an event for each of their owners. Says how many there were.
 pub(crate) async fn ship_next(db: &Db, campanile: &Campanile, limit: i64) -> Result<usize, StoreError> {
     let mut tx = db.begin().await?;
-    // The status is asked for twice: whoever has waited for another operator's transaction looks at the row again, but not
-    // at the list.
+    // Two who take many rows in different orders would wait for each other.
+    tx.alone_at("the packing bench").await?;
+    // The status is asked for twice: whoever has waited for an order that another operator ships by itself looks at its row
+    // again, but not at the list.
     let sql = "UPDATE orders SET status = 'shipped', \
                tracking_number = 'FP' || substr('0000000', length(CAST(id AS TEXT))) || id \
                WHERE id IN (SELECT id FROM orders WHERE status = 'packing' ORDER BY id LIMIT $1) \
