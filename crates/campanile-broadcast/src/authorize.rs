@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::cache::AuthorizationCache;
+use crate::cache::{AuthorizationCache, Yes};
 use crate::channel::{self, Channel, PresenceChannel, PrivateChannel};
 use crate::encryption::MasterKey;
 use crate::socket_id;
@@ -359,7 +359,7 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Channels<U, S> {
     }
 
     /// Remembers what was allowed to a user of this id, and does not ask again for a while: not even a callback that would
-    /// now say no, so forget what is taken away.
+    /// now say no, so forget what is taken away. [`Timing::remembered`](crate::Timing::remembered) says how often that was.
     #[must_use]
     pub fn cached<I: Display>(
         mut self,
@@ -408,21 +408,32 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Channels<U, S> {
 
     /// What is remembered, or else decided, and then remembered if it is a yes.
     async fn answer(&self, name: &ChannelName, user: &U, state: &S) -> Verdict<Option<Member>> {
-        let Some(Cached { cache, user_id }) = &self.cached else { return self.decide(name, user, state).await };
+        let Some(Cached { cache, user_id }) = &self.cached else { return self.decide(name, user, state).await.0 };
         let id = user_id(user);
         let generation = match cache.allowed(&id, name.as_str(), Instant::now()) {
-            Ok(member) => return Verdict::Yes(member),
+            Ok(Yes { member, histogram }) => {
+                histogram.remembered();
+                return Verdict::Yes(member);
+            }
             Err(generation) => generation,
         };
-        let verdict = self.decide(name, user, state).await;
-        if let Verdict::Yes(member) = &verdict {
-            cache.allow(&id, name.as_str(), member.clone(), generation, Instant::now());
+        let (verdict, decider) = self.decide(name, user, state).await;
+        if let (Verdict::Yes(member), Some(decider)) = (&verdict, decider)
+            && cache.is_of(decider.pattern)
+        {
+            let yes = Yes { member: member.clone(), histogram: Arc::clone(&decider.histogram) };
+            cache.allow(&id, name.as_str(), yes, generation, Instant::now());
         }
         verdict
     }
 
-    /// Asks one after the other until one answers.
-    async fn decide(&self, name: &ChannelName, user: &U, state: &S) -> Verdict<Option<Member>> {
+    /// Asks one after the other until one answers, and says which.
+    async fn decide(
+        &self,
+        name: &ChannelName,
+        user: &U,
+        state: &S,
+    ) -> (Verdict<Option<Member>>, Option<&Authorization<U, S>>) {
         let stripped = channel::stripped(name.as_str());
         let is_presence = name.kind().is_presence();
         let own = self.authorizations.iter().filter(|known| known.presence == is_presence);
@@ -434,10 +445,10 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Channels<U, S> {
             measurement.end(verdict.outcome());
             match verdict {
                 Verdict::Pass => {}
-                decided => return decided,
+                decided => return (decided, Some(authorization)),
             }
         }
-        Verdict::No
+        (Verdict::No, None)
     }
 }
 

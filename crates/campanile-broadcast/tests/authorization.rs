@@ -337,6 +337,7 @@ async fn a_yes_is_remembered_until_it_is_forgotten_and_a_no_is_not() {
     let first = team("7").await;
     let again = team("7").await;
     assert_eq!((first.status, asked()), (200, 1));
+    assert_eq!(figures(&timings, "presence-team.{id}").remembered, 1);
     assert_eq!(again.text("channel_data"), first.text("channel_data"));
     for _ in 0..2 {
         assert_eq!(team("8").await.status, 403);
@@ -344,4 +345,24 @@ async fn a_yes_is_remembered_until_it_is_forgotten_and_a_no_is_not() {
     assert_eq!(asked(), 3);
     cache.forget_user(7);
     assert_eq!((team("7").await.status, asked()), (200, 4));
+}
+
+#[tokio::test]
+async fn only_the_authorizations_that_are_named_are_remembered() {
+    let cache = AuthorizationCache::new(Duration::from_secs(3600)).of::<Team>();
+    let channels = channels().cached(cache, |user: &User| user.id);
+    let timings = channels.timings();
+    let router = router(channels);
+    for channel in ["presence-team.7", "private-user.7"] {
+        for _ in 0..3 {
+            let form = format!("socket_id={SOCKET}&channel_name={channel}");
+            assert_eq!(post(&router, "/broadcasting/auth", "7", FORM, form).await.status, 200);
+        }
+    }
+    let known = |pattern| {
+        let timing = figures(&timings, pattern);
+        (timing.count(), timing.remembered)
+    };
+    assert_eq!(known("presence-team.{id}"), (1, 2));
+    assert_eq!(known("private-user.{id}"), (3, 0));
 }
