@@ -80,7 +80,7 @@ export class Application {
 
   #authorizeChannel(request, fields) {
     this.authorizations.add({ path: '/broadcasting/auth', form: fields });
-    const { socket_id: socketId, channel_name: channel } = fields;
+    const { socket_id: socketId, channel_name: channel, since } = fields;
     const user = currentUser(request);
     if (!user || channel.startsWith('private-forbidden')) {
       return { status: 403, body: '{"message":"This action is unauthorized."}' };
@@ -90,8 +90,12 @@ export class Application {
     }
     // A signed-in connection needs no channel_data: the server takes the identity from the signin.
     const member = channel.startsWith('presence-') && !channel.startsWith('presence-signed-in');
-    const data = member ? { user_id: user.id, user_info: user.info ?? {} } : undefined;
-    return { body: JSON.stringify(this.#signer.authorizeChannel(socketId, channel, data)) };
+    const data = {
+      ...(member && { user_id: user.id, user_info: user.info ?? {} }),
+      // How far this browser has heard the channel, signed, so that the server sends what came after.
+      ...(since && { since }),
+    };
+    return { body: JSON.stringify(this.#signer.authorizeChannel(socketId, channel, member || since ? data : undefined)) };
   }
 
   #authenticateUser(request, fields) {

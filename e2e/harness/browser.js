@@ -22,13 +22,13 @@ export function openBrowser() {
 }
 
 /** One tab on the application's page, its Echo connecting as `user`. */
-export async function openTab(t, browser, stage, { user = null, key = APP.key, broadcaster = 'pusher' } = {}) {
+export async function openTab(t, browser, stage, { user = null, key = APP.key, broadcaster = 'pusher', positions = null } = {}) {
   const context = await browser.newContext();
   t.after(() => context.close());
   const page = await context.newPage();
   await page.goto(`${stage.application.origin}/`);
   const { host, port } = stage.server;
-  await page.evaluate((settings) => window.start(settings), { host, port, key, user, broadcaster });
+  await page.evaluate((settings) => window.start(settings), { host, port, key, user, broadcaster, positions });
   return new Tab(page);
 }
 

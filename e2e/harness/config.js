@@ -17,6 +17,7 @@ export const FENCED_APP = { id: 'fenced', key: 'fenced-key', secret: 'fenced-sec
 export const BRIEF_APP = { id: 'brief', key: 'brief-key', secret: 'brief-secret' };
 
 export const ACTIVITY_TIMEOUT_SECS = 20;
+export const REPLAY_EVENTS_MAX = 5;
 const BRIEF_ACTIVITY_TIMEOUT_SECS = 1;
 const PONG_TIMEOUT_SECS = 2;
 const PRESENCE_GRACE_SECS = 1;
@@ -61,6 +62,8 @@ export function configuration({
       watchlists: true,
       subscription_counts: true,
       activity_timeout_secs: ACTIVITY_TIMEOUT_SECS,
+      replay_channels: ['private-replay-*', 'presence-replay-*', 'private-cache-replay-*', 'presence-cache-replay-*'],
+      replay_events_max: REPLAY_EVENTS_MAX,
       allowed_origins: [],
       guard,
       webhooks: [

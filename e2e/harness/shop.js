@@ -1,5 +1,5 @@
 /**
- * The example shop as a process beside the server: its own database, in a directory that a second process may open.
+ * The example shop as a process beside the server: its own database, a file or a Postgres server of its own.
  */
 
 import { spawn } from 'node:child_process';
@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 
 import { openBrowser } from './browser.js';
 import { APP } from './config.js';
+import { Postgres } from './postgres.js';
 import { Server, freePort } from './server.js';
 import { within } from './wait.js';
 
@@ -23,15 +24,21 @@ const START_MS = 30_000;
 // A page, its scripts, its authorizations and the outbox, on a machine that has more to do.
 const PAGE_MS = 15_000;
 
+/** The databases that the shop runs on. */
+export const DATABASES = ['SQLite', 'Postgres'];
+
 export class Shop {
   #child;
   #server;
   #data;
   #port;
+  #databaseUrl;
 
-  static async start(server) {
+  /** `databaseUrl` is of a database other than the shop's own file. */
+  static async start(server, databaseUrl) {
     const shop = new Shop();
     shop.#server = server;
+    shop.#databaseUrl = databaseUrl;
     shop.#data = await mkdtemp(join(tmpdir(), 'campanile-shop-'));
     shop.#port = await freePort();
     await shop.startAgain();
@@ -54,6 +61,7 @@ export class Shop {
         PUSHER_HOST: host,
         PUSHER_PORT: String(port),
         PUSHER_SCHEME: 'http',
+        ...(this.#databaseUrl && { DATABASE_URL: this.#databaseUrl }),
       },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -100,11 +108,12 @@ export class Shop {
 
 /** The server, the shop beside it and a browser: what every test file of the shop plays on. */
 export class ShopStage {
-  static async open() {
+  static async open(database = 'SQLite') {
     const stage = new ShopStage();
     try {
       stage.server = await Server.start({ webhookUrl: 'http://127.0.0.1:9/' });
-      stage.shop = await Shop.start(stage.server);
+      if (database === 'Postgres') stage.postgres = await Postgres.start();
+      stage.shop = await Shop.start(stage.server, stage.postgres?.url);
       stage.browser = await openBrowser();
     } catch (error) {
       await stage.close();
@@ -121,6 +130,7 @@ export class ShopStage {
   async close() {
     await this.browser?.close();
     await this.shop?.close();
+    await this.postgres?.close();
     await this.server?.close();
   }
 }

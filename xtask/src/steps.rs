@@ -85,6 +85,9 @@ fn e2e(root: &Path) -> Result<(), String> {
             chromium.display()
         ));
     }
+    if !has_postgres() {
+        return Err("Postgres is missing: apt-get install postgresql, or put its initdb on the PATH".to_owned());
+    }
     run(cargo(root).args(["build", "--locked", "--package", "campanile"]))?;
     run(cargo(root).args(["build", "--locked", "--package", "campanile-broadcast", "--example", "application"]))?;
     run(cargo(root).args(["build", "--locked", "--package", "shop"]))?;
@@ -95,6 +98,14 @@ fn e2e(root: &Path) -> Result<(), String> {
         .env("APPLICATION_BIN", built.join("examples/application"))
         .env("SHOP_BIN", built.join("shop"))
         .env("CHROMIUM", chromium))
+}
+
+/// Whether a cluster can be made: Debian keeps the program off the search path.
+fn has_postgres() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let of_debian = versions.map(|version| version.path().join("bin"));
+    std::env::split_paths(&path).chain(of_debian).any(|directory| directory.join("initdb").is_file())
 }
 
 fn needs_node(found: &str) -> String {

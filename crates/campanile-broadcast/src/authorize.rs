@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campanile_protocol::limits::CHANNEL_NAME_LENGTH_HARD_MAX;
-use campanile_protocol::{Access, ChannelName, Limits, Secret, UserId};
+use campanile_protocol::{Access, ChannelName, Limits, Position, Secret, UserId};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::cache::AuthorizationCache;
+use crate::cache::{AuthorizationCache, Yes};
 use crate::channel::{self, Channel, PresenceChannel, PrivateChannel};
 use crate::encryption::MasterKey;
 use crate::socket_id;
@@ -169,15 +169,34 @@ impl Member {
         Self { user_id: id.to_string(), user_info: info }
     }
 
-    fn channel_data(&self, limits: &Limits) -> Result<String, Cause> {
-        UserId::parse(&self.user_id, limits.user_id_length_max)?;
+    fn check(&self, limits: &Limits) -> Result<(), Cause> {
+        Ok(UserId::parse(&self.user_id, limits.user_id_length_max).map(|_| ())?)
+    }
+}
+
+/// What is signed with a subscription, beside its socket and channel.
+#[derive(Serialize)]
+struct ChannelData<'a> {
+    #[serde(flatten)]
+    member: Option<&'a Member>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+}
+
+impl ChannelData<'_> {
+    fn to_text(&self, limits: &Limits) -> Result<Option<String>, Cause> {
+        if self.member.is_none() && self.since.is_none() {
+            return Ok(None);
+        }
+        self.member.map_or(Ok(()), |member| member.check(limits))?;
         let text = serde_json::to_string(self)?;
         let max = limits.presence_member_bytes_max;
         match text.len() > max {
             true => {
-                Err(format!("the member {:?} has {} bytes, at most {max} are allowed", self.user_id, text.len()).into())
+                let whose = self.member.map_or("", |member| &member.user_id);
+                Err(format!("the member {whose:?} has {} bytes, at most {max} are allowed", text.len()).into())
             }
-            false => Ok(text),
+            false => Ok(Some(text)),
         }
     }
 }
@@ -340,7 +359,7 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Channels<U, S> {
     }
 
     /// Remembers what was allowed to a user of this id, and does not ask again for a while: not even a callback that would
-    /// now say no, so forget what is taken away.
+    /// now say no, so forget what is taken away. [`Timing::remembered`](crate::Timing::remembered) says how often that was.
     #[must_use]
     pub fn cached<I: Display>(
         mut self,
@@ -389,21 +408,32 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Channels<U, S> {
 
     /// What is remembered, or else decided, and then remembered if it is a yes.
     async fn answer(&self, name: &ChannelName, user: &U, state: &S) -> Verdict<Option<Member>> {
-        let Some(Cached { cache, user_id }) = &self.cached else { return self.decide(name, user, state).await };
+        let Some(Cached { cache, user_id }) = &self.cached else { return self.decide(name, user, state).await.0 };
         let id = user_id(user);
         let generation = match cache.allowed(&id, name.as_str(), Instant::now()) {
-            Ok(member) => return Verdict::Yes(member),
+            Ok(Yes { member, histogram }) => {
+                histogram.remembered();
+                return Verdict::Yes(member);
+            }
             Err(generation) => generation,
         };
-        let verdict = self.decide(name, user, state).await;
-        if let Verdict::Yes(member) = &verdict {
-            cache.allow(&id, name.as_str(), member.clone(), generation, Instant::now());
+        let (verdict, decider) = self.decide(name, user, state).await;
+        if let (Verdict::Yes(member), Some(decider)) = (&verdict, decider)
+            && cache.is_of(decider.pattern)
+        {
+            let yes = Yes { member: member.clone(), histogram: Arc::clone(&decider.histogram) };
+            cache.allow(&id, name.as_str(), yes, generation, Instant::now());
         }
         verdict
     }
 
-    /// Asks one after the other until one answers.
-    async fn decide(&self, name: &ChannelName, user: &U, state: &S) -> Verdict<Option<Member>> {
+    /// Asks one after the other until one answers, and says which.
+    async fn decide(
+        &self,
+        name: &ChannelName,
+        user: &U,
+        state: &S,
+    ) -> (Verdict<Option<Member>>, Option<&Authorization<U, S>>) {
         let stripped = channel::stripped(name.as_str());
         let is_presence = name.kind().is_presence();
         let own = self.authorizations.iter().filter(|known| known.presence == is_presence);
@@ -415,10 +445,10 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Channels<U, S> {
             measurement.end(verdict.outcome());
             match verdict {
                 Verdict::Pass => {}
-                decided => return decided,
+                decided => return (decided, Some(authorization)),
             }
         }
-        Verdict::No
+        (Verdict::No, None)
     }
 }
 
@@ -427,7 +457,7 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Channels<U, S> {
 pub struct ChannelAuth {
     /// `KEY:SIGNATURE`.
     pub auth: String,
-    /// The member, as JSON, for presence channels.
+    /// The member, as JSON, for presence channels; and how far the browser has heard the channel, if it said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_data: Option<String>,
     /// What decrypts the channel's events, for encrypted channels.
@@ -450,6 +480,9 @@ pub enum Denied {
     /// The request does not name a socket.
     #[error("socket_id is missing or is not one")]
     SocketId,
+    /// The request names a position that is none.
+    #[error("since is not a position: send what replay.position said, or nothing")]
+    Since,
     /// Nobody is signed in to the application, nothing matches, or a callback said no or failed.
     #[error("this is not allowed")]
     Forbidden,
@@ -465,7 +498,7 @@ impl Denied {
     /// The HTTP status.
     pub fn status(self) -> u16 {
         match self {
-            Self::SocketId => 400,
+            Self::SocketId | Self::Since => 400,
             Self::Forbidden => 403,
             Self::Panicked => 500,
             Self::TimedOut => 503,
@@ -509,7 +542,8 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Authorizer<U, S> {
         }
     }
 
-    /// Decides on a subscription, and signs it.
+    /// Decides on a subscription, and signs it. `since` is how far the browser has heard the channel, from
+    /// `replay.position`; empty if it begins anew.
     ///
     /// # Errors
     ///
@@ -520,16 +554,20 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Authorizer<U, S> {
         state: S,
         socket_id: &str,
         channel_name: &str,
+        since: &str,
     ) -> Result<ChannelAuth, Denied> {
         let name = ChannelName::parse(channel_name, CHANNEL_NAME_LENGTH_HARD_MAX).map_err(|_| Denied::Forbidden)?;
         let user = user.filter(|_| name.kind().is_signed()).ok_or(Denied::Forbidden)?;
         let socket = socket_id::exact(socket_id).ok_or(Denied::SocketId)?;
+        let since = if since.is_empty() { None } else { Some(since.parse::<Position>().map_err(|_| Denied::Since)?) };
 
         let member = self.verdict(name.as_str(), self.channels.answer(&name, &user, &state)).await?;
         // A presence channel's callback may have let somebody listen to a private one, which has no members.
         let member = member.filter(|_| name.kind().is_presence());
-        let member = member.map(|member| member.channel_data(&self.signer.limits)).transpose();
-        let channel_data = member.map_err(|cause| failed(name.as_str(), &*cause))?;
+        // On encrypted channels there is no replay.
+        let since = since.filter(|_| name.kind().access != Access::Encrypted).map(|position| position.to_string());
+        let channel_data = ChannelData { member: member.as_ref(), since }.to_text(&self.signer.limits);
+        let channel_data = channel_data.map_err(|cause| failed(name.as_str(), &*cause))?;
         let shared_secret = match (name.kind().access, &self.signer.master_key) {
             (Access::Encrypted, Some(master_key)) => Some(master_key.shared_secret(name.as_str())),
             (Access::Encrypted, None) => return Err(failed(name.as_str(), &"the settings have no master key")),

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::authorize::Member;
+use crate::channel::Channel;
+use crate::timing::Histogram;
 
 /// What is remembered at one time; the oldest gives way.
 pub const REMEMBERED_MAX: usize = 10_000;
@@ -33,7 +35,11 @@ pub const REMEMBERED_MAX: usize = 10_000;
 /// app.authorizations.forget_channel("private-team.7");
 /// ```
 #[derive(Debug, Clone)]
-pub struct AuthorizationCache(Arc<Mutex<Remembered>>);
+pub struct AuthorizationCache {
+    /// The patterns that are remembered, or none for all.
+    of: Vec<&'static str>,
+    remembered: Arc<Mutex<Remembered>>,
+}
 
 #[derive(Debug)]
 struct Remembered {
@@ -50,9 +56,16 @@ struct Remembered {
 /// A user and a channel.
 type Asked = (String, String);
 
+/// A callback's yes, and whose it was.
+#[derive(Debug, Clone)]
+pub(crate) struct Yes {
+    pub(crate) member: Option<Member>,
+    pub(crate) histogram: Arc<Histogram>,
+}
+
 #[derive(Debug)]
 struct Allowed {
-    member: Option<Member>,
+    yes: Yes,
     until: Instant,
     number: u64,
 }
@@ -61,7 +74,23 @@ impl AuthorizationCache {
     /// Remembers each yes for so long. A right that is taken away and not forgotten lives on for that time.
     pub fn new(lifetime: Duration) -> Self {
         let (allowed, order) = (HashMap::new(), VecDeque::new());
-        Self(Arc::new(Mutex::new(Remembered { lifetime, allowed, order, count: 0, generation: 0 })))
+        let remembered = Remembered { lifetime, allowed, order, count: 0, generation: 0 };
+        Self { of: Vec::new(), remembered: Arc::new(Mutex::new(remembered)) }
+    }
+
+    /// Remembers what this authorization allows, and of the others only those that are named in the same way. Without it
+    /// all are remembered, also those that ask nobody and are faster than the cache.
+    ///
+    /// ```
+    /// # use campanile_broadcast::{AuthorizationCache, Channel};
+    /// # use std::time::Duration;
+    /// # #[derive(Channel)] #[channel("private-team.{id}")] struct TeamChannel { id: i64 }
+    /// let authorizations = AuthorizationCache::new(Duration::from_secs(60)).of::<TeamChannel>();
+    /// ```
+    #[must_use]
+    pub fn of<C: Channel>(mut self) -> Self {
+        self.of.push(C::PATTERN);
+        self
     }
 
     /// Forgets all that this user was allowed.
@@ -81,27 +110,32 @@ impl AuthorizationCache {
     }
 
     fn forget(&self, is_meant: impl Fn(&Asked) -> bool) {
-        let mut remembered = self.0.lock();
+        let mut remembered = self.remembered.lock();
         remembered.generation += 1;
         remembered.allowed.retain(|asked, _| !is_meant(asked));
     }
 
-    /// As whom, if this was allowed; else what [`AuthorizationCache::allow`] wants to be given.
-    pub(crate) fn allowed(&self, user: &str, channel: &str, now: Instant) -> Result<Option<Member>, u64> {
-        let remembered = self.0.lock();
-        let allowed = remembered.allowed.get(&(user.to_owned(), channel.to_owned()));
-        allowed.filter(|allowed| allowed.until > now).map(|allowed| allowed.member.clone()).ok_or(remembered.generation)
+    /// Whether anything is remembered of this authorization.
+    pub(crate) fn is_of(&self, pattern: &str) -> bool {
+        self.of.is_empty() || self.of.contains(&pattern)
     }
 
-    pub(crate) fn allow(&self, user: &str, channel: &str, member: Option<Member>, generation: u64, now: Instant) {
-        let remembered = &mut *self.0.lock();
+    /// The yes, if this was allowed; else what [`AuthorizationCache::allow`] wants to be given.
+    pub(crate) fn allowed(&self, user: &str, channel: &str, now: Instant) -> Result<Yes, u64> {
+        let remembered = self.remembered.lock();
+        let allowed = remembered.allowed.get(&(user.to_owned(), channel.to_owned()));
+        allowed.filter(|allowed| allowed.until > now).map(|allowed| allowed.yes.clone()).ok_or(remembered.generation)
+    }
+
+    pub(crate) fn allow(&self, user: &str, channel: &str, yes: Yes, generation: u64, now: Instant) {
+        let remembered = &mut *self.remembered.lock();
         if remembered.generation != generation {
             return;
         }
         remembered.count += 1;
         let (asked, number) = ((user.to_owned(), channel.to_owned()), remembered.count);
         remembered.order.push_back((asked.clone(), number));
-        remembered.allowed.insert(asked, Allowed { member, until: now + remembered.lifetime, number });
+        remembered.allowed.insert(asked, Allowed { yes, until: now + remembered.lifetime, number });
         while let Some((asked, number)) = remembered.order.front() {
             let is_current = |allowed: &&Allowed| allowed.number == *number;
             let current = remembered.allowed.get(asked).filter(is_current);
@@ -123,9 +157,13 @@ mod tests {
 
     const LIFETIME: Duration = Duration::from_secs(60);
 
+    fn yes() -> Yes {
+        Yes { member: None, histogram: Arc::default() }
+    }
+
     fn allow(cache: &AuthorizationCache, user: &str, channel: &str, now: Instant) {
         let generation = cache.allowed(user, channel, now).unwrap_err();
-        cache.allow(user, channel, None, generation, now);
+        cache.allow(user, channel, yes(), generation, now);
     }
 
     #[test]
@@ -163,7 +201,7 @@ mod tests {
         let (cache, now) = (AuthorizationCache::new(LIFETIME), Instant::now());
         let generation = cache.allowed("1", "a", now).unwrap_err();
         cache.forget_user(1);
-        cache.allow("1", "a", None, generation, now);
+        cache.allow("1", "a", yes(), generation, now);
         assert!(cache.allowed("1", "a", now).is_err());
     }
 
@@ -178,7 +216,7 @@ mod tests {
         assert!(cache.allowed("0", "a", now).is_err() && cache.allowed("1", "a", now).is_ok());
         // What is over makes room by itself.
         allow(&cache, "later", "a", now + LIFETIME);
-        let remembered = cache.0.lock();
+        let remembered = cache.remembered.lock();
         assert_eq!((remembered.allowed.len(), remembered.order.len()), (1, 1));
     }
 

@@ -73,6 +73,8 @@ struct Asked {
     socket_id: String,
     #[serde(default)]
     channel_name: String,
+    #[serde(default)]
+    since: String,
 }
 
 async fn channel<U, S>(authorizer: Arc<Authorizer<U, S>>, state: S, request: Request) -> Response
@@ -81,7 +83,10 @@ where
     S: Clone + Send + Sync + 'static,
 {
     match read::<U, S>(request, &state).await {
-        Ok((user, asked)) => answer(authorizer.channel(user, state, &asked.socket_id, &asked.channel_name).await),
+        Ok((user, asked)) => {
+            let Asked { socket_id, channel_name, since } = &asked;
+            answer(authorizer.channel(user, state, socket_id, channel_name, since).await)
+        }
         Err(refusal) => refusal,
     }
 }
@@ -124,6 +129,7 @@ async fn asked(headers: &HeaderMap, body: Body) -> Result<Asked, Response> {
         match &*name {
             "socket_id" => asked.socket_id = value.into_owned(),
             "channel_name" => asked.channel_name = value.into_owned(),
+            "since" => asked.since = value.into_owned(),
             _ => {}
         }
     }

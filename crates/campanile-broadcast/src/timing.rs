@@ -1,7 +1,7 @@
 //! How long authorizations take, and how they end.
 //!
 //! Owns one histogram for each authorization. Never reads the clock of a request: the authorizer does. The invariant:
-//! every authorization that began is counted once, however it ended. A deploy makes every browser authorize every
+//! every authorization that began is counted once, however it ended; one that was remembered has not begun. A deploy makes every browser authorize every
 //! channel again, so these figures say whether the application can take one.
 
 use std::sync::Arc;
@@ -61,10 +61,13 @@ pub struct Timing {
     pub total: Duration,
     /// How many ended in each way, in the order of [`Outcome::ALL`].
     pub outcomes: [u64; Outcome::ALL.len()],
+    /// How many were answered from an [`AuthorizationCache`](crate::AuthorizationCache), without asking: they took no time,
+    /// and are in none of the other figures.
+    pub remembered: u64,
 }
 
 impl Timing {
-    /// How many authorizations there were.
+    /// How many times it was asked.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
@@ -94,12 +97,18 @@ pub(crate) struct Histogram {
     buckets: [AtomicU64; BUCKETS.len() + 1],
     total_micros: AtomicU64,
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    remembered: AtomicU64,
 }
 
 impl Histogram {
     /// Begins a measurement.
     pub(crate) fn begin(&self) -> Measurement<'_> {
         Measurement { histogram: self, began: Instant::now(), outcome: Outcome::Broken }
+    }
+
+    /// Counts an answer that was known.
+    pub(crate) fn remembered(&self) {
+        self.remembered.fetch_add(1, Relaxed);
     }
 
     fn record(&self, took: Duration, outcome: Outcome) {
@@ -115,6 +124,7 @@ impl Histogram {
             buckets: std::array::from_fn(|at| self.buckets[at].load(Relaxed)),
             total: Duration::from_micros(self.total_micros.load(Relaxed)),
             outcomes: std::array::from_fn(|at| self.outcomes[at].load(Relaxed)),
+            remembered: self.remembered.load(Relaxed),
         }
     }
 }

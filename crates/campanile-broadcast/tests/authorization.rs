@@ -168,6 +168,25 @@ async fn a_member_is_told_to_the_others_and_signed() {
 }
 
 #[tokio::test]
+async fn how_far_a_browser_has_heard_is_signed_with_its_subscription() {
+    let socket = campanile_protocol::SocketId::parse(SOCKET).expect("a socket id");
+    for (channel, signed) in [
+        ("private-foobar", r#"{"since":"9f2c-42"}"#),
+        ("presence-team.7", r#"{"user_id":"7","user_info":{"name":"Ann"},"since":"9f2c-42"}"#),
+    ] {
+        let answer = ask("7", &format!("{channel}&since=9f2c-42")).await;
+        assert_eq!(answer.text("channel_data"), signed);
+        let signature = Secret::new(SECRET).sign_channel(socket, channel, Some(signed));
+        assert_eq!(answer.text("auth"), format!("{KEY}:{signature}"));
+    }
+    // Whoever begins anew says nothing, and encrypted channels have no replay.
+    assert_eq!(ask("7", "private-foobar&since=").await.body, ask("7", "private-foobar").await.body);
+    assert!(ask("7", "private-encrypted-orders.42&since=9f2c-42").await.body["channel_data"].is_null());
+    assert_eq!(ask("7", "private-foobar&since=yesterday").await.status, 400);
+    assert_eq!(ask("7", "private-user.8&since=9f2c-42").await.status, 403);
+}
+
+#[tokio::test]
 async fn an_encrypted_channel_comes_with_the_secret_that_pushers_libraries_give() {
     let answer = ask("7", "private-encrypted-orders.42").await;
     assert_eq!(answer.text("shared_secret"), "1p2xOYUKMFi7esECwtVrgbYWw5p/Jyo0M/uighBM4/Y=");
@@ -318,6 +337,7 @@ async fn a_yes_is_remembered_until_it_is_forgotten_and_a_no_is_not() {
     let first = team("7").await;
     let again = team("7").await;
     assert_eq!((first.status, asked()), (200, 1));
+    assert_eq!(figures(&timings, "presence-team.{id}").remembered, 1);
     assert_eq!(again.text("channel_data"), first.text("channel_data"));
     for _ in 0..2 {
         assert_eq!(team("8").await.status, 403);
@@ -325,4 +345,24 @@ async fn a_yes_is_remembered_until_it_is_forgotten_and_a_no_is_not() {
     assert_eq!(asked(), 3);
     cache.forget_user(7);
     assert_eq!((team("7").await.status, asked()), (200, 4));
+}
+
+#[tokio::test]
+async fn only_the_authorizations_that_are_named_are_remembered() {
+    let cache = AuthorizationCache::new(Duration::from_secs(3600)).of::<Team>();
+    let channels = channels().cached(cache, |user: &User| user.id);
+    let timings = channels.timings();
+    let router = router(channels);
+    for channel in ["presence-team.7", "private-user.7"] {
+        for _ in 0..3 {
+            let form = format!("socket_id={SOCKET}&channel_name={channel}");
+            assert_eq!(post(&router, "/broadcasting/auth", "7", FORM, form).await.status, 200);
+        }
+    }
+    let known = |pattern| {
+        let timing = figures(&timings, pattern);
+        (timing.count(), timing.remembered)
+    };
+    assert_eq!(known("presence-team.{id}"), (1, 2));
+    assert_eq!(known("private-user.{id}"), (3, 0));
 }

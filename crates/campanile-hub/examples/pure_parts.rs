@@ -159,6 +159,7 @@ fn mind(connections: u32, channel: impl Fn(u32) -> String) -> Hub {
         pong_timeout_secs: 30,
         compression: false,
         remembered_bytes_max: 1 << 20,
+        replay_bytes_max: 1 << 20,
         requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
         guard_keys_max: 1000,
     };
@@ -188,7 +189,7 @@ fn taken(hub: &mut Hub) -> usize {
 
 fn publish(hub: &mut Hub, channel: &ChannelName, frame: &campanile_protocol::EncodedFrame) {
     let key = campanile_hub::letter::ChannelKey { app: AppIndex(0), name: channel.clone() };
-    let publication = Publication { frame: frame.clone(), except: None, remember: None };
+    let publication = Publication { frame: frame.clone(), except: None, remember: None, lasting: true };
     hub.letter(Letter::Publish { key, publication, ask: None }, Moment(1));
 }
 

@@ -10,6 +10,7 @@ use campanile_protocol::{Limits, Secret};
 
 use crate::guard::Rules;
 use crate::notice::NoticeKind;
+use crate::replay::Replay;
 
 /// Where an app stands in [`Apps`]; the same id keeps the same index over reloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,6 +78,8 @@ pub struct App {
     pub notices: NoticeSet,
     /// What holds its publishers up when they go wrong.
     pub guard: Rules,
+    /// Which channels can send events again to those who come back.
+    pub replay: Replay,
 }
 
 impl App {
@@ -93,6 +96,7 @@ impl App {
             authorized_connections_timeout_secs: None,
             notices: NoticeSet::default(),
             guard: Rules::default(),
+            replay: Replay::default(),
         }
     }
 

@@ -22,6 +22,10 @@ pub struct Census {
     pub remembered: usize,
     /// What they remember, as it counts against the bound.
     pub remembered_bytes: usize,
+    /// Channels that can send events again.
+    pub replaying: usize,
+    /// What these events take, as it counts against the bound.
+    pub replay_bytes: usize,
     /// Keys of requests that are under way, or whose answers may be repeated.
     pub request_keys: usize,
     /// What they take, as it counts against the bound.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use campanile_protocol::json::DataLiteral;
-use campanile_protocol::{ServerFrame, UserId};
+use campanile_protocol::{Position, ServerFrame, SocketId, UserId};
 
 use crate::app::App;
 use crate::effect::Effect;
@@ -22,6 +22,7 @@ use crate::members::{Due, Full, Joined, Members};
 use crate::memory::{Age, Memory};
 use crate::meter::Unit;
 use crate::notice::{Notice, NoticeKind};
+use crate::replay::{Epochs, Gap, Ring};
 use crate::shared_frame::SharedFrame;
 use crate::tally::Tally;
 use crate::timers::{Alarm, Moment};
@@ -43,6 +44,14 @@ struct Remembered {
     age: Age,
 }
 
+/// What must be sent first to somebody who comes back.
+#[derive(Debug, Default)]
+struct Missed {
+    frames: Vec<Bytes>,
+    /// Nothing is missing between what was heard before and what comes next.
+    is_all: bool,
+}
+
 /// Where a channel puts what must happen.
 #[derive(Debug)]
 pub(crate) struct Outbound<'a> {
@@ -54,6 +63,10 @@ pub(crate) struct Outbound<'a> {
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) edges: &'a mut u64,
     pub(crate) memory: &'a mut Memory,
+    /// What the rings of all channels take.
+    pub(crate) rings: &'a mut Memory,
+    /// Draws an epoch that no other ring has had.
+    pub(crate) epochs: &'a mut Epochs,
 }
 
 impl Outbound<'_> {
@@ -91,6 +104,8 @@ pub(crate) struct Channel {
     missed_at: Option<Moment>,
     /// A signed-in user who vanished counts as online until then.
     offline_due: Option<Moment>,
+    /// What it can send again.
+    ring: Option<Box<Ring>>,
     /// When this channel will be looked at.
     pub(crate) alarm: Option<Alarm>,
 }
@@ -102,6 +117,7 @@ impl Channel {
             && self.watchers.is_empty()
             && self.members.as_ref().is_none_or(|members| members.is_idle())
             && self.remembered.is_none()
+            && self.ring.is_none()
             && self.vacated_due.is_none()
             && self.count_due.is_none()
             && self.offline_due.is_none()
@@ -113,21 +129,23 @@ impl Channel {
         let remembered = self.remembered.as_ref().map(|remembered| remembered.until);
         // `channel_vacated` waits for the last member, who has a moment of its own.
         let vacated = self.vacated_due.filter(|_| members.is_none());
-        [vacated, self.count_due, self.offline_due, members, remembered].into_iter().flatten().min()
+        let ring = self.ring.as_ref().and_then(|ring| ring.next_due(self.subscribers.is_empty()));
+        [vacated, self.count_due, self.offline_due, members, remembered, ring].into_iter().flatten().min()
     }
 
     fn deliver(
         &self,
         key: &ChannelKey,
         frame: &Bytes,
-        except: Option<campanile_protocol::SocketId>,
+        except: Option<SocketId>,
+        at: Option<Position>,
         unit: Unit,
         out: &mut Outbound<'_>,
     ) {
         let frame = out.share(frame);
         for worker in self.subscribers.workers() {
             let (key, frame) = (key.clone(), frame.clone());
-            out.send(worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers, unit });
+            out.send(worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers, at, unit });
         }
     }
 
@@ -141,6 +159,7 @@ impl Channel {
         key: &ChannelKey,
         subscriber: Subscriber,
         member: Option<Arc<Member>>,
+        since: Option<Position>,
         purpose: Purpose,
         out: &mut Outbound<'_>,
     ) {
@@ -171,9 +190,12 @@ impl Channel {
         let mut frames = Vec::new();
         if purpose == Purpose::Subscribe {
             frames.push(self.succeeded(key));
-            if key.name.kind().cached {
+            let missed = self.missed(key, since, out);
+            // Whoever has been sent all has the remembered event, too.
+            if key.name.kind().cached && !missed.is_all {
                 frames.push(self.remembered_or_miss(key, out));
             }
+            frames.extend(missed.frames);
         }
         out.send(
             subscriber.worker,
@@ -197,7 +219,7 @@ impl Channel {
                 if let Joined::Added { .. } = joined {
                     let (channel, user_id) = (key.name.as_str(), member.id.as_str());
                     let frame = ServerFrame::MemberAdded { channel, user_id, user_info: &member.info }.encode();
-                    self.deliver(key, &frame, None, Unit::PresenceDelivery, out);
+                    self.deliver(key, &frame, None, None, Unit::PresenceDelivery, out);
                 }
                 Ok(joined)
             }
@@ -228,7 +250,7 @@ impl Channel {
         for worker in self.watchers.workers() {
             let (key, frame) = (key.clone(), frame.clone());
             let (to, unit) = (Audience::Watchers, Unit::Delivery);
-            out.send(worker, Letter::Deliver { key, frame, except: None, to, unit });
+            out.send(worker, Letter::Deliver { key, frame, except: None, to, at: None, unit });
         }
     }
 
@@ -246,6 +268,39 @@ impl Channel {
         }
     }
 
+    /// The ring, where the app wants one: the channel's first use makes it.
+    fn ring(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) -> Option<&mut Ring> {
+        let replay = &out.app.replay;
+        if !replay.covers(&key.name) {
+            // A reload may have taken it away.
+            self.forget_ring(key, out.rings);
+            return None;
+        }
+        let make = || Box::new(Ring::new(out.epochs.draw(), out.rings.remember(key, 0, None)));
+        let ring = self.ring.get_or_insert_with(make);
+        ring.touch(replay, out.now);
+        ring.expire(out.now);
+        Some(ring)
+    }
+
+    /// What somebody who has heard the channel up to `since` must be sent before anything new.
+    fn missed(&mut self, key: &ChannelKey, since: Option<Position>, out: &mut Outbound<'_>) -> Missed {
+        let Some(ring) = self.ring(key, out) else { return Missed::default() };
+        let channel = key.name.as_str();
+        let mut missed = Missed::default();
+        if let Some(since) = since {
+            match ring.after(since) {
+                Ok(frames) => {
+                    missed.frames.extend(frames.cloned());
+                    missed.is_all = true;
+                }
+                Err(Gap) => missed.frames.push(ring.gap(channel)),
+            }
+        }
+        missed.frames.push(ServerFrame::ReplayPosition { channel, at: ring.position() }.encode());
+        missed
+    }
+
     fn count_changed(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
         if !out.app.features.subscription_counts || !key.name.kind().counts_subscriptions() {
             return;
@@ -261,13 +316,13 @@ impl Channel {
         let count = self.subscribers.count();
         self.counted_at = Some(out.now);
         let frame = ServerFrame::SubscriptionCount { channel: key.name.as_str(), count }.encode();
-        self.deliver(key, &frame, None, Unit::Delivery, out);
+        self.deliver(key, &frame, None, None, Unit::Delivery, out);
         out.notify(NoticeKind::SubscriptionCount { channel: key.name.clone(), count });
     }
 
     pub(crate) fn resubscribe(&mut self, key: &ChannelKey, subscriber: Subscriber, out: &mut Outbound<'_>) {
         let frame = self.succeeded(key);
-        out.send(subscriber.worker, Letter::Restated { key: key.clone(), subscriber, frame });
+        out.send(subscriber.worker, Letter::Restated { key: key.clone(), subscriber, frames: vec![frame] });
     }
 
     pub(crate) fn unsubscribe(
@@ -301,6 +356,9 @@ impl Channel {
 
     /// The last subscriber has gone.
     fn deserted(&mut self, key: &ChannelKey, returns_until: Option<Moment>, out: &mut Outbound<'_>) {
+        if let Some(ring) = &mut self.ring {
+            ring.touch(&out.app.replay, out.now);
+        }
         match (key.name.user(), returns_until) {
             (Some(user), None) => self.tell_watchers(key, user, false, out),
             (Some(_), Some(until)) => self.offline_due = Some(until),
@@ -309,9 +367,15 @@ impl Channel {
     }
 
     /// A subscription that an earlier life of this home had granted: its client knows, and so do webhooks.
-    /// Their number is told with the next change.
-    pub(crate) fn restore(&mut self, worker: WorkerId) {
-        self.subscribers.add(worker);
+    /// Their number is told with the next change. What the earlier life has not sent, nobody can send again.
+    pub(crate) fn restore(&mut self, key: &ChannelKey, subscriber: Subscriber, out: &mut Outbound<'_>) {
+        self.subscribers.add(subscriber.worker);
+        if let Some(ring) = self.ring(key, out) {
+            let channel = key.name.as_str();
+            let position = ServerFrame::ReplayPosition { channel, at: ring.position() }.encode();
+            let frames = vec![ring.gap(channel), position];
+            out.send(subscriber.worker, Letter::Restated { key: key.clone(), subscriber, frames });
+        }
     }
 
     /// A worker has lost its connections: all that it had here have vanished.
@@ -333,18 +397,28 @@ impl Channel {
 
     fn announce_removal(&self, key: &ChannelKey, user: &UserId, out: &mut Outbound<'_>) {
         let frame = ServerFrame::MemberRemoved { channel: key.name.as_str(), user_id: user.as_str() }.encode();
-        self.deliver(key, &frame, None, Unit::PresenceDelivery, out);
+        self.deliver(key, &frame, None, None, Unit::PresenceDelivery, out);
     }
 
     pub(crate) fn publish(&mut self, key: &ChannelKey, publication: Publication, out: &mut Outbound<'_>) {
-        let Publication { frame, except, remember } = publication;
-        self.deliver(key, &frame, except, Unit::Delivery, out);
+        let Publication { frame, except, remember, lasting } = publication;
+        let at = if lasting { self.record(key, &frame, out) } else { None };
+        self.deliver(key, &frame, except, at, Unit::Delivery, out);
         if let Some(data) = remember {
             let until = out.now.after_secs(out.app.limits.cache_ttl_secs);
             let before = self.remembered.take().map(|remembered| remembered.age);
             let age = out.memory.remember(key, frame.len() + data.as_str().len(), before);
             self.remembered = Some(Box::new(Remembered { frame, data, until, age }));
         }
+    }
+
+    /// Keeps an event for those who come back. Says how far the channel has come.
+    fn record(&mut self, key: &ChannelKey, frame: &Bytes, out: &mut Outbound<'_>) -> Option<Position> {
+        let (replay, now) = (&out.app.replay, out.now);
+        let ring = self.ring(key, out)?;
+        ring.push(frame.clone(), replay, now);
+        ring.age = out.rings.remember(key, ring.bytes(), Some(ring.age));
+        Some(ring.position())
     }
 
     pub(crate) fn terminate(&self, key: &ChannelKey, out: &mut Outbound<'_>) {
@@ -380,6 +454,21 @@ impl Channel {
         }
         if self.remembered.as_ref().is_some_and(|remembered| remembered.until <= now) {
             self.forget(key, out.memory);
+        }
+        if let Some(ring) = &mut self.ring {
+            if self.subscribers.is_empty() && ring.is_over(now) {
+                return self.forget_ring(key, out.rings);
+            }
+            ring.expire(now);
+            // It is no younger for having forgotten: its place stays, what it takes is less.
+            out.rings.shrink(key, ring.age, ring.bytes());
+        }
+    }
+
+    /// Forgets what could be sent again: whoever comes back is told of a gap.
+    pub(crate) fn forget_ring(&mut self, key: &ChannelKey, rings: &mut Memory) {
+        if let Some(ring) = self.ring.take() {
+            rings.forget(key, ring.age);
         }
     }
 

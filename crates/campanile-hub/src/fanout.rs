@@ -12,8 +12,8 @@ mod tests;
 use std::ops::Range;
 
 use bytes::Bytes;
-use campanile_protocol::UserId;
 use campanile_protocol::websocket::Deflater;
+use campanile_protocol::{Position, UserId};
 
 use crate::letter::{Audience, ChannelKey};
 use crate::seeded::{Map, Seed};
@@ -51,6 +51,9 @@ struct LocalChannel {
     /// Seats, pending ones included: the channel is forgotten with the last.
     seats: u32,
     gathered: Vec<Segment>,
+    /// How far the channel has come with what has been gathered, where its events can be sent again. Boxed, because most
+    /// channels never have one.
+    position: Option<Box<Position>>,
 }
 
 impl LocalChannel {
@@ -220,7 +223,14 @@ impl Fanout {
     }
 
     fn add_channel(&mut self, key: ChannelKey, audience: Audience) -> u32 {
-        let local = LocalChannel { key: key.clone(), audience, listeners: Vec::new(), seats: 0, gathered: Vec::new() };
+        let local = LocalChannel {
+            key: key.clone(),
+            audience,
+            listeners: Vec::new(),
+            seats: 0,
+            gathered: Vec::new(),
+            position: None,
+        };
         let index = self.free.pop().unwrap_or_else(|| {
             self.channels.push(None);
             u32::try_from(self.channels.len() - 1).expect("a worker has fewer than four billion channels")

@@ -32,8 +32,9 @@ use crate::meter::{Meter, Unit, Usage};
 use crate::notice::{Notice, NoticeKind};
 use crate::occupied::Occupied;
 use crate::rebirth::Waiting;
+use crate::replay::Epochs;
 use crate::seeded::{Map, Seed};
-use crate::session::{Session, Unsubscribable};
+use crate::session::{Admission, Session, Unsubscribable};
 use crate::shared_frame::SharedFrame;
 use crate::timers::{Moment, Timers};
 
@@ -53,6 +54,9 @@ pub struct Settings {
     /// What remembered events may take in this mind, in bytes: frames, data, names, and
     /// [`crate::memory::REMEMBERED_OVERHEAD_BYTES`] for each.
     pub remembered_bytes_max: usize,
+    /// What events that can be sent again may take in this mind, in bytes: frames, [`crate::replay::REPLAYED_OVERHEAD_BYTES`]
+    /// for each, and for each channel its name and [`crate::memory::REMEMBERED_OVERHEAD_BYTES`].
+    pub replay_bytes_max: usize,
     /// What bounds the keys of requests that live here.
     pub requests: RequestLimits,
     /// What the guard may know something of in this mind, beside what requests under way have.
@@ -69,6 +73,8 @@ pub struct Hub {
     pub(crate) channels: Map<ChannelKey, Channel>,
     occupied: Occupied,
     memory: Memory,
+    rings: Memory,
+    pub(crate) epochs: Epochs,
     requests: Requests,
     guard: Guard,
     meter: Meter,
@@ -104,6 +110,8 @@ impl Hub {
             channels: Map::with_hasher(Seed(seed)),
             occupied: Occupied::default(),
             memory: Memory::default(),
+            rings: Memory::default(),
+            epochs: Epochs { seed, drawn: edges },
             timers: Timers::default(),
             effects: Vec::new(),
             own: VecDeque::new(),
@@ -159,6 +167,8 @@ impl Hub {
             timers: self.timers.len(),
             remembered: self.memory.len(),
             remembered_bytes: self.memory.bytes(),
+            replaying: self.rings.len(),
+            replay_bytes: self.rings.bytes(),
             request_keys: self.requests.len(),
             request_key_bytes: self.requests.bytes(),
             guard_keys: self.guard.len(),
@@ -214,14 +224,15 @@ impl Hub {
         id: ConnectionId,
         key: ChannelKey,
         audience: Audience,
-        member: Option<Arc<crate::letter::Member>>,
+        admission: Admission,
         purpose: Purpose,
     ) {
         self.next_token += 1;
         let token = self.next_token;
         if let Some(subscriber) = self.subscriber(id, token) {
             self.fanout.reserve(id, key.clone(), audience, token);
-            self.send(Letter::Subscribe { key, subscriber, member, purpose });
+            let Admission { member, since } = admission;
+            self.send(Letter::Subscribe { key, subscriber, member, since, purpose });
         }
     }
 
@@ -313,10 +324,13 @@ impl Hub {
         }
         match letter {
             Letter::Subscribe { key, subscriber, purpose: Purpose::Restore, .. } => {
-                self.at_home(&key, now, |channel, _| channel.restore(subscriber.worker));
+                self.at_home(&key, now, |channel, out| channel.restore(&key, subscriber, out));
             }
-            Letter::Subscribe { key, subscriber, member, purpose } => {
-                self.at_home(&key, now, |channel, out| channel.subscribe(&key, subscriber, member, purpose, out));
+            Letter::Subscribe { key, subscriber, member, since, purpose } => {
+                self.at_home(&key, now, |channel, out| {
+                    channel.subscribe(&key, subscriber, member, since, purpose, out);
+                });
+                self.bound_rings();
             }
             Letter::Resubscribe { key, subscriber } => {
                 self.at_home(&key, now, |channel, out| channel.resubscribe(&key, subscriber, out));
@@ -329,6 +343,7 @@ impl Hub {
             Letter::Publish { key, publication, ask } => {
                 self.at_home(&key, now, |channel, out| channel.publish(&key, publication, out));
                 self.bound_memory();
+                self.bound_rings();
                 if let Some(id) = ask {
                     let info = self.channels.get(&key).map(|channel| channel.info(now)).unwrap_or_default();
                     self.answer(id, Answer::Channel(info));
@@ -356,10 +371,12 @@ impl Hub {
             Letter::Granted { key, subscriber, user, purpose, frames, online } => {
                 self.granted(&key, subscriber, user, purpose, frames, online);
             }
-            Letter::Restated { key, subscriber, frame } => {
+            Letter::Restated { key, subscriber, frames } => {
                 let seat = self.fanout.seat(subscriber.connection, &key, Audience::Subscribers);
                 if seat.is_some_and(|seat| seat.joined && seat.token == subscriber.token) {
-                    self.fanout.direct_about(subscriber.connection, &key, frame);
+                    for frame in frames {
+                        self.fanout.direct_about(subscriber.connection, &key, frame);
+                    }
                 }
             }
             Letter::Refused { key, subscriber, reason } => {
@@ -370,7 +387,12 @@ impl Hub {
                     self.refuse(subscriber.connection, key.name.as_str(), &refused);
                 }
             }
-            Letter::Deliver { key, frame, except, to, unit } => self.deliver(&key, frame, except, to, unit),
+            Letter::Deliver { key, frame, except, to, at, unit } => {
+                self.deliver(&key, frame, except, to, unit);
+                if let Some(at) = at {
+                    self.fanout.advance(&key, at);
+                }
+            }
             Letter::Disconnect { key } => {
                 for connection in self.fanout.listeners(&key, Audience::Subscribers) {
                     self.end(connection, CloseCode::Unauthorized, "the application has ended this user's connections");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use campanile_protocol::json::DataLiteral;
-use campanile_protocol::{ChannelName, Fingerprint, SocketId, UserId};
+use campanile_protocol::{ChannelName, Fingerprint, Position, SocketId, UserId};
 
 use crate::app::{AppIndex, Apps};
 use crate::fanout::ConnectionId;
@@ -84,6 +84,8 @@ pub struct Publication {
     pub except: Option<SocketId>,
     /// What a cache channel remembers of it: the data, for the HTTP API.
     pub remember: Option<DataLiteral>,
+    /// Whether those who come back are sent it, where the channel can: the application's events are, clients' are not.
+    pub lasting: bool,
 }
 
 /// What is asked of the mind from outside.
@@ -155,6 +157,8 @@ pub enum Letter {
         subscriber: Subscriber,
         /// As which member, on presence channels.
         member: Option<Arc<Member>>,
+        /// How far it has heard the channel before.
+        since: Option<Position>,
         /// Why.
         purpose: Purpose,
     },
@@ -250,19 +254,20 @@ pub enum Letter {
         user: Option<UserId>,
         /// Why.
         purpose: Purpose,
-        /// `subscription_succeeded`, and on cache channels what follows it.
+        /// `subscription_succeeded`, and on cache channels and those with replay what follows it.
         frames: Vec<Bytes>,
         /// To [`Purpose::Watch`]: whether the user is there.
         online: bool,
     },
-    /// To a subscriber's worker: here is the snapshot again.
+    /// To a subscriber's worker: here is the snapshot again, or, from a home that has lost its mind, what it cannot send
+    /// again.
     Restated {
         /// The channel.
         key: ChannelKey,
         /// Who.
         subscriber: Subscriber,
-        /// `subscription_succeeded`.
-        frame: Bytes,
+        /// `subscription_succeeded`, or `replay.gap` and `replay.position`.
+        frames: Vec<Bytes>,
     },
     /// To a subscriber's worker: the channel is full.
     Refused {
@@ -283,6 +288,8 @@ pub enum Letter {
         except: Option<SocketId>,
         /// To those who subscribe, or those who watch.
         to: Audience,
+        /// How far the channel has come with it, where events can be sent again.
+        at: Option<Position>,
         /// As what each delivery counts.
         unit: Unit,
     },

@@ -3,7 +3,7 @@
 //! Owns sessions, channels, members and fan-out. Never does I/O, spawns, reads a clock or draws randomness: input and
 //! [`Moment`]s go in, [`Effect`]s and frames come out, so all of it can be simulated from a seed. The invariant: each
 //! connection belongs to one worker and each channel to one home worker, and they talk by [`Letter`]s alone.
-//! Reading order: [`app`], [`hub`] (one worker's mind), [`session`], [`channel`], [`fanout`]; then [`letter`],
+//! Reading order: [`app`], [`hub`] (one worker's mind), [`session`], [`channel`], [`replay`], [`fanout`]; then [`letter`],
 //! [`notice`], [`effect`], [`idempotency`], [`guard`], [`meter`], and [`rebirth`] for the day on which something went wrong.
 
 pub mod app;
@@ -22,6 +22,7 @@ pub mod meter;
 pub mod notice;
 mod occupied;
 pub mod rebirth;
+pub mod replay;
 mod seeded;
 pub mod session;
 pub mod shared_frame;
@@ -37,5 +38,6 @@ pub use idempotency::{FirstAnswer, RequestKey, RequestLimits, Unreserved};
 pub use letter::{Answer, Ask, AskId, ChannelInfo, Letter, Publication, WorkerId};
 pub use meter::{Meter, Unit, Usage};
 pub use notice::{Notice, NoticeKind};
+pub use replay::Replay;
 pub use shared_frame::SharedFrame;
 pub use timers::Moment;

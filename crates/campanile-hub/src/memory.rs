@@ -1,4 +1,4 @@
-//! What the cache channels of one mind remember together.
+//! What the cache channels of one mind remember together, and what its channels with replay do.
 //!
 //! Owns their order by age and the bytes that they take. Never holds an event: each channel keeps its own. Where all
 //! together take too much, the app that takes the most forgets first, so that one tenant cannot make another forget. The
@@ -44,6 +44,16 @@ impl Memory {
         share.by_age.insert(age, (key.clone(), bytes));
         share.bytes += bytes;
         age
+    }
+
+    /// The channel remembers less than it did, at the same place.
+    pub(crate) fn shrink(&mut self, key: &ChannelKey, age: Age, bytes: usize) {
+        let Some(share) = self.shares.get_mut(&key.app) else { return };
+        if let Some((_, before)) = share.by_age.get_mut(&age) {
+            let now = bytes + key.name.as_str().len() + REMEMBERED_OVERHEAD_BYTES;
+            share.bytes = share.bytes - *before + now;
+            *before = now;
+        }
     }
 
     /// The channel remembers nothing any more.

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use campanile_protocol::CloseCode;
+use campanile_protocol::{CloseCode, Position};
 
 use crate::app::Apps;
 use crate::effect::Effect;
@@ -28,6 +28,8 @@ pub struct Legacy {
     pub(crate) token: u64,
     /// Numbers of notices up to this have been given.
     pub(crate) edges: u64,
+    /// So many epochs have been drawn.
+    pub(crate) epochs: u64,
 }
 
 /// How far another worker has come in saying what it has.
@@ -87,7 +89,7 @@ impl Waiting {
 impl Hub {
     /// What must be carried over from this mind, whatever state it is in.
     pub fn legacy(&self) -> Legacy {
-        Legacy { life: self.waiting.life + 1, token: self.next_token, edges: self.edges }
+        Legacy { life: self.waiting.life + 1, token: self.next_token, edges: self.edges, epochs: self.epochs.drawn }
     }
 
     /// A mind in place of one that was lost, without any connection. It has told the other workers.
@@ -97,6 +99,7 @@ impl Hub {
         let others: BTreeMap<WorkerId, Heard> = others.map(|other| (other, Heard::Nothing)).collect();
         let mut hub = Self::new(settings, apps);
         (hub.next_token, hub.token_floor, hub.edges) = (legacy.token, legacy.token, legacy.edges);
+        hub.epochs.drawn = legacy.epochs;
         hub.effects.extend(others.keys().map(|to| Effect::Send { to: *to, letter: Letter::MindLost { worker, life } }));
         (hub.waiting.life, hub.waiting.others) = (life, others);
         hub
@@ -189,7 +192,9 @@ impl Hub {
             (false, None) => Purpose::Subscribe,
         };
         if let Some(subscriber) = self.subscriber(id, seat.token) {
-            let letter = Letter::Subscribe { key, subscriber, member: None, purpose };
+            // How far it had heard was said to the lost mind alone.
+            let since = (purpose == Purpose::Subscribe).then_some(Position::UNKNOWN);
+            let letter = Letter::Subscribe { key, subscriber, member: None, since, purpose };
             self.effects.push(Effect::Send { to, letter });
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use campanile_protocol::frame::Subscribe;
 use campanile_protocol::signature::{AuthToken, channel_string, user_string};
-use campanile_protocol::{Access, ChannelName, SocketId, UserId};
+use campanile_protocol::{Access, ChannelName, Position, SocketId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -37,6 +37,13 @@ impl Unsubscribable {
     pub(crate) fn limit(message: String) -> Self {
         Self { kind: "LimitReached", status: 403, message }
     }
+}
+
+/// As whom somebody is let into a channel, and how far they have heard it.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    pub(crate) member: Option<Arc<Member>>,
+    pub(crate) since: Option<Position>,
 }
 
 /// A user whose sign-in was accepted.
@@ -125,20 +132,20 @@ impl Session {
         may
     }
 
-    /// Verifies a subscription, and finds the member on presence channels.
+    /// Verifies a subscription, and finds the member on presence channels and the position where events can be sent again.
     pub(crate) fn authorize(
         &self,
         app: &App,
         channel: &ChannelName,
         subscribe: &Subscribe,
-    ) -> Result<Option<Arc<Member>>, Unsubscribable> {
+    ) -> Result<Admission, Unsubscribable> {
         if channel.kind().access == Access::User {
             let own = self.user.as_ref().is_some_and(|user| Some(user.id.as_str()) == channel.user());
             let message = || format!("{channel} is only for connections that are signed in as that user");
-            return if own { Ok(None) } else { Err(Unsubscribable::auth(message())) };
+            return if own { Ok(Admission::default()) } else { Err(Unsubscribable::auth(message())) };
         }
         if !channel.kind().is_signed() {
-            return Ok(None);
+            return Ok(Admission::default());
         }
         let channel_data = subscribe.channel_data.as_deref();
         if subscribe.auth.is_empty() {
@@ -149,16 +156,20 @@ impl Session {
         }
         let string = channel_string(self.socket_id, channel.as_str(), channel_data);
         verify(app, &subscribe.auth, &string).map_err(Unsubscribable::auth)?;
+        let since = channel_data.filter(|_| app.replay.covers(channel)).map_or(Ok(None), since)?;
         if !channel.kind().is_presence() {
-            return Ok(None);
+            return Ok(Admission { member: None, since });
         }
-        match (channel_data, &self.user) {
-            (Some(data), _) => member(app, data).map(Some),
-            (None, Some(user)) => signed_in_member(app, user).map(Some),
-            (None, None) => Err(Unsubscribable::auth(format!(
-                "{channel} needs channel_data with a user_id, or a connection that is signed in"
-            ))),
-        }
+        let member = match (channel_data, &self.user) {
+            (Some(data), _) => member(app, data)?,
+            (None, Some(user)) => signed_in_member(app, user)?,
+            (None, None) => {
+                return Err(Unsubscribable::auth(format!(
+                    "{channel} needs channel_data with a user_id, or a connection that is signed in"
+                )));
+            }
+        };
+        Ok(Admission { member: Some(member), since })
     }
 }
 
@@ -201,6 +212,23 @@ fn check_member_bytes(app: &App, data: &str) -> Result<(), Unsubscribable> {
         return Ok(());
     }
     Err(Unsubscribable::limit(format!("channel_data is {length} bytes long, at most {max} are allowed")))
+}
+
+#[derive(Deserialize)]
+struct Since<'a> {
+    #[serde(borrow, default)]
+    since: Option<Cow<'a, str>>,
+}
+
+/// How far the client has heard the channel, as the application has signed it. Other words are the application's own.
+fn since(data: &str) -> Result<Option<Position>, Unsubscribable> {
+    let invalid = |message: String| Unsubscribable { kind: "AuthError", status: 400, message };
+    let parsed: Since<'_> = serde_json::from_str(data)
+        .map_err(|error| invalid(format!("channel_data must be a JSON object, its since a string: {error}")))?;
+    let position = |text: Cow<'_, str>| {
+        text.parse().map_err(|error| invalid(format!("since in channel_data is {:?}: {error}", shown(&text))))
+    };
+    parsed.since.filter(|text| !text.is_empty()).map(position).transpose()
 }
 
 fn member(app: &App, data: &str) -> Result<Arc<Member>, Unsubscribable> {

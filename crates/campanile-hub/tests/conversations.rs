@@ -140,6 +140,7 @@ impl Play {
             pong_timeout_secs: 30,
             compression: false,
             remembered_bytes_max: 1 << 20,
+            replay_bytes_max: 1 << 20,
             requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
             guard_keys_max: 1000,
         };
@@ -247,7 +248,7 @@ impl Play {
         let except = except.map(|name| self.clients[self.named(name)].socket_id);
         let key = self.key(channel);
         let remember = key.name.kind().cached.then_some(data);
-        let publication = Publication { frame, except, remember };
+        let publication = Publication { frame, except, remember, lasting: true };
         self.hub.letter(Letter::Publish { key, publication, ask: None }, self.now);
     }
 

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::close::CloseCode;
 use crate::json::{DataLiteral, decode_object, push_string};
 use crate::name::{CLIENT_EVENT_PREFIX, SocketId};
+use crate::position::Position;
 use crate::websocket;
 
 /// What a client says.
@@ -226,6 +227,22 @@ pub enum ServerFrame<'a> {
         /// The channel.
         channel: &'a str,
     },
+    /// `replay.position`, ours
+    ReplayPosition {
+        /// The channel.
+        channel: &'a str,
+        /// What has been sent up to here.
+        at: Position,
+    },
+    /// `replay.gap`, ours
+    ReplayGap {
+        /// The channel.
+        channel: &'a str,
+        /// The oldest event that could still be sent again.
+        oldest: Position,
+        /// The newest there was.
+        newest: Position,
+    },
     /// `pusher:signin_success`
     SigninSuccess {
         /// The user as signed.
@@ -303,6 +320,12 @@ impl ServerFrame<'_> {
                 .string("data", &format!(r#"{{"subscription_count":{count}}}"#))
                 .finish(),
             Self::CacheMiss { channel } => Object::on("pusher:cache_miss", channel).string("data", "{}").finish(),
+            Self::ReplayPosition { channel, at } => {
+                Object::on("replay.position", channel).string("data", &format!(r#"{{"at":"{at}"}}"#)).finish()
+            }
+            Self::ReplayGap { channel, oldest, newest } => Object::on("replay.gap", channel)
+                .string("data", &format!(r#"{{"oldest":"{oldest}","newest":"{newest}"}}"#))
+                .finish(),
             Self::SigninSuccess { user_data } => {
                 let data = Object::new().string("user_data", user_data).finish();
                 Object::event("pusher:signin_success").json_in_string("data", &data).finish()

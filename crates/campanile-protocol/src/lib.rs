@@ -4,7 +4,8 @@
 //! Never does I/O, spawns, reads a clock or draws randomness: bytes and times go in, values come out.
 //! One invariant: a value that exists is valid, so nobody checks it again.
 //! Reading order: [`channel_kind`] and [`name`], [`frame`], [`signature`], [`trigger`],
-//! [`refusal`], [`attributes`], [`replies`]; then [`close`], [`idempotency`], [`limits`], [`webhook`], [`websocket`].
+//! [`refusal`], [`attributes`], [`replies`]; then [`close`], [`idempotency`], [`limits`], [`position`], [`webhook`],
+//! [`websocket`].
 
 pub mod attributes;
 pub mod channel_kind;
@@ -14,6 +15,7 @@ pub mod idempotency;
 pub mod json;
 pub mod limits;
 pub mod name;
+pub mod position;
 pub mod refusal;
 pub mod replies;
 pub mod signature;
@@ -27,4 +29,5 @@ pub use frame::{ClientFrame, EncodedFrame, ServerFrame};
 pub use idempotency::{Fingerprint, IdempotencyKey};
 pub use limits::Limits;
 pub use name::{ChannelName, EventName, SocketId, UserId};
+pub use position::Position;
 pub use signature::Secret;

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::{io, thread};
 
 use campanile_hub::letter::Homes;
-use campanile_hub::{App, AppIndex, Apps, Credential, Features, NoticeKind, NoticeSet, WorkerId};
+use campanile_hub::{App, AppIndex, Apps, Credential, Features, NoticeKind, NoticeSet, Replay, WorkerId};
 use campanile_protocol::{Limits, Secret};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -287,6 +287,12 @@ fn app(config: &AppConfig) -> App {
         index: AppIndex(0),
         enabled: config.enabled,
         credentials: config.keys.iter().filter(|pair| pair.enabled).map(credential).collect(),
+        replay: Replay {
+            channels: config.replay_channels.iter().map(|pattern| pattern.as_str().into()).collect(),
+            events_max: limits.replay_events_max,
+            bytes_max: limits.replay_bytes_max,
+            secs: limits.replay.as_secs(),
+        },
         features: Features {
             client_events: config.client_events,
             user_authentication: config.user_authentication,

@@ -11,24 +11,28 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_extractor_with_state, from_fn_with_state, map_response};
 use axum::response::Response;
-use campanile_broadcast::{Campanile, Timings};
+use campanile_broadcast::{AuthorizationCache, Campanile, Timings};
 use parking_lot::Mutex;
-use sqlx::SqlitePool;
 use tower_http::services::ServeDir;
 
+use crate::attempts::Attempts;
 use crate::channels::channels;
 use crate::comparison::Comparing;
 use crate::front_end::FrontEnd;
 use crate::live_server::LiveServer;
 use crate::pages;
 use crate::session::{self, CurrentUser, Operator};
+use crate::store::Db;
 use crate::traffic::Traffic;
 
 /// The application's state. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App {
-    pub(crate) db: SqlitePool,
+    pub(crate) db: Db,
     pub(crate) campanile: Campanile,
+    /// To be told when somebody loses a right.
+    pub(crate) authorizations: AuthorizationCache,
+    pub(crate) attempts: Arc<Attempts>,
     /// What browsers must know to connect.
     pub(crate) live: Arc<LiveServer>,
     pub(crate) front_end: Arc<FrontEnd>,
@@ -41,7 +45,7 @@ pub(crate) struct App {
 
 /// Everything that the application answers.
 pub(crate) fn router(mut app: App) -> Router {
-    let channels = channels();
+    let channels = channels(app.authorizations.clone());
     app.timings = channels.timings();
     let broadcasting = app.campanile.routes::<CurrentUser, App>(channels);
     // The outbox's page asks nobody who they are: the layer in front of it does.
@@ -55,6 +59,7 @@ pub(crate) fn router(mut app: App) -> Router {
         .nest("/operations/outbox", outbox)
         .fallback(pages::not_found)
         .layer(from_fn_with_state(app.clone(), session::guard))
+        .layer(from_fn_with_state(app.clone(), pages::errors_as_pages))
         .layer(from_fn_with_state(app.clone(), secured))
         .merge(assets)
         .layer(from_fn_with_state(app.traffic.clone(), Traffic::count_request))

@@ -3,12 +3,17 @@
 //! Owns every channel of the shop and the question that decides it. Never looks at what a page shows: the same queries
 //! decide both. The invariant: a channel that is not here cannot be subscribed to. Read on in [`crate::events`].
 
-use campanile_broadcast::{Channel, Channels, Member};
+use std::time::Duration;
+
+use campanile_broadcast::{AuthorizationCache, Channel, Channels, Member};
 use serde_json::json;
 
 use crate::app::App;
 use crate::session::CurrentUser;
 use crate::store::{documents, teams};
+
+/// For how long a team's yes is remembered, unless somebody leaves it.
+pub(crate) const TEAM_REMEMBERED: Duration = Duration::from_secs(60);
 
 /// What concerns one user alone.
 #[derive(Channel)]
@@ -50,9 +55,18 @@ pub(crate) struct TeamPresence {
 #[channel("private-operations")]
 pub(crate) struct OperationsChannel {}
 
+/// What is remembered for a while, so that a deploy, after which every browser asks again, asks the database once for each.
+///
+/// It is right for a team's board: membership seldom changes, and where it does, [`crate::pages`] forgets the user. The
+/// others either ask nobody, or say who somebody is.
+pub(crate) fn remembered() -> AuthorizationCache {
+    AuthorizationCache::new(TEAM_REMEMBERED).of::<TeamChannel>()
+}
+
 /// The authorizations. A database that fails forbids, and is in the log.
-pub(crate) fn channels() -> Channels<CurrentUser, App> {
+pub(crate) fn channels(remembered: AuthorizationCache) -> Channels<CurrentUser, App> {
     Channels::new()
+        .cached(remembered, |user: &CurrentUser| user.id)
         .private(|user: CurrentUser, ch: UserChannel, _: App| async move { user.id == ch.id })
         .private(|user: CurrentUser, ch: DocumentChannel, app: App| async move {
             documents::is_visible(&app.db, ch.id, user.id).await

@@ -5,6 +5,7 @@
 //! [`events`], then [`store::orders`], [`app`], [`session`] and [`pages`]; [`comparison`] is for the figures alone.
 
 mod app;
+mod attempts;
 mod channels;
 mod comparison;
 mod events;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campanile_broadcast::{Campanile, Outbox, Timings};
+use campanile_broadcast::{Campanile, Timings};
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,6 +34,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 use app::App;
 use front_end::FrontEnd;
 use live_server::LiveServer;
+use store::Place;
 use traffic::Traffic;
 
 /// Where this example lies.
@@ -53,7 +55,10 @@ struct Arguments {
     /// The port of the shop's own Campanile server; 0 takes one that is free
     #[arg(long, default_value_t = 6001)]
     live_port: u16,
-    /// The SQLite database and the state of the server
+    /// The database: postgres://user@host/shop, or sqlite:FILE [default: a SQLite file in the directory of --data]
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    database: Option<String>,
+    /// The SQLite database, unless --database names another, and the state of the server
     #[arg(long, value_name = "DIRECTORY", default_value_os_t = Path::new(HOME).join("data"))]
     data: PathBuf,
     /// Leave what is in the outbox to another process
@@ -85,6 +90,11 @@ async fn run(arguments: Arguments, traffic: Traffic) -> Result<(), Box<dyn Error
         .await
         .map_err(|error| format!("cannot listen on {address}: {error}; --port takes another"))?;
     std::fs::create_dir_all(&arguments.data)?;
+    let place = match &arguments.database {
+        Some(url) => Place::parse(url)?,
+        None => Place::file(&arguments.data.join("shop.sqlite")),
+    };
+    let db = store::open(place).await?;
     // A thousand simulated users have four sockets each; where the kernel allows fewer, the comparison says so.
     let _ = campanile::config::raise_descriptor_limit();
 
@@ -97,14 +107,15 @@ async fn run(arguments: Arguments, traffic: Traffic) -> Result<(), Box<dyn Error
             (Some(server), live, settings)
         }
     };
-    let db = store::open(&arguments.data.join("shop.sqlite")).await?;
-    let campanile = Campanile::with_outbox(settings, Outbox::sqlite(db.clone()).await?)?;
+    let campanile = Campanile::with_outbox(settings, db.outbox().await?)?;
     let courier = (!arguments.without_courier).then(|| campanile.courier().start());
 
     let address = listener.local_addr()?;
     let app = App {
         db,
         campanile,
+        authorizations: channels::remembered(),
+        attempts: Arc::default(),
         live: Arc::new(live),
         front_end: Arc::new(front_end),
         timings: Timings::default(),
@@ -113,7 +124,8 @@ async fn run(arguments: Arguments, traffic: Traffic) -> Result<(), Box<dyn Error
         address,
     };
     welcome(&app);
-    axum::serve(listener, app::router(app)).with_graceful_shutdown(told_to_end()?).await?;
+    let service = app::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(told_to_end()?).await?;
     if let Some(courier) = courier {
         courier.stop(COURIER_PATIENCE).await;
     }
@@ -127,6 +139,7 @@ async fn run(arguments: Arguments, traffic: Traffic) -> Result<(), Box<dyn Error
 fn welcome(app: &App) {
     println!("The shop is open at http://{}", app.address);
     println!("Live events come from {}:{}", app.live.host, app.live.port);
+    println!("Everything is kept in {}", app.db);
     println!("Sign in as {}, or others; the password is {}", store::DEMO_USERS[0].email, store::DEMO_PASSWORD);
 }
 

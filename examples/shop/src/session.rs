@@ -4,7 +4,8 @@
 //! invariant: a request that may change something goes on only with its session's own token, in the header
 //! `X-CSRF-Token` or in the field `_token`. Read on in [`crate::pages`].
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
@@ -16,14 +17,16 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use sha2::{Digest, Sha256};
-use sqlx::{SqliteExecutor, SqlitePool};
 
 use crate::app::App;
 use crate::pages::PageError;
+use crate::store::{Db, Tx, either};
 
 const COOKIE_NAME: &str = "shop_session";
 /// Bytes of randomness in a cookie and in a token.
 const RANDOM_BYTES: usize = 32;
+/// How long a session lasts.
+const SESSION_LASTS: Duration = Duration::from_secs(12 * 60 * 60);
 /// Bytes of a form that may be read for its token.
 const FORM_BYTES_MAX: usize = 64 * 1024;
 
@@ -129,7 +132,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     cookies.flat_map(|value| value.split(';')).find_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='))
 }
 
-async fn find(db: &SqlitePool, id_hash: &str) -> sqlx::Result<Option<Session>> {
+async fn find(db: &Db, id_hash: &str) -> sqlx::Result<Option<Session>> {
     #[derive(sqlx::FromRow)]
     struct Row {
         csrf_token: String,
@@ -137,13 +140,9 @@ async fn find(db: &SqlitePool, id_hash: &str) -> sqlx::Result<Option<Session>> {
         name: Option<String>,
         is_operator: Option<bool>,
     }
-    let row: Option<Row> = sqlx::query_as(
-        "SELECT csrf_token, user_id, name, is_operator FROM sessions LEFT JOIN users ON users.id = user_id \
-         WHERE id_hash = ? AND expires_at > datetime('now')",
-    )
-    .bind(id_hash)
-    .fetch_optional(db)
-    .await?;
+    let sql = "SELECT csrf_token, user_id, name, is_operator FROM sessions LEFT JOIN users ON users.id = user_id \
+               WHERE id_hash = $1 AND expires_at > $2";
+    let row: Option<Row> = either!(db, |db| sqlx::query_as(sql).bind(id_hash).bind(now()).fetch_optional(db).await?);
     Ok(row.map(|row| Session {
         id_hash: id_hash.to_owned(),
         csrf_token: row.csrf_token,
@@ -163,22 +162,21 @@ pub(crate) struct NewSession {
 
 impl NewSession {
     /// Begins a session, of a user or of somebody who is yet to sign in.
-    pub(crate) async fn begin(db: impl SqliteExecutor<'_>, user_id: Option<i64>) -> Result<Self, PageError> {
+    pub(crate) async fn begin(tx: &mut Tx, user_id: Option<i64>) -> Result<Self, PageError> {
         let new = Self { id: random()?, csrf_token: random()? };
-        sqlx::query(
-            "INSERT INTO sessions (id_hash, csrf_token, user_id, expires_at) VALUES (?, ?, ?, datetime('now', '12 hours'))",
-        )
-        .bind(hashed(&new.id))
-        .bind(&new.csrf_token)
-        .bind(user_id)
-        .execute(db)
-        .await?;
+        let sql = "INSERT INTO sessions (id_hash, csrf_token, user_id, expires_at) VALUES ($1, $2, $3, $4)";
+        let (id_hash, expires_at) = (hashed(&new.id), now().saturating_add_unsigned(SESSION_LASTS.as_secs()));
+        either!(tx, |tx| {
+            let insert = sqlx::query(sql).bind(id_hash).bind(&new.csrf_token).bind(user_id).bind(expires_at);
+            insert.execute(&mut **tx).await?;
+        });
         Ok(new)
     }
 
     /// For the answer's headers. `Secure` is what an application behind TLS adds.
     pub(crate) fn set_cookie(&self) -> (HeaderName, HeaderValue) {
-        let cookie = format!("{}; Path=/; HttpOnly; SameSite=Lax; Max-Age=43200", self.cookie());
+        let lasts = SESSION_LASTS.as_secs();
+        let cookie = format!("{}; Path=/; HttpOnly; SameSite=Lax; Max-Age={lasts}", self.cookie());
         (SET_COOKIE, HeaderValue::try_from(cookie).expect("hexadecimal digits may stand in a header"))
     }
 
@@ -189,30 +187,28 @@ impl NewSession {
 }
 
 /// Ends a session. A new one begins when somebody signs in, so that nobody knows its id from before.
-pub(crate) async fn end(db: &SqlitePool, session: &Session) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM sessions WHERE id_hash = ? OR expires_at < datetime('now')")
-        .bind(&session.id_hash)
-        .execute(db)
-        .await
-        .map(|_| ())
+pub(crate) async fn end(tx: &mut Tx, session: &Session) -> sqlx::Result<()> {
+    let sql = "DELETE FROM sessions WHERE id_hash = $1 OR expires_at <= $2";
+    either!(tx, |tx| sqlx::query(sql).bind(&session.id_hash).bind(now()).execute(&mut **tx).await.map(|_| ()))
 }
 
 /// The id of the user with this address and password.
-pub(crate) async fn authenticate(db: &SqlitePool, email: &str, password: String) -> Result<Option<i64>, PageError> {
-    let found: Option<(i64, String)> =
-        sqlx::query_as("SELECT id, password_hash FROM users WHERE email = ? AND password_hash IS NOT NULL")
-            .bind(email)
-            .fetch_optional(db)
-            .await?;
-    let Some((id, hash)) = found else { return Ok(None) };
+pub(crate) async fn authenticate(db: &Db, email: &str, password: String) -> Result<Option<i64>, PageError> {
+    let sql = "SELECT id, password_hash FROM users WHERE email = $1 AND password_hash IS NOT NULL";
+    let found: Option<(i64, String)> = either!(db, |db| sqlx::query_as(sql).bind(email).fetch_optional(db).await?);
     // Slow on purpose, so not on a thread that answers requests.
-    let is_right = tokio::task::spawn_blocking(move || {
+    let checking = tokio::task::spawn_blocking(move || {
+        // As slow where there is no such user, or the time would tell who has an account.
+        let (id, hash) = found.map_or_else(|| (None, NOBODYS_HASH.clone()), |(id, hash)| (Some(id), hash));
         let hash = PasswordHash::new(&hash).map_err(PageError::internal)?;
-        Ok::<_, PageError>(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+        let is_right = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();
+        Ok(id.filter(|_| is_right))
     });
-    let is_right = is_right.await.map_err(PageError::internal)??;
-    Ok(is_right.then_some(id))
+    checking.await.map_err(PageError::internal)?
 }
+
+/// What a password is compared with that is nobody's.
+static NOBODYS_HASH: LazyLock<String> = LazyLock::new(|| hash_password("").unwrap_or_default());
 
 /// What is stored of a password.
 pub(crate) fn hash_password(password: &str) -> Result<String, argon2::password_hash::Error> {
@@ -221,6 +217,12 @@ pub(crate) fn hash_password(password: &str) -> Result<String, argon2::password_h
 
 fn hashed(id: &str) -> String {
     hex::encode(Sha256::digest(id))
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn random() -> Result<String, PageError> {

@@ -20,10 +20,17 @@ use crate::outbox::{Outbox, OutboxError};
 pub(crate) const DEAD_SHOWN: usize = 50;
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}body{max-width:70rem;margin:2rem auto;padding:0 1rem}\
-h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}div{overflow-x:auto}table{border-collapse:collapse;width:100%}\
-th,td{text-align:left;padding:.4rem .8rem;border-bottom:1px solid color-mix(in srgb,currentColor 20%,transparent)}\
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.bad{color:light-dark(#b3261e,#ffb4ab);font-weight:600}";
+:root{color-scheme:light dark;--line:light-dark(#d9d9d4,#34393d);--soft:light-dark(#5b615e,#a3aaa6);\
+font:15px/1.5 system-ui,sans-serif;background:light-dark(#f7f7f4,#15181a);color:light-dark(#1d2421,#e8eae6)}\
+body{max-width:66rem;margin:0 auto;padding:2rem 1rem 3rem}h1{margin:0;font-size:1.5rem;line-height:1.2}\
+h2{margin:2rem 0 .75rem;font-size:1.1rem}p{margin:.25rem 0 1.5rem;color:var(--soft)}\
+div{overflow-x:auto;border:1px solid var(--line);border-radius:.6rem;background:light-dark(#fff,#1c2024)}\
+div:focus-visible{outline:2px solid;outline-offset:2px}table{border-collapse:collapse;width:100%}\
+th,td{text-align:start;padding:.6rem 1rem;border-bottom:1px solid var(--line);white-space:nowrap}\
+tbody tr:last-child>*{border-bottom:0}thead th{color:var(--soft);font-size:.85rem;font-weight:500}tbody th{font-weight:600}\
+.n{text-align:end;font-variant-numeric:tabular-nums}.zero{color:var(--soft)}\
+.bad{color:light-dark(#b3261e,#ffb4ab);font-weight:600}td.error{min-width:18rem;white-space:normal;overflow-wrap:anywhere}\
+.empty{padding:2rem 1rem;text-align:center;color:var(--soft)}";
 
 impl Outbox {
     /// `GET /` with a page and `GET /metrics` with Prometheus' text, to be nested where only operators get:
@@ -47,14 +54,18 @@ impl Outbox {
              content=\"5\"><style>",
         );
         page.push_str(STYLE);
-        page.push_str("</style></head><body><h1>Outbox</h1>");
+        page.push_str(
+            "</style></head><body><main><h1>Outbox</h1><p>Events on their way to the server. This page looks again every \
+             five seconds.</p>",
+        );
         if queues.is_empty() {
-            page.push_str("<p>Nothing waits, and nothing has been delivered since this process began.</p>");
+            page.push_str("<div class=empty>Nothing waits, and nothing was delivered since this process began.</div>");
         } else {
+            // What is wider than a phone scrolls by itself, by keyboard, too.
             page.push_str(
-                "<div><table><thead><tr><th>Queue<th class=n>Ready<th class=n>Leased<th class=n>Waiting\
-                 <th class=n>Retrying<th class=n>Oldest<th class=n>Delivered<th class=n>Failed<th class=n>Dead\
-                 </tr></thead><tbody>",
+                "<div tabindex=0 role=region aria-label=Queues><table><thead><tr><th>Queue<th class=n>Ready\
+                 <th class=n>Leased<th class=n>Waiting<th class=n>Retrying<th class=n>Oldest<th class=n>Delivered\
+                 <th class=n>Failed<th class=n>Dead</tr></thead><tbody>",
             );
             for (queue, figures) in &queues {
                 // Writing to a string cannot fail.
@@ -64,35 +75,42 @@ impl Outbox {
         }
         if !dead.is_empty() {
             page.push_str(
-                "<h2>Dead letters</h2><div><table><thead><tr><th class=n>Number<th>Queue<th>Event<th class=n>Attempts\
-                 <th>Given up<th>Error</tr></thead><tbody>",
+                "<h2>Dead letters</h2><div tabindex=0 role=region aria-label=\"Dead letters\"><table><thead><tr>\
+                 <th class=n>Number<th>Queue<th>Event<th class=n>Attempts<th>Given up<th>Error</tr></thead><tbody>",
             );
             for letter in &dead {
                 let _ = write_dead(&mut page, letter);
             }
             page.push_str("</tbody></table></div>");
         }
-        page.push_str("</body></html>");
+        page.push_str("</main></body></html>");
         Ok(page)
     }
 }
 
 fn write_queue(page: &mut String, queue: &str, figures: &QueueFigures) -> FmtResult {
     let QueueFigures { ready, leased, waiting, retrying, delivered, failed, dead, .. } = figures;
-    let bad = if *dead > 0 { " bad" } else { "" };
-    write!(
-        page,
-        "<tr><td>{}<td class=n>{ready}<td class=n>{leased}<td class=n>{waiting}<td class=n>{retrying}<td class=n>{}\
-         <td class=n>{delivered}<td class=n>{failed}<td class=\"n{bad}\">{dead}</tr>",
-        Escaped(queue),
-        figures.oldest.map(rounded).unwrap_or_default(),
-    )
+    write!(page, "<tr><th scope=row>{}", Escaped(queue))?;
+    for count in [ready, leased, waiting, retrying] {
+        write_count(page, *count, "")?;
+    }
+    write!(page, "<td class=n>{}", figures.oldest.map(rounded).unwrap_or_default())?;
+    for (count, class) in [(delivered, ""), (failed, ""), (dead, " bad")] {
+        write_count(page, *count, class)?;
+    }
+    page.write_str("</tr>")
+}
+
+/// A number, which is not to be looked at when it is 0.
+fn write_count(page: &mut String, count: u64, class: &str) -> FmtResult {
+    let class = if count == 0 { " zero" } else { class };
+    write!(page, "<td class=\"n{class}\">{count}")
 }
 
 fn write_dead(page: &mut String, letter: &DeadJob) -> FmtResult {
     write!(
         page,
-        "<tr><td class=n>{}<td>{}<td>{}<td class=n>{}<td>{} ago<td>{}</tr>",
+        "<tr><td class=n>{}<td>{}<td>{}<td class=n>{}<td>{} ago<td class=error>{}</tr>",
         letter.number,
         Escaped(&letter.queue),
         Escaped(&letter.event),

@@ -276,7 +276,8 @@ async fn operators_see_a_page_and_prometheus_its_figures(database: Database) {
         String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap()
     };
     let (page, metrics) = (get("/outbox").await, get("/outbox/metrics").await);
-    assert!(page.contains("<td>slow") && page.contains("the server answered 400"), "{page}");
+    assert!(page.contains("<th scope=row>slow") && page.contains("the server answered 400"), "{page}");
+    assert_eq!(page.matches("bad\">1").count(), 1, "only the dead letter is bad: {page}");
     for line in [
         r#"campanile_outbox_jobs{queue="slow",state="waiting"} 1"#,
         r#"campanile_outbox_dead_jobs{queue="quick"} 1"#,

@@ -12,6 +12,8 @@ struct Bench {
     app: App,
     channel: Channel,
     memory: Memory,
+    rings: Memory,
+    epochs: Epochs,
     effects: Vec<Effect>,
     edges: u64,
 }
@@ -27,7 +29,16 @@ impl Bench {
             ..App::new("1", "key", "secret")
         };
         let (channel, memory) = (Channel::default(), Memory::default());
-        Self { key, app, channel, memory, effects: Vec::new(), edges: 0 }
+        Self {
+            key,
+            app,
+            channel,
+            memory,
+            rings: Memory::default(),
+            epochs: Epochs { seed: 0, drawn: 0 },
+            effects: Vec::new(),
+            edges: 0,
+        }
     }
 
     fn at<T>(&mut self, millis: u64, work: impl FnOnce(&mut Channel, &ChannelKey, &mut Outbound<'_>) -> T) -> T {
@@ -39,6 +50,8 @@ impl Bench {
             effects: &mut self.effects,
             edges: &mut self.edges,
             memory: &mut self.memory,
+            rings: &mut self.rings,
+            epochs: &mut self.epochs,
         };
         work(&mut self.channel, &self.key, &mut out)
     }
@@ -46,7 +59,7 @@ impl Bench {
     fn subscribe(&mut self, millis: u64, worker: u16, user: Option<&str>) {
         let user = user.map(|id| Arc::new(Member { id: UserId::parse(id, 128).unwrap(), info: "{}".into() }));
         self.at(millis, |channel, key, out| {
-            channel.subscribe(key, subscriber(worker), user, Purpose::Subscribe, out);
+            channel.subscribe(key, subscriber(worker), user, None, Purpose::Subscribe, out);
         });
     }
 
@@ -59,7 +72,8 @@ impl Bench {
 
     fn publish(&mut self, millis: u64, data: &str) {
         let data = DataLiteral::from_text(data);
-        let publication = Publication { frame: Bytes::from_static(b"frame"), except: None, remember: Some(data) };
+        let publication =
+            Publication { frame: Bytes::from_static(b"frame"), except: None, remember: Some(data), lasting: true };
         self.at(millis, |channel, key, out| channel.publish(key, publication, out));
     }
 

@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use campanile_protocol::websocket::Deflater;
+use campanile_protocol::{Position, ServerFrame};
 
 use super::{ConnectionId, Fanout, PENDING};
 use crate::letter::{Audience, ChannelKey};
@@ -84,6 +85,15 @@ impl Fanout {
         listeners
     }
 
+    /// The channel has come this far with what has been gathered for it: its listeners are told at the end of the tick.
+    pub fn advance(&mut self, key: &ChannelKey, at: Position) {
+        let Some(index) = self.lookup(key, Audience::Subscribers) else { return };
+        let channel = self.channel(index);
+        if !channel.gathered.is_empty() {
+            channel.position = Some(Box::new(at));
+        }
+    }
+
     /// Gathers a frame for one connection.
     pub fn direct(&mut self, id: ConnectionId, frame: Bytes) {
         self.gather_direct(id, frame, None);
@@ -135,7 +145,13 @@ impl Fanout {
         self.cursor = 0;
         self.gathered_bytes = 0;
         for index in &self.touched {
-            let channel = self.channels[*index as usize].as_ref().expect("a forgotten channel is no longer touched");
+            let channel = self.channels[*index as usize].as_mut().expect("a forgotten channel is no longer touched");
+            if let Some(at) = channel.position.take().map(|at| *at) {
+                // Behind all that it speaks of, for the one who was left out, too.
+                self.sequence += 1;
+                let frame = ServerFrame::ReplayPosition { channel: channel.key.name.as_str(), at }.encode();
+                channel.gathered.push(Segment { sequence: self.sequence, frame: frame.into(), except: None });
+            }
             for listener in &channel.listeners {
                 let outgoing = &mut self.connections[*listener as usize];
                 outgoing.touches += 1;

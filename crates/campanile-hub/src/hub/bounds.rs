@@ -27,6 +27,7 @@ fn hub(workers: u16, remembered_bytes_max: usize) -> Hub {
         pong_timeout_secs: 30,
         compression: false,
         remembered_bytes_max,
+        replay_bytes_max: remembered_bytes_max,
         requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
         guard_keys_max: 1000,
     };
@@ -45,7 +46,8 @@ fn key(name: &str) -> ChannelKey {
 }
 
 fn publish(hub: &mut Hub, name: &str, data: &str, now: Moment) {
-    let publication = Publication { frame: Bytes::new(), except: None, remember: Some(DataLiteral::from_text(data)) };
+    let publication =
+        Publication { frame: Bytes::new(), except: None, remember: Some(DataLiteral::from_text(data)), lasting: true };
     hub.letter(Letter::Publish { key: key(name), publication, ask: None }, now);
 }
 
@@ -170,7 +172,7 @@ fn a_letter_about_an_app_that_a_reload_is_bringing_waits_for_it() {
     let key = at_home.find(|key| hub.settings.homes.of(key) == WorkerId(0)).unwrap();
     let subscriber = Subscriber { worker: WorkerId(1), connection: ID, token: 1, socket_id: SOCKET };
     let purpose = Purpose::Subscribe;
-    hub.letter(Letter::Subscribe { key, subscriber, member: None, purpose }, Moment(0));
+    hub.letter(Letter::Subscribe { key, subscriber, member: None, since: None, purpose }, Moment(0));
     assert_eq!((hub.census().waiting_letters, hub.census().channels), (1, 0));
     assert!(hub.may_keep_letters());
     hub.letter(Letter::Reload { apps }, Moment(0));
@@ -286,7 +288,7 @@ fn what_connections_are_sent_and_clients_send_is_counted_as_it_is_billed() {
     // Whoever is left out is not sent it; a stranger is left out in vain.
     for (except, deliveries) in [(0, 2), (9, 3)] {
         let except = Some(SocketId { place: except, secret: 1 });
-        let publication = Publication { frame: Bytes::new(), except, remember: None };
+        let publication = Publication { frame: Bytes::new(), except, remember: None, lasting: false };
         hub.letter(Letter::Publish { key: key("private-a"), publication, ask: None }, Moment(0));
         assert_eq!(used(&mut hub), [0, 0, deliveries, 0, 0]);
     }

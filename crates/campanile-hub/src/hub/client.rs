@@ -60,12 +60,12 @@ impl Hub {
         let Some(session) = self.session(id) else { return };
         let name = ChannelName::parse(&subscribe.channel, app.limits.channel_name_length_max)
             .map_err(|error| Unsubscribable { kind: "InvalidChannel", status: 400, message: error.to_string() });
-        let Ok(admitted) =
-            contained(|| name.and_then(|name| session.authorize(app, &name, subscribe).map(|member| (name, member))))
-        else {
+        let Ok(admitted) = contained(|| {
+            name.and_then(|name| session.authorize(app, &name, subscribe).map(|admission| (name, admission)))
+        }) else {
             return self.broken(id);
         };
-        let (name, member) = match admitted {
+        let (name, admission) = match admitted {
             Ok(admitted) => admitted,
             Err(refused) => return self.refuse(id, &subscribe.channel, &refused),
         };
@@ -90,7 +90,7 @@ impl Hub {
                 let message = format!("this connection has as many channels as it may have ({most})");
                 self.refuse(id, key.name.as_str(), &Unsubscribable::limit(message));
             }
-            None => self.request(id, key, Audience::Subscribers, member, Purpose::Subscribe),
+            None => self.request(id, key, Audience::Subscribers, admission, Purpose::Subscribe),
         }
     }
 
@@ -176,7 +176,7 @@ impl Hub {
         self.meter.count(app.index, Unit::ClientEvent, 1);
         let user_id = seat.user.as_ref().map(UserId::as_str);
         let frame = ServerFrame::Event { event: &event, channel: key.name.as_str(), data: &data, user_id }.encode();
-        let publication = Publication { frame, except: Some(socket_id), remember: None };
+        let publication = Publication { frame, except: Some(socket_id), remember: None, lasting: false };
         let channel = key.name.clone();
         self.send(Letter::Publish { key, publication, ask: None });
         self.notify(app, NoticeKind::ClientEvent { channel, event, data, socket_id, user_id: seat.user });
@@ -248,6 +248,7 @@ mod tests {
             pong_timeout_secs: 30,
             compression: false,
             remembered_bytes_max: 1024,
+            replay_bytes_max: 1 << 20,
             requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
             guard_keys_max: 1000,
         };

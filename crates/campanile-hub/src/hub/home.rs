@@ -30,6 +30,8 @@ impl Hub {
             effects: &mut effects,
             edges: &mut self.edges,
             memory: &mut self.memory,
+            rings: &mut self.rings,
+            epochs: &mut self.epochs,
         };
         let channel = match self.channels.get_mut(key) {
             Some(channel) => channel,
@@ -64,6 +66,16 @@ impl Hub {
         while let Some(oldest) = self.memory.oldest_past(self.settings.remembered_bytes_max).cloned() {
             let channel = self.channels.get_mut(&oldest).expect("a channel that remembers is not forgotten");
             channel.forget(&oldest, &mut self.memory);
+            self.forget_idle(&oldest);
+        }
+    }
+
+    /// Forgets the rings of the channels that were published to longest ago, past the bound: whoever comes back to them is
+    /// told of a gap.
+    pub(super) fn bound_rings(&mut self) {
+        while let Some(oldest) = self.rings.oldest_past(self.settings.replay_bytes_max).cloned() {
+            let channel = self.channels.get_mut(&oldest).expect("a channel with a ring is not forgotten");
+            channel.forget_ring(&oldest, &mut self.rings);
             self.forget_idle(&oldest);
         }
     }

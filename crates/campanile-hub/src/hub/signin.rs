@@ -11,7 +11,7 @@ use super::client::contained;
 use crate::app::App;
 use crate::fanout::ConnectionId;
 use crate::letter::{Audience, ChannelKey, Purpose};
-use crate::session::{Passed, authenticate};
+use crate::session::{Admission, Passed, authenticate};
 
 impl Hub {
     pub(super) fn signin(&mut self, id: ConnectionId, app: &App, auth: &str, user_data: &str) {
@@ -49,7 +49,7 @@ impl Hub {
                 format!("the watchlist is too long: its first {} users are watched", app.limits.watchlist_max);
             self.error(id, Some(CloseCode::WatchlistTooLong), &message, None);
         }
-        self.request(id, key, Audience::Subscribers, None, Purpose::Signin);
+        self.request(id, key, Audience::Subscribers, Admission::default(), Purpose::Signin);
     }
 
     pub(super) fn signed_in(&mut self, id: ConnectionId) {
@@ -67,7 +67,7 @@ impl Hub {
         }
         for watched in watchlist {
             let key = ChannelKey { app, name: ChannelName::of_user(&watched) };
-            self.request(id, key, Audience::Watchers, None, Purpose::Watch);
+            self.request(id, key, Audience::Watchers, Admission::default(), Purpose::Watch);
         }
     }
 

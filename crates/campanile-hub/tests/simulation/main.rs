@@ -8,6 +8,7 @@ mod dice;
 mod faults;
 mod interleavings;
 mod model;
+mod replay;
 mod run;
 mod world;
 

@@ -180,6 +180,7 @@ fn settings(worker: usize, homes: Homes) -> Settings {
         pong_timeout_secs: PONG_MILLIS / 1000,
         compression: false,
         remembered_bytes_max: 1 << 30,
+        replay_bytes_max: 1 << 20,
         requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
         guard_keys_max: 1000,
     }
@@ -201,7 +202,7 @@ fn field<'a>(frame: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The frames in a write's bytes.
-fn split(mut bytes: &[u8]) -> Vec<Option<String>> {
+pub(crate) fn split(mut bytes: &[u8]) -> Vec<Option<String>> {
     let mut frames = Vec::new();
     while !bytes.is_empty() {
         let length = match bytes[1] {
@@ -567,7 +568,7 @@ impl World {
         let remember = model::name(key).contains("cache-").then(|| DataLiteral::from_text(&data));
         let key = self.key_of(key);
         self.note(format_args!("api publishes {data} to {}, not to {except:?}", key.name));
-        let publication = Publication { frame, except, remember };
+        let publication = Publication { frame, except, remember, lasting: true };
         self.api(&key, Letter::Publish { key: key.clone(), publication, ask: None });
     }
 

@@ -144,7 +144,7 @@ fn publication(trigger: &Trigger, channel: &ChannelName) -> Publication {
     }
     .encode();
     let remember = channel.kind().cached.then(|| trigger.data.clone());
-    Publication { frame, except: trigger.socket_id, remember }
+    Publication { frame, except: trigger.socket_id, remember, lasting: true }
 }
 
 /// Waits for all. Each is first polled in order, and then `begun` is called, before any is waited for; there are few

@@ -51,6 +51,8 @@ pub struct AppConfig {
     pub subscription_counts: bool,
     /// In which a connection must sign in or join a private or presence channel.
     pub authorized_connections_timeout: Option<Duration>,
+    /// Which channels send clients who come back what they have missed: names, or beginnings that end with `*`.
+    pub replay_channels: Vec<String>,
     /// Whence browsers may connect.
     pub allowed_origins: AllowedOrigins,
     /// Its numbers.
@@ -123,6 +125,12 @@ pub struct AppLimits {
     pub presence_snapshot_bytes_max: usize,
     /// How long a cache channel remembers its last event.
     pub cache_ttl: Duration,
+    /// Events that a channel with replay keeps.
+    pub replay_events_max: usize,
+    /// Bytes of these events.
+    pub replay_bytes_max: usize,
+    /// How long they are kept.
+    pub replay: Duration,
     /// Users that one user may watch.
     pub watchlist_max: usize,
     /// Channels that one connection may subscribe to.
@@ -202,6 +210,11 @@ impl AppConfig {
                 "needs user_authentication: a watchlist arrives when a user signs in",
             );
         }
+        for (index, pattern) in table.replay_channels.iter().enumerate() {
+            if let Err(reason) = check_replay_pattern(pattern) {
+                problems.at(&format!("{path}.replay_channels[{index}]"), format!("{pattern:?} {reason}"));
+            }
+        }
         let webhooks = table
             .webhooks
             .iter_mut()
@@ -218,6 +231,7 @@ impl AppConfig {
             watchlists,
             subscription_counts: *table.subscription_counts.get_or_insert(false),
             authorized_connections_timeout,
+            replay_channels: table.replay_channels.clone(),
             allowed_origins: AllowedOrigins::read(&table.allowed_origins, &format!("{path}.allowed_origins"), problems),
             limits: AppLimits::read(table, path, problems),
             webhooks,
@@ -227,6 +241,23 @@ impl AppConfig {
             name,
             keys,
         })
+    }
+}
+
+/// Clients prove how far they have heard by what the application signs, so the channel must be one that it signs; and on
+/// an encrypted one they would take a position for ciphertext.
+fn check_replay_pattern(pattern: &str) -> Result<(), &'static str> {
+    let beginning = pattern.strip_suffix('*').unwrap_or(pattern);
+    if beginning.contains('*') {
+        Err("may have one *, at its end")
+    } else if beginning.starts_with("private-encrypted-") {
+        Err("is an encrypted channel: clients take whatever comes there for ciphertext, so it cannot have replay")
+    } else if !beginning.starts_with("private-") && !beginning.starts_with("presence-") {
+        Err(
+            "must begin with private- or presence-: clients prove how far they have heard by the application's signature",
+        )
+    } else {
+        Ok(())
     }
 }
 
@@ -365,6 +396,9 @@ impl AppLimits {
                 numbers.read(&limits::APP_PRESENCE_SNAPSHOT_BYTES_MAX, &mut table.presence_snapshot_bytes_max),
             ),
             cache_ttl: seconds(numbers.read(&limits::APP_CACHE_TTL_SECS, &mut table.cache_ttl_secs)),
+            replay_events_max: count(numbers.read(&limits::APP_REPLAY_EVENTS_MAX, &mut table.replay_events_max)),
+            replay_bytes_max: count(numbers.read(&limits::APP_REPLAY_BYTES_MAX, &mut table.replay_bytes_max)),
+            replay: seconds(numbers.read(&limits::APP_REPLAY_SECS, &mut table.replay_secs)),
             watchlist_max: count(numbers.read(&limits::APP_WATCHLIST_MAX, &mut table.watchlist_max)),
             channels_per_connection_max: count(
                 numbers.read(&limits::APP_CHANNELS_PER_CONNECTION_MAX, &mut table.channels_per_connection_max),

@@ -182,6 +182,8 @@ tables! {
         http_connections_max: Option<u64>,
         /// Bytes of events remembered for cache channels.
         remembered_bytes_max: Option<u64>,
+        /// Bytes of events kept for clients who come back.
+        replays_bytes_max: Option<u64>,
         /// Seconds for which the answer to a request with an `Idempotency-Key` is repeated.
         idempotency_window_secs: Option<u64>,
         /// Keys of one app's requests.
@@ -272,6 +274,14 @@ tables! {
         presence_snapshot_bytes_max: Option<u64>,
         /// Seconds that a cache channel remembers its last event.
         cache_ttl_secs: Option<u64>,
+        /// Private and presence channels that send clients who come back what they have missed.
+        replay_channels: Vec<String>,
+        /// Events that each of them keeps.
+        replay_events_max: Option<u64>,
+        /// Bytes of these events.
+        replay_bytes_max: Option<u64>,
+        /// Seconds for which they are kept.
+        replay_secs: Option<u64>,
         /// Users that one user may watch.
         watchlist_max: Option<u64>,
         /// Channels that one connection may subscribe to.

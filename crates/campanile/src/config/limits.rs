@@ -175,6 +175,9 @@ limits! {
     REMEMBERED_BYTES_MAX: "limits" "remembered_bytes_max", Default(64 * MIB), 4 * MIB..=64 * GIB, "bytes";
         "cache channels keep their last event in memory, and names cost nothing to invent: each counts its frame, its data, its name and 768 bytes";
         "the event remembered longest is forgotten: its next subscriber gets cache_miss";
+    REPLAYS_BYTES_MAX: "limits" "replays_bytes_max", Default(64 * MIB), MIB..=64 * GIB, "bytes, in even shares over the workers";
+        "events are kept in memory for clients who come back: each counts its frame and 128 bytes, each channel its name and 768 bytes";
+        "of the app that keeps most, the channel that was published to longest ago forgets: whoever comes back to it gets replay.gap";
     IDEMPOTENCY_WINDOW_SECS: "limits" "idempotency_window_secs", Default(600), 1..=86_400, "seconds";
         "a publisher that heard no answer repeats within minutes, and a signature holds for ten";
         "the answer is forgotten: the same Idempotency-Key is a new request";
@@ -253,6 +256,15 @@ limits! {
     APP_CACHE_TTL_SECS: "apps" "cache_ttl_secs", Default(1800), 1..=86_400, "seconds";
         "Pusher's limit";
         "the event is forgotten: the next subscriber gets cache_miss";
+    APP_REPLAY_EVENTS_MAX: "apps" "replay_events_max", Default(100), 1..=10_000, "events of one channel";
+        "whoever has missed more is better off asking the application for the state";
+        "the oldest is forgotten: whoever has missed it gets replay.gap";
+    APP_REPLAY_BYTES_MAX: "apps" "replay_bytes_max", Default(256 * KIB), 4 * KIB..=16 * MIB, "bytes of one channel's events";
+        "all of it may go to one client at once; each event counts its frame and 128 bytes";
+        "the oldest is forgotten: whoever has missed it gets replay.gap";
+    APP_REPLAY_SECS: "apps" "replay_secs", Default(300), 1..=86_400, "seconds";
+        "long enough for a lift, a tunnel or a deploy";
+        "the event is forgotten, and after the same time a channel that nobody is in: whoever comes back later gets replay.gap";
     APP_WATCHLIST_MAX: "apps" "watchlist_max", Default(100), 1..=1000, "users";
         "Pusher's limit";
         "the first are kept, error frame 4302";
@@ -319,6 +331,7 @@ pub const CHANGED_BY_RESTART: &[&Limit] = &[
     &BACKLOG,
     &PERMITS_PER_WORKER,
     &REMEMBERED_BYTES_MAX,
+    &REPLAYS_BYTES_MAX,
     &IDEMPOTENCY_WINDOW_SECS,
     &IDEMPOTENCY_KEYS_PER_APP_MAX,
     &IDEMPOTENCY_BYTES_MAX,
@@ -409,6 +422,8 @@ pub struct NodeLimits {
     pub http_connections_max: usize,
     /// Bytes of events remembered for cache channels.
     pub remembered_bytes_max: usize,
+    /// Bytes of events kept for clients who come back.
+    pub replays_bytes_max: usize,
     /// How long the answer to a request with an `Idempotency-Key` is repeated.
     pub idempotency_window: Duration,
     /// Keys of one app's requests.
@@ -497,6 +512,7 @@ impl NodeLimits {
             ),
             http_connections_max: count(http_connections_max),
             remembered_bytes_max: count(numbers.read(&REMEMBERED_BYTES_MAX, &mut table.remembered_bytes_max)),
+            replays_bytes_max: count(numbers.read(&REPLAYS_BYTES_MAX, &mut table.replays_bytes_max)),
             idempotency_window: seconds(numbers.read(&IDEMPOTENCY_WINDOW_SECS, &mut table.idempotency_window_secs)),
             idempotency_keys_per_app_max: count(
                 numbers.read(&IDEMPOTENCY_KEYS_PER_APP_MAX, &mut table.idempotency_keys_per_app_max),
@@ -633,7 +649,7 @@ pub fn to_markdown() -> String {
          JSON doubles at\n  worst where it is ordinary text, and the names around it take up to 4096 \
          bytes.\n\
          - `limits.send_queue_bytes_max`: the largest single frame that a client may receive, be it \
-         an event\n  or the list of a presence channel.\n\
+         an event\n  or the list of a presence channel, and all that a channel with replay keeps.\n\
          - `limits.http_body_bytes_max`: the largest legal batch.\n",
         DESCRIPTORS_RESERVED / 2
     );

@@ -65,6 +65,12 @@ impl Sizes {
                 .to_client
                 .offer(snapshot, || format!("a presence channel of app {id:?} (presence_snapshot_bytes_max)"));
 
+            if !app.replay_channels.is_empty() {
+                // What was missed, and what comes in the same moment.
+                let replay = limits.replay_bytes_max as u64 + event;
+                sizes.to_client.offer(replay, || format!("a replay of app {id:?} (replay_bytes_max)"));
+            }
+
             let batch = limits.batch_events_max as u64 * event;
             sizes.request.offer(batch, || format!("a batch to app {id:?} (batch_events_max, event_data_bytes_max)"));
             // Each name stands between quotes and takes a comma.

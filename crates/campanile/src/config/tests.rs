@@ -775,6 +775,11 @@ fn what_an_app_allows_must_fit_the_node() {
         ("presence_member_bytes_max = 65536\nwatchlist_max = 1000", "frame_bytes_max", 2 * 65_536 + 4096 + 1000 * 133),
         ("event_data_bytes_max = 1048576", "send_queue_bytes_max", 2 * 1_048_576 + 4096),
         ("presence_snapshot_bytes_max = 16777216", "send_queue_bytes_max", 16_777_216),
+        (
+            "replay_channels = ['private-*']\nreplay_bytes_max = 16777216",
+            "send_queue_bytes_max",
+            16_777_216 + 2 * 10_240 + 4096,
+        ),
         ("batch_events_max = 1000", "http_body_bytes_max", 1000 * (2 * 10_240 + 4096)),
         ("batch_events_max = 1\nchannels_per_event_max = 1000", "http_body_bytes_max", 2 * 10_240 + 4096 + 1000 * 203),
     ] {
@@ -785,6 +790,23 @@ fn what_an_app_allows_must_fit_the_node() {
         let expected = format!("limits.{name}: {} is too small", needed - 1);
         assert!(found[0].contains(&expected), "{found:?}");
         assert!(found[0].contains(&needed.to_string()), "{found:?}");
+    }
+}
+
+#[test]
+fn channels_with_replay_are_those_that_can_be_signed_and_read() {
+    let file = |pattern: &str| format!("{APP}replay_channels = ['{pattern}']\n");
+    for pattern in ["private-user.7", "private-*", "presence-team.*", "private-cache-*"] {
+        assert_eq!(accept(&file(pattern)).apps[0].replay_channels, [pattern]);
+    }
+    for (pattern, reason) in [
+        ("orders", "must begin with private- or presence-"),
+        ("*", "must begin with private- or presence-"),
+        ("private", "must begin with private- or presence-"),
+        ("private-*.7", "may have one *, at its end"),
+        ("private-encrypted-*", "is an encrypted channel"),
+    ] {
+        assert_refused(&file(pattern), &format!("apps[0].replay_channels[0]: {pattern:?} {reason}"));
     }
 }
 

@@ -27,6 +27,7 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("limits.http_request_timeout_secs", HERE, "a_body_must_come_in_time"),
     ("limits.http_connections_max", HERE, "as_many_publishers_connect_as_may_and_the_next_is_told"),
     ("limits.remembered_bytes_max", HERE, "what_is_remembered_has_a_bound_and_the_oldest_is_forgotten"),
+    ("limits.replays_bytes_max", REPLAY, "all_channels_together_keep_no_more_than_the_bound_and_the_oldest_forgets"),
     ("limits.idempotency_window_secs", REQUESTS, "an_answer_is_repeated_within_its_window_and_no_longer"),
     (
         "limits.idempotency_keys_per_app_max",
@@ -73,6 +74,9 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("apps.presence_user_id_length_max", HERE, "a_user_id_may_be_as_long_as_the_limit_and_no_longer"),
     ("apps.presence_snapshot_bytes_max", HERE, "a_presence_channels_list_may_be_as_large_as_the_limit_and_no_larger"),
     ("apps.cache_ttl_secs", HERE, "an_event_is_remembered_for_its_time_and_no_longer"),
+    ("apps.replay_events_max", REPLAY, "as_many_events_are_sent_again_as_are_kept_and_one_more_is_a_gap"),
+    ("apps.replay_bytes_max", REPLAY, "as_many_bytes_are_sent_again_as_are_kept_and_a_few_more_are_a_gap"),
+    ("apps.replay_secs", REPLAY, "an_event_is_sent_again_for_its_time_and_no_longer"),
     ("apps.watchlist_max", HERE, "a_watchlist_may_be_as_long_as_the_limit_and_its_rest_is_cut"),
     ("apps.channels_per_connection_max", HERE, "a_connection_has_as_many_channels_as_it_may_and_no_more"),
     (
@@ -197,6 +201,7 @@ const CONFIG: &str = "campanile/src/config/tests.rs";
 const ABUSE: &str = "campanile/tests/server/abuse.rs";
 const CROWDS: &str = "campanile/tests/server/crowds.rs";
 const REACTIONS: &str = "campanile/tests/server/reactions.rs";
+const REPLAY: &str = "campanile/tests/server/replay.rs";
 const API: &str = "campanile/src/api/tests.rs";
 const TRIGGER: &str = "campanile-protocol/src/trigger.rs";
 const REQUESTS: &str = "campanile-hub/src/idempotency.rs";

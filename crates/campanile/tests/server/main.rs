@@ -2,7 +2,8 @@
 //!
 //! Owns what only the running server can show. Never repeats what a lower layer proves. The invariant: no assertion on
 //! time is tighter than a busy machine keeps. Read on in `limits.rs` for where each limit is tested, in `reactions.rs`
-//! for bad input, in `guard.rs` for publishers that have gone wrong, in `abuse.rs` for bad intent, in `compression.rs` for clients that offer it and in `crowds.rs` for many clients at once.
+//! for bad input, in `guard.rs` for publishers that have gone wrong, in `abuse.rs` for bad intent, in `compression.rs` for clients that offer it, in `replay.rs` for those
+//! who come back and in `crowds.rs` for many at once.
 
 mod abuse;
 #[path = "../common/mod.rs"]
@@ -12,3 +13,4 @@ mod crowds;
 mod guard;
 mod limits;
 mod reactions;
+mod replay;

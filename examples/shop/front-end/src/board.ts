@@ -2,31 +2,22 @@
  * A team's board: cards that move for everybody, and what the server says to those whose board it is not.
  */
 
-import type { Live, Refusal } from './echo';
+import { listen, type Live, type Refusal } from './echo';
+import type { Events, Lane } from './events';
 import { showWhoIsHere } from './presence';
 import { get, post } from './requests';
 import { toast } from './toasts';
 
-interface Card {
-  card_id: number;
-  title: string;
-  lane: 'todo' | 'doing' | 'done';
-}
-
-interface CardPlaced extends Card {
-  by: string;
-}
+type Card = Omit<Events['card.placed'], 'by'>;
 
 export function showBoard(echo: Live): void {
   const team = document.querySelector<HTMLElement>('[data-team]')?.dataset.team;
   if (!team) return;
   const path = `/teams/${team}/cards`;
-  echo
-    .private(`team.${team}`)
-    .listen('.card.placed', (card: CardPlaced) => {
-      place(path, card);
-      toast(card.by, `${card.title} → ${laneTitle(card.lane)}`);
-    })
+  listen(echo.private(`team.${team}`), 'card.placed', (card) => {
+    place(path, card);
+    toast(card.by, `${card.title} → ${laneTitle(card.lane)}`);
+  })
     .subscribed(async () => {
       const cards = await get<Card[]>(path).catch(() => []);
       cards.forEach((card) => place(path, card));
@@ -59,7 +50,7 @@ function refuse(refusal: Refusal): void {
   element.hidden = false;
 }
 
-function laneTitle(lane: string): string {
+function laneTitle(lane: Lane): string {
   return document.querySelector(`[data-lane="${lane}"] h2`)?.textContent ?? lane;
 }
 

@@ -2,21 +2,14 @@
  * How a comparison gets on. Its plots come with the page, once it has ended.
  */
 
-import type { Live } from './echo';
-
-interface ComparisonProgressed {
-  doing: string;
-  second: number;
-  of: number;
-  ended: boolean;
-}
+import { listen, type Live } from './echo';
 
 export function showComparison(echo: Live): void {
   const card = document.getElementById('comparison');
   if (card?.dataset.running !== 'true') return;
   const text = document.getElementById('progress-text')!;
   const bar = document.getElementById('progress-bar') as HTMLProgressElement;
-  echo.private('operations').listen('.comparison.progressed', (progress: ComparisonProgressed) => {
+  listen(echo.private('operations'), 'comparison.progressed', (progress) => {
     if (progress.ended) {
       location.reload();
       return;

@@ -2,7 +2,8 @@
  * A document: its comments as they are written, who is typing, and who is here.
  */
 
-import type { Live } from './echo';
+import { listen, type Live } from './echo';
+import type { Events } from './events';
 import { showWhoIsHere } from './presence';
 import { get, post } from './requests';
 import { showTime } from './times';
@@ -13,12 +14,8 @@ const TYPING_MS = 3_000;
 /** A whisper for every so many milliseconds of typing, not for every key. */
 const WHISPER_EVERY_MS = 1_000;
 
-interface Comment {
-  comment_id: number;
-  author: string;
-  body: string;
-  written_at: string;
-}
+/** The event has all that the page shows of a comment, and the page asks for no more. */
+type Comment = Events['comment.added'];
 
 export function showDocument(echo: Live): void {
   const id = document.querySelector<HTMLElement>('[data-document]')?.dataset.document;
@@ -26,12 +23,10 @@ export function showDocument(echo: Live): void {
   if (!id || !form) return;
   const path = `/documents/${id}/comments`;
   const typing = new Typing();
-  const channel = echo
-    .private(`document.${id}`)
-    .listen('.comment.added', (comment: Comment) => {
-      add(comment);
-      typing.ended(comment.author);
-    })
+  const channel = listen(echo.private(`document.${id}`), 'comment.added', (comment) => {
+    add(comment);
+    typing.ended(comment.author);
+  })
     .listenForWhisper('typing', ({ name }: { name: string }) => typing.began(name))
     .subscribed(async () => {
       // What was written between the page and the subscription, or while the connection was lost.

@@ -5,6 +5,8 @@
 import Echo from 'laravel-echo';
 import Pusher from 'pusher-js';
 
+import type { Events } from './events';
+
 export type Live = Echo<'pusher'>;
 
 /** What the application has written into the page's head. */
@@ -32,6 +34,22 @@ export function connect(): Live | undefined {
     csrfToken: setting('csrf-token'),
     Pusher,
   });
+}
+
+/** What `listen` needs of a channel. */
+interface Listening {
+  listen(event: string, callback: (payload: never) => void): unknown;
+}
+
+/** Listens for an event of the application, whose payload has the type that it has in Rust. */
+export function listen<Channel extends Listening, Name extends keyof Events>(
+  channel: Channel,
+  name: Name,
+  callback: (payload: Events[Name]) => void,
+): Channel {
+  // With a dot before it Echo takes a name as it stands.
+  channel.listen(`.${name}`, callback);
+  return channel;
 }
 
 /** A subscription's error, as pusher-js hands it on. */

@@ -1,10 +1,11 @@
 /**
  * My orders: told of by the server, or asked for every five seconds, to compare.
  *
- * Every page listens for shipped orders and says so; the orders page also shows them in its list.
+ * Every page listens for what concerns its user and says so; the orders page also shows shipped orders in its list.
  */
 
-import { type Live, setting } from './echo';
+import { listen, type Live, setting } from './echo';
+import { showMembership } from './membership';
 import { get } from './requests';
 import { toast } from './toasts';
 
@@ -17,24 +18,19 @@ interface Order {
   tracking_number: string | null;
 }
 
-interface OrderShipped {
-  order_id: number;
-  item: string;
-  tracking_number: string;
-}
-
 export function followOrders(echo: Live): void {
   const channel = `user.${setting('user-id')}`;
-  const listen = () =>
-    echo
-      .private(channel)
-      .listen('.order.shipped', (event: OrderShipped) => {
-        // It may have been asked for already, after a lost connection.
-        if (ship(event.order_id, event.tracking_number)) announce(event.item, event.tracking_number);
-      })
-      // What has left between the page and the subscription, or while the connection was lost.
-      .subscribed(() => void catchUp());
-  listen();
+  const goLive = () => {
+    const own = echo.private(channel);
+    listen(own, 'order.shipped', (event) => {
+      // It may have been asked for already, after a lost connection.
+      if (ship(event.order_id, event.tracking_number)) announce(event.item, event.tracking_number);
+    });
+    listen(own, 'membership.changed', showMembership);
+    // What has left between the page and the subscription, or while the connection was lost.
+    own.subscribed(() => void catchUp());
+  };
+  goLive();
   const way = document.getElementById('way');
   if (!way) return;
   const polling = new Polling();
@@ -45,7 +41,7 @@ export function followOrders(echo: Live): void {
       polling.start();
     } else {
       polling.stop();
-      listen();
+      goLive();
     }
   });
 }

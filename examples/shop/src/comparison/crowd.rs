@@ -18,7 +18,7 @@ use super::browser::{Browser, BrowserError, Listener};
 use super::{ComparisonError, POLL_EVERY};
 use crate::app::App;
 use crate::session::NewSession;
-use crate::store;
+use crate::store::either;
 
 /// Customers that connect at the same time.
 const CONNECTING_AT_ONCE_MAX: usize = 64;
@@ -88,14 +88,12 @@ impl Ledger {
 impl Crowd {
     /// Gives each customer a session, as if they had signed in.
     pub(super) async fn gather(app: &App, users: i64) -> Result<Self, ComparisonError> {
-        let mut tx = store::begin(&app.db).await?;
-        let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM users WHERE password_hash IS NULL ORDER BY id LIMIT ?")
-            .bind(users)
-            .fetch_all(&mut *tx)
-            .await?;
+        let mut tx = app.db.begin().await?;
+        let sql = "SELECT id FROM users WHERE password_hash IS NULL ORDER BY id LIMIT $1";
+        let ids: Vec<i64> = either!(&mut tx, |tx| sqlx::query_scalar(sql).bind(users).fetch_all(&mut **tx).await?);
         let mut customers = Vec::with_capacity(ids.len());
         for id in ids {
-            let session = NewSession::begin(&mut *tx, Some(id)).await?;
+            let session = NewSession::begin(&mut tx, Some(id)).await?;
             customers.push(Arc::new(Customer { id, cookie: session.cookie(), csrf_token: session.csrf_token }));
         }
         tx.commit().await?;
@@ -151,10 +149,8 @@ impl Crowd {
 
     /// Ends the sessions.
     pub(super) async fn go_home(self, app: &App) -> sqlx::Result<()> {
-        sqlx::query("DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE password_hash IS NULL)")
-            .execute(&app.db)
-            .await
-            .map(|_| ())
+        let sql = "DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE password_hash IS NULL)";
+        either!(&app.db, |db| sqlx::query(sql).execute(db).await.map(|_| ()))
     }
 }
 

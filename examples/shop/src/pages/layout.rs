@@ -1,5 +1,6 @@
 //! What all pages have in common: the head, the navigation, the place for toasts, and what the scripts must know.
 
+use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
 
 use crate::app::App;
@@ -8,6 +9,8 @@ use crate::session::Visit;
 /// The shop's mark as the browser's tab shows it: a leaf.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E%3Cpath \
                     fill='%23206a4f' d='M4 20C4 10 10 4 20 4c0 10-6 16-16 16z'/%3E%3C/svg%3E";
+/// A door, and an arrow that leads out of it, where a phone has no room for the words.
+const SIGN_OUT: &str = "M10 4H5v16h5M15 8l4 4-4 4M19 12H9";
 /// Colours that avatars have.
 const HUES: i64 = 6;
 
@@ -68,10 +71,19 @@ pub(super) fn page(app: &App, visit: &Visit, section: Section, title: &str, cont
                     span.text { "Connecting" }
                 }
                 (avatar(visit.user.id, &visit.user.name))
-                form method="post" action="/sign-out" { (token(visit)) button.quiet type="submit" { "Sign out" } }
+                form method="post" action="/sign-out" {
+                    (token(visit))
+                    button.quiet type="submit" {
+                        svg.icon viewBox="0 0 24 24" aria-hidden="true" { path d=(SIGN_OUT) {} }
+                        span { "Sign out" }
+                    }
+                }
             }
         }
-        main #content tabindex="-1" { (content) }
+        main #content tabindex="-1" {
+            noscript { p.notice { "Without JavaScript this page is not live: reload it to see what is new." } }
+            (content)
+        }
         div.toasts #toasts role="status" aria-live="polite" {}
     };
     document(app, title, head, body)
@@ -95,6 +107,23 @@ pub(super) fn document(app: &App, title: &str, head: Markup, body: Markup) -> Ma
             body { (body) }
         }
     }
+}
+
+/// Why there is no page.
+pub(super) fn error(app: &App, status: StatusCode, sentence: &str) -> Markup {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = html! {
+        main.entrance.alone #content {
+            section.card {
+                p.brand { (mark()) span { "Fernpost" } }
+                p.status { (status.as_u16()) }
+                h1 { (title) }
+                p.lead { (sentence) }
+                a.button href="/" { "Back to the shop" }
+            }
+        }
+    };
+    document(app, title, html! {}, body)
 }
 
 /// The shop's mark: a leaf.

@@ -16,10 +16,11 @@ mod teams;
 use std::error::Error;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use maud::html;
 use serde::Serialize;
 
 use crate::app::App;
@@ -40,6 +41,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/teams/{id}", get(teams::page))
         .route("/teams/{id}/cards", get(teams::cards).post(teams::add))
         .route("/teams/{id}/cards/{card}", post(teams::place))
+        .route("/teams/{id}/members", post(teams::add_member))
+        .route("/teams/{id}/members/remove", post(teams::remove_member))
         .route("/operations", get(operations::page))
         .route("/operations/ship/{id}", post(operations::ship))
         .route("/operations/ship-next", post(operations::ship_next))
@@ -93,26 +96,40 @@ impl From<StoreError> for PageError {
     }
 }
 
+/// The sentence that a response is to be shown with.
+#[derive(Debug, Clone)]
+struct Sentence(String);
+
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         if let Self::Internal(cause) = &self {
             tracing::error!(%cause, "a request failed");
         }
-        let status = self.status();
-        let body = html! {
-            (maud::DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    title { (status.as_u16()) " · Fernpost" }
-                }
-                body { h1 { (status.as_u16()) } p { (self) } p { a href="/" { "Back to the shop" } } }
-            }
-        };
-        (status, body).into_response()
+        let mut response = (self.status(), self.to_string()).into_response();
+        response.extensions_mut().insert(Sentence(self.to_string()));
+        response
     }
+}
+
+/// Middleware: whoever reads pages is shown an error as one, also where axum has refused the request. Scripts are told its
+/// sentence alone.
+pub(crate) async fn errors_as_pages(State(app): State<App>, request: Request, next: Next) -> Response {
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let reads_pages = accept.is_some_and(|accept| accept.contains("text/html"));
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_page =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if !reads_pages || is_page || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let sentence = match response.extensions().get::<Sentence>() {
+        Some(Sentence(sentence)) => sentence.clone(),
+        None if status == StatusCode::NOT_FOUND => PageError::NotFound.to_string(),
+        None if status.is_client_error() => "The shop does not understand this request.".to_owned(),
+        None => "Something went wrong on our side.".to_owned(),
+    };
+    (status, layout::error(&app, status, &sentence)).into_response()
 }
 
 /// For every path that has no page.

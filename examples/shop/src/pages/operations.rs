@@ -13,6 +13,7 @@ use serde_json::json;
 use super::layout::{Section, heading, page as layout, token};
 use super::{PageError, plot, value_or_page};
 use crate::app::App;
+use crate::channels::TEAM_REMEMBERED;
 use crate::session::Operator;
 use crate::store::SIMULATED_USERS;
 use crate::store::orders::{self, SHIP_AT_ONCE_MAX};
@@ -26,11 +27,12 @@ pub(super) fn tabs(current: &str) -> Markup {
         ("/operations", "Shipping"),
         ("/operations/authorizations", "Authorizations"),
         ("/operations/comparison", "Live or polling"),
-        ("/operations/outbox", "Outbox"),
     ];
     html! {
         nav.tabs aria-label="Operations" {
             @for (path, title) in tabs { a href=(path) aria-current=[(path == current).then_some("page")] { (title) } }
+            // A page of campanile-broadcast's own, so it has its own tab of the browser.
+            a href="/operations/outbox" target="_blank" { "Outbox" span aria-hidden="true" { " ↗" } }
         }
     }
 }
@@ -111,7 +113,7 @@ pub(super) async fn authorizations(State(app): State<App>, Operator(visit): Oper
                 thead {
                     tr {
                         th scope="col" { "Channel" }
-                        @for column in ["Asked", "Allowed", "Not allowed", "Failed", "Mean", "95 % within"] {
+                        @for column in ["Remembered", "Asked", "Allowed", "Not allowed", "Failed", "Mean", "95 % within"] {
                             th.number scope="col" { (column) }
                         }
                         th scope="col" { "1 ms to 5 s" }
@@ -119,6 +121,10 @@ pub(super) async fn authorizations(State(app): State<App>, Operator(visit): Oper
                 }
                 tbody { @for timing in &timings { (timing_row(timing)) } }
             }
+        }
+        p.note {
+            "What a team's board answers with yes is remembered for " (TEAM_REMEMBERED.as_secs())
+            " s, and asks no database meanwhile. It is forgotten as soon as its user is taken out of a team."
         }
     };
     layout(&app, &visit, Section::Operations, "Authorizations", content)
@@ -129,6 +135,7 @@ fn timing_row(timing: &Timing) -> Markup {
     html! {
         tr {
             th scope="row" { code { (timing.pattern) } }
+            td.number { (timing.remembered) }
             td.number { (timing.count()) }
             td.number { (timing.ended(Outcome::Allowed)) }
             // A presence callback's `None` passes the question on, and nobody else here answers it.
@@ -177,7 +184,8 @@ mod tests {
         for (bucket, count) in buckets {
             counts[*bucket] = *count;
         }
-        Timing { pattern: "p", buckets: counts, total: Duration::ZERO, outcomes: [0; Outcome::ALL.len()] }
+        let outcomes = [0; Outcome::ALL.len()];
+        Timing { pattern: "p", buckets: counts, total: Duration::ZERO, outcomes, remembered: 0 }
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub(super) async fn page(State(app): State<App>, visit: Visit) -> Result<Markup,
     let content = html! {
         (heading("My orders", "The status changes by itself when a parcel leaves.", switch))
         p.note #polling-note hidden {
-            "This page has asked " strong #poll-count { "0" } " times, and was told something new "
-            strong #poll-news { "0" } " times."
+            "Times that this page has asked: " strong #poll-count { "0" } ". Times that there was something new: "
+            strong #poll-news { "0" } "."
         }
         @if orders.is_empty() { p.empty { "You have not ordered anything yet." } }
         ul.orders #orders { @for order in &orders { (row(order)) } }
@@ -92,5 +92,6 @@ fn row(order: &Order) -> Markup {
 }
 
 fn price(cents: i64) -> String {
-    format!("€ {}.{:02}", cents / 100, cents % 100)
+    // The space does not break.
+    format!("€\u{a0}{}.{:02}", cents / 100, cents % 100)
 }

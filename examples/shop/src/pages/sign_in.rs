@@ -1,9 +1,12 @@
 //! Signing in and out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use axum::{Extension, Form};
 use maud::{Markup, html};
@@ -29,23 +32,40 @@ pub(super) async fn page(
     if let Some(Extension(session)) = session {
         return Ok(form(&app, &session.csrf_token, "", None).into_response());
     }
-    let session = NewSession::begin(&app.db, None).await?;
+    let mut tx = app.db.begin().await?;
+    let session = NewSession::begin(&mut tx, None).await?;
+    tx.commit().await?;
     Ok((AppendHeaders([session.set_cookie()]), form(&app, &session.csrf_token, "", None)).into_response())
 }
 
 pub(super) async fn sign_in(
     State(app): State<App>,
     Extension(session): Extension<Arc<Session>>,
+    // Behind a proxy this would be the proxy's, and the header that it adds the browser's.
+    ConnectInfo(address): ConnectInfo<SocketAddr>,
     Form(given): Form<Credentials>,
 ) -> Result<Response, PageError> {
     let email = given.email.trim();
+    let again = |status, refusal: &str| (status, form(&app, &session.csrf_token, email, Some(refusal))).into_response();
+    let attempt = match app.attempts.take(email, address.ip(), Instant::now()) {
+        Ok(attempt) => attempt,
+        Err(wait) => {
+            let seconds = wait.as_secs() + 1;
+            let refusal = format!("Too many attempts to sign in. Please try again in {seconds} s.");
+            let mut response = again(StatusCode::TOO_MANY_REQUESTS, &refusal);
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            return Ok(response);
+        }
+    };
     let Some(user_id) = session::authenticate(&app.db, email, given.password).await? else {
         let refusal = "There is no user with this address and password.";
-        let form = form(&app, &session.csrf_token, email, Some(refusal));
-        return Ok((StatusCode::UNPROCESSABLE_ENTITY, form).into_response());
+        return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, refusal));
     };
-    session::end(&app.db, &session).await?;
-    let session = NewSession::begin(&app.db, Some(user_id)).await?;
+    app.attempts.give_back(&attempt);
+    let mut tx = app.db.begin().await?;
+    session::end(&mut tx, &session).await?;
+    let session = NewSession::begin(&mut tx, Some(user_id)).await?;
+    tx.commit().await?;
     Ok((AppendHeaders([session.set_cookie()]), Redirect::to("/orders")).into_response())
 }
 
@@ -53,7 +73,9 @@ pub(super) async fn sign_out(
     State(app): State<App>,
     Extension(session): Extension<Arc<Session>>,
 ) -> Result<Redirect, PageError> {
-    session::end(&app.db, &session).await?;
+    let mut tx = app.db.begin().await?;
+    session::end(&mut tx, &session).await?;
+    tx.commit().await?;
     Ok(Redirect::to("/sign-in"))
 }
 

@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{Redirect, Response};
 use axum::{Form, Json};
 use campanile_broadcast::SocketId;
 use maud::{Markup, html};
@@ -11,8 +11,8 @@ use serde::Deserialize;
 use super::layout::{Section, heading, page as layout, token};
 use super::{PageError, value_or_page, written};
 use crate::app::App;
-use crate::session::{CurrentUser, Visit};
-use crate::store::teams::{self, Card, Lane, Stroke, TITLE_LENGTH_MAX};
+use crate::session::{CurrentUser, Operator, Visit};
+use crate::store::teams::{self, Card, Lane, Person, Stroke, TITLE_LENGTH_MAX};
 
 pub(super) async fn list(State(app): State<App>, visit: Visit) -> Result<Markup, PageError> {
     let teams = teams::all(&app.db, visit.user.id).await?;
@@ -38,6 +38,7 @@ pub(super) async fn page(State(app): State<App>, visit: Visit, Path(id): Path<i6
     let teams = teams::all(&app.db, visit.user.id).await?;
     let team = teams.iter().find(|team| team.id == id).ok_or(PageError::NotFound)?;
     let cards = if team.is_mine { teams::cards(&app.db, id).await? } else { Vec::new() };
+    let people = if visit.user.is_operator { teams::people(&app.db, id).await? } else { Vec::new() };
     let here = html! { ul.avatars #here aria-label="At the board now" {} };
     let content = html! {
         (heading(&team.name, &format!("{} members", team.members), here))
@@ -57,6 +58,7 @@ pub(super) async fn page(State(app): State<App>, visit: Visit, Path(id): Path<i6
                 template #card-template { (card_row(&visit, id, None)) }
             }
         }
+        @if !people.is_empty() { (membership(&visit, id, &people)) }
     };
     Ok(layout(&app, &visit, Section::Teams, &team.name, content))
 }
@@ -110,8 +112,70 @@ pub(super) async fn place(
     Ok(value_or_page(&headers, card, &format!("/teams/{team_id}")))
 }
 
+#[derive(Deserialize)]
+pub(super) struct Somebody {
+    user_id: i64,
+}
+
+pub(super) async fn add_member(
+    State(app): State<App>,
+    _: Operator,
+    Path(team_id): Path<i64>,
+    Form(Somebody { user_id }): Form<Somebody>,
+) -> Result<Redirect, PageError> {
+    // Only a yes is remembered, so there is nothing to forget.
+    teams::add_member(&app.db, &app.campanile, team_id, user_id).await?;
+    Ok(Redirect::to(&format!("/teams/{team_id}")))
+}
+
+pub(super) async fn remove_member(
+    State(app): State<App>,
+    _: Operator,
+    Path(team_id): Path<i64>,
+    Form(Somebody { user_id }): Form<Somebody>,
+) -> Result<Redirect, PageError> {
+    teams::remove_member(&app.db, &app.campanile, team_id, user_id).await?;
+    // After the commit: what was decided on the old rows must not be remembered.
+    app.authorizations.forget_user(user_id);
+    Ok(Redirect::to(&format!("/teams/{team_id}")))
+}
+
 async fn of_member(app: &App, team_id: i64, user: &CurrentUser) -> Result<(), PageError> {
     if teams::has_member(&app.db, team_id, user.id).await? { Ok(()) } else { Err(PageError::Forbidden) }
+}
+
+/// Who is in the team, for whoever may change that.
+fn membership(visit: &Visit, team_id: i64, people: &[Person]) -> Markup {
+    let (members, others): (Vec<_>, Vec<_>) = people.iter().partition(|person| person.is_member);
+    html! {
+        section.card #membership aria-labelledby="membership-title" {
+            h2 #membership-title { "Members" }
+            ul.members {
+                @for member in members {
+                    li {
+                        span { (member.name) }
+                        form method="post" action={ "/teams/" (team_id) "/members/remove" } {
+                            (token(visit))
+                            input type="hidden" name="user_id" value=(member.id);
+                            button type="submit" aria-label={ "Remove " (member.name) } { "Remove" }
+                        }
+                    }
+                }
+            }
+            @if !others.is_empty() {
+                form.inline method="post" action={ "/teams/" (team_id) "/members" } {
+                    (token(visit))
+                    label {
+                        span { "Somebody else" }
+                        select name="user_id" {
+                            @for other in others { option value=(other.id) { (other.name) } }
+                        }
+                    }
+                    button type="submit" { "Add" }
+                }
+            }
+        }
+    }
 }
 
 fn card_form(visit: &Visit, team_id: i64) -> Markup {

@@ -1,8 +1,6 @@
 //! What a new shop has in it: users to sign in as, their teams, documents and orders, and a crowd of customers.
 
-use sqlx::SqlitePool;
-
-use super::{StoreError, begin};
+use super::{Db, Either, StoreError, either};
 use crate::session::hash_password;
 
 /// The password of every demo user.
@@ -105,71 +103,78 @@ const COMMENTS: [(i64, i64, &str); 3] = [
 ];
 
 /// Fills a database that has no users.
-pub(super) async fn fill(db: &SqlitePool) -> Result<(), StoreError> {
-    let mut tx = begin(db).await?;
-    if sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users)").fetch_one(&mut *tx).await? {
-        return Ok(());
-    }
-    for team in TEAMS {
-        sqlx::query("INSERT INTO teams (name) VALUES (?)").bind(team).execute(&mut *tx).await?;
-    }
-    for user in &DEMO_USERS {
-        let id: i64 = sqlx::query_scalar(
-            "INSERT INTO users (name, email, password_hash, is_operator) VALUES (?, ?, ?, ?) RETURNING id",
-        )
-        .bind(user.name)
-        .bind(user.email)
-        .bind(hash_password(DEMO_PASSWORD)?)
-        .bind(user.is_operator)
-        .fetch_one(&mut *tx)
-        .await?;
-        sqlx::query("INSERT INTO team_members VALUES (?, ?)").bind(user.team).bind(id).execute(&mut *tx).await?;
-        for (item, cents) in user.items {
-            sqlx::query("INSERT INTO orders (user_id, item, cents) VALUES (?, ?, ?)")
-                .bind(id)
-                .bind(item)
-                .bind(cents)
-                .execute(&mut *tx)
-                .await?;
+pub(super) async fn fill(db: &Db) -> Result<(), StoreError> {
+    let mut tx = db.begin().await?;
+    tx.alone_at("the demo users").await?;
+    // The one thing here that the two databases say differently is how long ago something was.
+    let long_ago = match &tx {
+        Either::Sqlite(_) => {
+            "UPDATE orders SET placed_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-9 days') WHERE status = 'shipped'"
         }
-    }
-    // The first order of whoever has several is an old one.
-    sqlx::query(
-        "UPDATE orders SET status = 'shipped', tracking_number = 'FP' || printf('%08d', id), \
-         placed_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-9 days') \
-         WHERE id IN (SELECT min(id) FROM orders GROUP BY user_id HAVING count(*) > 1)",
-    )
-    .execute(&mut *tx)
-    .await?;
-    for (team, title, body) in DOCUMENTS {
-        let insert = sqlx::query("INSERT INTO documents (team_id, title, body) VALUES (?, ?, ?)");
-        insert.bind(team).bind(title).bind(body).execute(&mut *tx).await?;
-    }
-    for (team, title, lane) in CARDS {
-        let insert = sqlx::query("INSERT INTO cards (team_id, title, lane) VALUES (?, ?, ?)");
-        insert.bind(team).bind(title).bind(lane).execute(&mut *tx).await?;
-    }
-    for (document, user, body) in COMMENTS {
-        let insert = sqlx::query("INSERT INTO comments (document_id, user_id, body) VALUES (?, ?, ?)");
-        insert.bind(document).bind(user).bind(body).execute(&mut *tx).await?;
-    }
-    sqlx::query(
-        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?) \
-         INSERT INTO users (name, email) SELECT 'Customer ' || n, 'customer-' || n || '@shop.test' FROM numbers",
-    )
-    .bind(SIMULATED_USERS)
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query("INSERT INTO orders (user_id, item, cents) SELECT id, 'Sampler box', 900 FROM users WHERE password_hash IS NULL")
-        .execute(&mut *tx)
-        .await?;
+        Either::Postgres(_) => {
+            "UPDATE orders SET placed_at = to_char(now() AT TIME ZONE 'UTC' - INTERVAL '9 days', \
+             'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') WHERE status = 'shipped'"
+        }
+    };
+    either!(&mut tx, |tx| {
+        if sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM users)").fetch_one(&mut **tx).await? {
+            return Ok(());
+        }
+        for team in TEAMS {
+            sqlx::query("INSERT INTO teams (name) VALUES ($1)").bind(team).execute(&mut **tx).await?;
+        }
+        for user in &DEMO_USERS {
+            let insert = sqlx::query_scalar(
+                "INSERT INTO users (name, email, password_hash, is_operator) VALUES ($1, $2, $3, $4) RETURNING id",
+            );
+            let insert = insert.bind(user.name).bind(user.email).bind(hash_password(DEMO_PASSWORD)?);
+            let id: i64 = insert.bind(user.is_operator).fetch_one(&mut **tx).await?;
+            let insert = sqlx::query("INSERT INTO team_members (team_id, user_id) VALUES ($1, $2)");
+            insert.bind(user.team).bind(id).execute(&mut **tx).await?;
+            for (item, cents) in user.items {
+                let insert = sqlx::query("INSERT INTO orders (user_id, item, cents) VALUES ($1, $2, $3)");
+                insert.bind(id).bind(item).bind(cents).execute(&mut **tx).await?;
+            }
+        }
+        // The first order of whoever has several is an old one.
+        let shipped = sqlx::query(
+            "UPDATE orders SET status = 'shipped', \
+             tracking_number = 'FP' || substr('0000000', length(CAST(id AS TEXT))) || id \
+             WHERE id IN (SELECT min(id) FROM orders GROUP BY user_id HAVING count(*) > 1)",
+        );
+        shipped.execute(&mut **tx).await?;
+        sqlx::query(long_ago).execute(&mut **tx).await?;
+        for (team, title, body) in DOCUMENTS {
+            let insert = sqlx::query("INSERT INTO documents (team_id, title, body) VALUES ($1, $2, $3)");
+            insert.bind(team).bind(title).bind(body).execute(&mut **tx).await?;
+        }
+        for (team, title, lane) in CARDS {
+            let insert = sqlx::query("INSERT INTO cards (team_id, title, lane) VALUES ($1, $2, $3)");
+            insert.bind(team).bind(title).bind(lane).execute(&mut **tx).await?;
+        }
+        for (document, user, body) in COMMENTS {
+            let insert = sqlx::query("INSERT INTO comments (document_id, user_id, body) VALUES ($1, $2, $3)");
+            insert.bind(document).bind(user).bind(body).execute(&mut **tx).await?;
+        }
+        let crowd = sqlx::query(
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < $1) \
+             INSERT INTO users (name, email) \
+             SELECT 'Customer ' || n, 'customer-' || n || '@shop.test' FROM numbers ORDER BY n",
+        );
+        crowd.bind(SIMULATED_USERS).execute(&mut **tx).await?;
+        let orders = sqlx::query(
+            "INSERT INTO orders (user_id, item, cents) \
+             SELECT id, 'Sampler box', 900 FROM users WHERE password_hash IS NULL ORDER BY id",
+        );
+        orders.execute(&mut **tx).await?;
+    });
     tx.commit().await?;
     Ok(())
 }
 
 /// A user for a test.
 #[cfg(test)]
-pub(super) async fn user(db: &SqlitePool, name: &str) {
-    let insert = sqlx::query("INSERT INTO users (name, email) VALUES (?, ?)");
-    insert.bind(name).bind(name).execute(db).await.unwrap();
+pub(super) async fn user(db: &Db, name: &str) {
+    let sql = "INSERT INTO users (name, email) VALUES ($1, $1)";
+    either!(db, |db| sqlx::query(sql).bind(name).execute(db).await.map(|_| ())).unwrap();
 }

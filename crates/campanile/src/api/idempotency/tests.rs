@@ -64,6 +64,7 @@ fn mind(worker: WorkerId, node: &Node) -> Hub {
         pong_timeout_secs: 30,
         compression: false,
         remembered_bytes_max: 1 << 20,
+        replay_bytes_max: 1 << 20,
         requests: RequestLimits { window_secs: 600, keys_per_app_max: KEYS_MAX, bytes_max: 1 << 20 },
         guard_keys_max: 1000,
     };
@@ -228,7 +229,8 @@ fn what_is_repeated_is_the_first_answer_though_counts_have_changed_since() {
         let connection = ConnectionId { index: 0, generation: 0 };
         let socket_id = SocketId { place: 0, secret: 1 };
         let subscriber = Subscriber { worker: WorkerId(0), connection, token: 1, socket_id };
-        let subscribe = Letter::Subscribe { key: key.clone(), subscriber, member: None, purpose: Purpose::Subscribe };
+        let subscribe =
+            Letter::Subscribe { key: key.clone(), subscriber, member: None, since: None, purpose: Purpose::Subscribe };
         stage.post.send(stage.node.homes().of(&key), subscribe, None);
         for _ in 0..2 {
             let repeated = stage.post(EVENTS, "one", COUNTED).await;

@@ -1,0 +1,3 @@
+import { itsOutages } from '../suites/shop_outages.js';
+
+itsOutages('Postgres');

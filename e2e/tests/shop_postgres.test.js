@@ -1,0 +1,3 @@
+import { theShop } from '../suites/shop.js';
+
+theShop('Postgres');

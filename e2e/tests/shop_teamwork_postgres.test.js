@@ -1,0 +1,3 @@
+import { documentsAndBoards } from '../suites/shop_teamwork.js';
+
+documentsAndBoards('Postgres');
