@@ -101,11 +101,14 @@ impl NoticeKind {
         "connection_closed",
     ];
 
+    pub(crate) const OCCUPIED: u8 = 0;
+    pub(crate) const VACATED: u8 = 1;
+
     /// The number of this kind: its place in [`NoticeKind::NAMES`].
     pub fn bit(&self) -> u8 {
         match self {
-            Self::ChannelOccupied { .. } => 0,
-            Self::ChannelVacated { .. } => 1,
+            Self::ChannelOccupied { .. } => Self::OCCUPIED,
+            Self::ChannelVacated { .. } => Self::VACATED,
             Self::MemberAdded { .. } => 2,
             Self::MemberRemoved { .. } => 3,
             Self::ClientEvent { .. } => 4,
