@@ -53,6 +53,11 @@ impl NoticeSet {
     pub fn has(self, kind: &NoticeKind) -> bool {
         self.0 & 1 << kind.bit() != 0
     }
+
+    /// Whether somebody is told when channels are occupied or vacated.
+    pub(crate) fn has_occupancy(&self) -> bool {
+        self.0 & (1 << NoticeKind::OCCUPIED | 1 << NoticeKind::VACATED) != 0
+    }
 }
 
 /// One tenant.

@@ -35,6 +35,9 @@ pub const CACHE_MISS_ONCE_IN_SECS: u64 = 3;
 pub const COUNT_AT_ONCE_MAX: usize = 100;
 /// Above that, at most once in so many seconds.
 pub const COUNT_EVERY_SECS: u64 = 5;
+/// However few they are, so many changes are announced within one second, and the last of the others after it: whoever
+/// comes and goes without end is told to the others, but not without end.
+pub const COUNTS_PER_SEC_MAX: u8 = 100;
 
 #[derive(Debug, Clone)]
 struct Remembered {
@@ -101,6 +104,8 @@ pub(crate) struct Channel {
     vacated_due: Option<Moment>,
     count_due: Option<Moment>,
     counted_at: Option<Moment>,
+    /// How often in the second of `counted_at`.
+    counted_times: u8,
     missed_at: Option<Moment>,
     /// A signed-in user who vanished counts as online until then.
     offline_due: Option<Moment>,
@@ -305,8 +310,16 @@ impl Channel {
         if !out.app.features.subscription_counts || !key.name.kind().counts_subscriptions() {
             return;
         }
-        let waits = self.subscribers.count() > COUNT_AT_ONCE_MAX;
-        self.count_due = self.counted_at.map(|at| at.after_secs(COUNT_EVERY_SECS)).filter(|at| waits && *at > out.now);
+        let due = self.counted_at.map(|at| {
+            if self.subscribers.count() > COUNT_AT_ONCE_MAX {
+                at.after_secs(COUNT_EVERY_SECS)
+            } else if self.counted_times >= COUNTS_PER_SEC_MAX {
+                at.next_second()
+            } else {
+                at
+            }
+        });
+        self.count_due = due.filter(|due| *due > out.now);
         if self.count_due.is_none() {
             self.announce_count(key, out);
         }
@@ -314,6 +327,8 @@ impl Channel {
 
     fn announce_count(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
         let count = self.subscribers.count();
+        let is_same_second = self.counted_at.is_some_and(|at| out.now < at.next_second());
+        self.counted_times = if is_same_second { self.counted_times.saturating_add(1) } else { 1 };
         self.counted_at = Some(out.now);
         let frame = ServerFrame::SubscriptionCount { channel: key.name.as_str(), count }.encode();
         self.deliver(key, &frame, None, None, Unit::Delivery, out);
@@ -362,7 +377,8 @@ impl Channel {
         match (key.name.user(), returns_until) {
             (Some(user), None) => self.tell_watchers(key, user, false, out),
             (Some(_), Some(until)) => self.offline_due = Some(until),
-            (None, _) => self.vacated_due = Some(out.notice_due()),
+            // Where nobody is told, nothing waits: names cost nothing to invent.
+            (None, _) => self.vacated_due = out.app.notices.has_occupancy().then(|| out.notice_due()),
         }
     }
 

@@ -3,9 +3,11 @@
 //! Owns the keys whose home this mind is. Never reads a body, and knows nothing of what was published: a request reserves
 //! its key here, publishes, then commits its answer; one that ends without having published releases the key, so that
 //! its repetition is no repetition. The invariant: a key under way is forgotten by nobody but by the request that has it,
-//! and what has been answered is forgotten in the order of answering, when its window is over or room is needed. Read on
-//! in [`crate::letter`] for how requests reach a key's home.
+//! and what an app has been answered is forgotten in the order of answering, when its window is over or room is needed. Where
+//! all together take too much, the app that takes the most forgets first, so that one tenant cannot make another's requests
+//! publish twice. Read on in [`crate::letter`] for how requests reach a key's home.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
@@ -92,6 +94,8 @@ struct Share {
     in_flight: usize,
     /// The places of the answered ones in the order of answering.
     ages: BTreeSet<u64>,
+    /// What all of them take.
+    bytes: usize,
 }
 
 /// The keys whose home is one mind.
@@ -158,6 +162,7 @@ impl Requests {
         }
         self.bytes += bytes;
         self.bytes_in_flight += bytes;
+        self.shares.entry(key.app).or_default().bytes += bytes;
         self.keys.insert(key, Entry { fingerprint, state: State::InFlight(id) });
         self.bound_bytes();
         Ok(())
@@ -168,12 +173,14 @@ impl Requests {
         let Some(entry) = self.keys.get_mut(key).filter(|entry| entry.is_of(id)) else { return };
         self.answered += 1;
         let age = self.answered;
-        self.bytes += answer.len();
+        let body = answer.len();
+        self.bytes += body;
         self.bytes_in_flight -= cost(key);
         entry.state = State::Answered { answer, until: now.after_secs(self.limits.window_secs) };
         let share = self.shares.get_mut(&key.app).expect("an app with a key under way has a share");
         share.in_flight -= 1;
         share.ages.insert(age);
+        share.bytes += body;
         self.by_age.insert(age, key.clone());
         self.bound_bytes();
     }
@@ -186,14 +193,18 @@ impl Requests {
         self.keys.remove(key);
         self.bytes -= cost(key);
         self.bytes_in_flight -= cost(key);
-        self.shares.get_mut(&key.app).expect("an app with a key under way has a share").in_flight -= 1;
+        let share = self.shares.get_mut(&key.app).expect("an app with a key under way has a share");
+        share.in_flight -= 1;
+        share.bytes -= cost(key);
         self.drop_empty_share(key.app);
     }
 
     /// Forgets the answers whose window is over.
     pub(crate) fn expire(&mut self, now: Moment) {
-        while self.next_due().is_some_and(|due| due <= now) {
-            self.forget_oldest();
+        while self.next_due().is_some_and(|due| due <= now)
+            && let Some((&oldest, _)) = self.by_age.first_key_value()
+        {
+            self.forget(oldest);
         }
     }
 
@@ -207,24 +218,24 @@ impl Requests {
     }
 
     fn bound_bytes(&mut self) {
-        while self.bytes > self.limits.bytes_max && self.forget_oldest() {}
-    }
-
-    /// False: nothing has been answered.
-    fn forget_oldest(&mut self) -> bool {
-        let Some((&age, _)) = self.by_age.first_key_value() else { return false };
-        self.forget(age);
-        true
+        while self.bytes > self.limits.bytes_max {
+            // Of two that take as much, the one whose answer is older.
+            let answered = self.shares.values().filter_map(|share| Some((share.bytes, Reverse(*share.ages.first()?))));
+            let Some((_, Reverse(oldest))) = answered.max() else { return };
+            self.forget(oldest);
+        }
     }
 
     fn forget(&mut self, age: u64) {
         let Some(key) = self.by_age.remove(&age) else { return };
-        self.bytes -= cost(&key);
+        let mut bytes = cost(&key);
         if let Some(Entry { state: State::Answered { answer, .. }, .. }) = self.keys.remove(&key) {
-            self.bytes -= answer.len();
+            bytes += answer.len();
         }
+        self.bytes -= bytes;
         if let Some(share) = self.shares.get_mut(&key.app) {
             share.ages.remove(&age);
+            share.bytes -= bytes;
         }
         self.drop_empty_share(key.app);
     }
@@ -297,6 +308,26 @@ mod tests {
         let told = requests.reserve(key.clone(), asks("a"), id(99), now);
         requests.release(key, id(99));
         told
+    }
+
+    #[test]
+    fn where_all_take_too_much_the_app_that_takes_the_most_forgets_and_no_other() {
+        let large = "x".repeat(1000);
+        let mut requests = requests(RequestLimits { keys_per_app_max: 100, bytes_max: 10_000, ..LIMITS });
+        publish(&mut requests, &key_of(1, "theirs"), Moment(0));
+        for number in 0..50 {
+            let key = key_of(2, &format!("k{number}"));
+            assert_eq!(requests.reserve(key.clone(), asks("a"), id(1), Moment(1)), Ok(()));
+            let answer =
+                FirstAnswer { status: 200, body: Bytes::from(large.clone().into_bytes()), outcome: Bytes::new() };
+            requests.commit(&key, id(1), answer, Moment(1));
+            assert!(requests.bytes() <= 10_000);
+        }
+        assert_eq!(told(&mut requests, &key_of(1, "theirs"), Moment(2)), Err(Unreserved::Repeat(answer("{}"))));
+        assert_eq!(told(&mut requests, &key_of(2, "k0"), Moment(2)), Ok(()));
+        assert!(matches!(told(&mut requests, &key_of(2, "k49"), Moment(2)), Err(Unreserved::Repeat(_))));
+        requests.expire(Moment(1).after_secs(WINDOW_SECS));
+        assert_eq!((requests.len(), requests.bytes(), requests.shares.len()), (0, 0, 0));
     }
 
     #[test]

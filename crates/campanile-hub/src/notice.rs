@@ -113,14 +113,17 @@ impl NoticeKind {
         Self::GUARD_ALERT,
     ];
 
+    pub(crate) const OCCUPIED: u8 = 0;
+    pub(crate) const VACATED: u8 = 1;
+
     /// The name of an alert.
     pub const GUARD_ALERT: &'static str = "guard_alert";
 
     /// The number of this kind: its place in [`NoticeKind::NAMES`].
     pub fn bit(&self) -> u8 {
         match self {
-            Self::ChannelOccupied { .. } => 0,
-            Self::ChannelVacated { .. } => 1,
+            Self::ChannelOccupied { .. } => Self::OCCUPIED,
+            Self::ChannelVacated { .. } => Self::VACATED,
             Self::MemberAdded { .. } => 2,
             Self::MemberRemoved { .. } => 3,
             Self::ClientEvent { .. } => 4,

@@ -21,6 +21,11 @@ pub const GARBAGE_MAX: u8 = 20;
 /// See [`GARBAGE_MAX`].
 pub const GARBAGE_WINDOW_SECS: u64 = 10;
 
+/// A connection may leave so many channels at once and enter others: a page that changes, or a few.
+pub const MOVES_AT_ONCE_MAX: u32 = 100;
+/// And so many a second after that. Each move may be told to all who are in the channel.
+pub const MOVES_PER_SEC: u32 = 20;
+
 /// A refusal of a subscription: it becomes `pusher:subscription_error` and `pusher:error`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unsubscribable {
@@ -79,6 +84,8 @@ pub(crate) struct Session {
     garbage_since: Moment,
     /// Theoretical arrival of the next client event, in microseconds (GCRA).
     next_event_micros: u64,
+    /// The same for channels that it has left.
+    next_move_micros: u64,
     rejected_at: Option<Moment>,
 }
 
@@ -98,6 +105,7 @@ impl Session {
             garbage: 0,
             garbage_since: now,
             next_event_micros: 0,
+            next_move_micros: 0,
             rejected_at: None,
         }
     }
@@ -121,6 +129,18 @@ impl Session {
             self.next_event_micros = after;
         }
         admitted
+    }
+
+    /// Counts a channel that the client has left. It may leave as it likes; what it can lose is to enter.
+    pub(crate) fn count_move(&mut self, now: Moment) {
+        let cost = 1_000_000 / u64::from(MOVES_PER_SEC);
+        self.next_move_micros = self.next_move_micros.max(now.0.saturating_mul(1000)) + cost;
+    }
+
+    /// Whether it has left so many channels that it may not enter one now.
+    pub(crate) fn is_restless(&self, now: Moment) -> bool {
+        let room = 1_000_000 / u64::from(MOVES_PER_SEC) * u64::from(MOVES_AT_ONCE_MAX);
+        self.next_move_micros > now.0.saturating_mul(1000) + room
     }
 
     /// At most one rejection a second is told.
@@ -352,6 +372,20 @@ mod tests {
         assert!((1..garbage).all(|at| !session.count_garbage(Moment(at))));
         assert!((1..garbage).all(|at| !session.count_garbage(Moment(GARBAGE_WINDOW_SECS * 1000 + at))));
         assert!(session.count_garbage(Moment(GARBAGE_WINDOW_SECS * 1000 + garbage)));
+    }
+
+    #[test]
+    fn a_connection_leaves_as_many_channels_at_once_as_it_may_and_a_few_a_second_after_that() {
+        let mut session = session();
+        let now = Moment(5000);
+        for _ in 0..MOVES_AT_ONCE_MAX {
+            assert!(!session.is_restless(now));
+            session.count_move(now);
+        }
+        assert!(!session.is_restless(now));
+        session.count_move(now);
+        assert!(session.is_restless(now));
+        assert!(session.is_restless(Moment(5049)) && !session.is_restless(Moment(5050)));
     }
 
     #[test]

@@ -23,6 +23,12 @@ impl Moment {
         self.after_millis(secs.saturating_mul(1000))
     }
 
+    /// When the second that it lies in is over.
+    #[must_use]
+    pub fn next_second(self) -> Self {
+        Self((self.0 / 1000 + 1).saturating_mul(1000))
+    }
+
     /// How long ago `earlier` was, in milliseconds.
     pub fn millis_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

@@ -216,6 +216,34 @@ fn up_to_a_hundred_every_count_is_announced_and_the_next_waits() {
 }
 
 #[test]
+fn as_many_changes_are_announced_in_a_second_as_may_be_and_the_last_of_the_others_after_it() {
+    let mut bench = Bench::new("a");
+    let mut announced = 0;
+    for _ in 0..usize::from(COUNTS_PER_SEC_MAX) {
+        bench.subscribe(1500, 1, None);
+        bench.unsubscribe(1500, 1, None, Departure::Left);
+        announced += bench.delivered().len();
+    }
+    // Where nobody is left there is nobody to tell, but that counts, too.
+    assert_eq!(announced, usize::from(COUNTS_PER_SEC_MAX) / 2);
+    bench.subscribe(1999, 1, None);
+    assert_eq!((bench.delivered().len(), bench.channel.next_due()), (0, Some(Moment(2000))));
+    bench.at(2000, |channel, key, out| channel.look(key, out));
+    assert_eq!(bench.delivered().len(), 1);
+    bench.subscribe(2000, 1, None);
+    assert_eq!(bench.delivered().len(), 1);
+}
+
+#[test]
+fn a_channel_that_nobody_is_told_of_is_forgotten_with_its_last_subscriber() {
+    let mut bench = Bench::new("a");
+    bench.app.notices = NoticeSet::default();
+    bench.subscribe(0, 1, None);
+    bench.unsubscribe(0, 1, None, Departure::Vanished);
+    assert!(bench.channel.is_idle() && bench.channel.next_due().is_none());
+}
+
+#[test]
 fn a_count_that_waits_is_not_announced_once_a_reload_has_switched_counts_off() {
     let mut bench = Bench::new("a");
     for _ in 0..=COUNT_AT_ONCE_MAX {

@@ -5,11 +5,13 @@ use campanile_protocol::signature::SignedQuery;
 use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, Limits};
 
 use super::*;
+use crate::app::NoticeSet;
 use crate::app::{AppIndex, Features};
 use crate::idempotency::{FirstAnswer, RequestKey, Unreserved};
 use crate::letter::{Ask, AskId, Publication};
 use crate::memory::REMEMBERED_OVERHEAD_BYTES;
 use crate::meter::Unit;
+use crate::session::{MOVES_AT_ONCE_MAX, MOVES_PER_SEC};
 
 const ID: ConnectionId = ConnectionId { index: 0, generation: 0 };
 const SOCKET: SocketId = SocketId { place: 0, secret: 1 };
@@ -107,16 +109,38 @@ fn an_event_that_is_larger_than_all_may_be_is_not_remembered() {
 #[test]
 fn a_channel_that_is_left_and_taken_again_without_end_has_one_timer() {
     let mut hub = connected();
-    for now in 0..10_000 {
-        subscribe(&mut hub, "public", Moment(now / 10));
-        unsubscribe(&mut hub, "public", Moment(now / 10));
+    let told = App { notices: NoticeSet::default().with(NoticeKind::VACATED), ..app("1") };
+    hub.apps = Arc::new(Apps::new(vec![told], Some(&hub.apps.clone())));
+    // As fast as one connection may.
+    let between = 1000 / u64::from(MOVES_PER_SEC);
+    for now in (0..10_000).map(|time| Moment(time * between)) {
+        subscribe(&mut hub, "public", now);
+        unsubscribe(&mut hub, "public", now);
         hub.fanout().gather();
         while hub.fanout().next_write().is_some() {}
     }
     let Census { channels, timers, seats, local_channels, .. } = hub.census();
     assert_eq!((channels, timers, seats, local_channels), (1, 1, 0, 0));
-    hub.due(Moment(60_000));
+    hub.due(Moment(10_000 * between + 60_000));
     assert_eq!(hub.census(), Census { sessions: 1, ..Census::default() });
+}
+
+#[test]
+fn a_connection_that_leaves_too_many_channels_enters_no_more_until_it_has_rested() {
+    let mut hub = connected();
+    for _ in 0..=MOVES_AT_ONCE_MAX {
+        subscribe(&mut hub, "public", Moment(0));
+        unsubscribe(&mut hub, "public", Moment(0));
+    }
+    // To leave what it is not in costs nothing.
+    unsubscribe(&mut hub, "public", Moment(0));
+    subscribe(&mut hub, "public", Moment(49));
+    assert_eq!(hub.census().seats, 0);
+    subscribe(&mut hub, "public", Moment(50));
+    assert_eq!(hub.census().seats, 1);
+    hub.fanout().gather();
+    let text = String::from_utf8_lossy(&hub.fanout().next_write().unwrap().slices.concat()).into_owned();
+    assert_eq!(text.matches(r#""type":"LimitReached""#).count(), 1, "{text}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::fanout::ConnectionId;
 use crate::letter::{Audience, ChannelKey, Departure, Letter, Publication, Purpose};
 use crate::meter::Unit;
 use crate::notice::NoticeKind;
-use crate::session::Unsubscribable;
+use crate::session::{MOVES_PER_SEC, Unsubscribable};
 use crate::timers::Moment;
 
 impl Hub {
@@ -31,8 +31,8 @@ impl Hub {
         match frame {
             Ok(ClientFrame::Ping) => self.direct(id, &ServerFrame::Pong),
             Ok(ClientFrame::Pong | ClientFrame::Unknown { .. }) => {}
-            Ok(ClientFrame::Subscribe(subscribe)) => self.subscribe(id, &app, &subscribe),
-            Ok(ClientFrame::Unsubscribe { channel }) => self.unsubscribe(id, &app, &channel),
+            Ok(ClientFrame::Subscribe(subscribe)) => self.subscribe(id, &app, &subscribe, now),
+            Ok(ClientFrame::Unsubscribe { channel }) => self.unsubscribe(id, &app, &channel, now),
             Ok(ClientFrame::Signin { auth, user_data }) => self.signin(id, &app, &auth, &user_data),
             Ok(ClientFrame::ClientEvent { event, channel, data }) => {
                 self.client_event(id, &app, &event, &channel, data, now)
@@ -56,7 +56,7 @@ impl Hub {
         }
     }
 
-    fn subscribe(&mut self, id: ConnectionId, app: &App, subscribe: &Subscribe) {
+    fn subscribe(&mut self, id: ConnectionId, app: &App, subscribe: &Subscribe, now: Moment) {
         let Some(session) = self.session(id) else { return };
         let name = ChannelName::parse(&subscribe.channel, app.limits.channel_name_length_max)
             .map_err(|error| Unsubscribable { kind: "InvalidChannel", status: 400, message: error.to_string() });
@@ -72,6 +72,7 @@ impl Hub {
         if name.kind().is_signed() {
             session.authorized = true;
         }
+        let is_restless = session.is_restless(now);
         if name.kind().access == Access::User {
             return self.subscribe_own(id, name);
         }
@@ -85,6 +86,11 @@ impl Hub {
                 }
             }
             Some(_) => self.acknowledge(id, &key),
+            None if is_restless => {
+                let message =
+                    format!("this connection leaves and enters channels too fast: at most {MOVES_PER_SEC} a second");
+                self.refuse(id, key.name.as_str(), &Unsubscribable::limit(message));
+            }
             None if self.fanout.subscriptions(id) >= app.limits.channels_per_connection_max => {
                 let most = app.limits.channels_per_connection_max;
                 let message = format!("this connection has as many channels as it may have ({most})");
@@ -111,15 +117,18 @@ impl Hub {
         self.fanout.direct_about(id, key, succeeded.encode());
     }
 
-    fn unsubscribe(&mut self, id: ConnectionId, app: &App, channel: &str) {
+    fn unsubscribe(&mut self, id: ConnectionId, app: &App, channel: &str, now: Moment) {
         let Ok(name) = ChannelName::parse(channel, app.limits.channel_name_length_max) else { return };
         // A signed-in user stays reachable: the channel is the sign-in's, not the client's.
         if name.kind().access == Access::User {
             return;
         }
         let key = ChannelKey { app: app.index, name };
-        let socket_id = self.session(id).map(|session| session.socket_id);
-        if let (Some(left), Some(socket_id)) = (self.fanout.leave(id, &key, Audience::Subscribers), socket_id) {
+        let is_in = self.fanout.seat(id, &key, Audience::Subscribers).is_some();
+        let Some(session) = self.session(id).filter(|_| is_in) else { return };
+        session.count_move(now);
+        let socket_id = session.socket_id;
+        if let Some(left) = self.fanout.leave(id, &key, Audience::Subscribers) {
             self.depart(left, id, socket_id, Departure::Left, None);
         }
     }

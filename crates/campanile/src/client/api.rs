@@ -13,6 +13,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 
 use super::obstacle::Obstacle;
+use super::visible;
 use crate::crypto;
 use crate::target::Target;
 
@@ -114,7 +115,7 @@ impl Api {
         match status.is_success() && !is_refusal(&reply) {
             true if reply.starts_with('<') => Err(ApiError::Page { status: status.as_u16() }),
             true => Ok(Answer { body: reply, outcome }),
-            false => Err(ApiError::Refused { status: status.as_u16(), message: message(&reply) }),
+            false => Err(ApiError::Refused { status: status.as_u16(), message: visible(&message(&reply)) }),
         }
     }
 }

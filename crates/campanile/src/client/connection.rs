@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::api::message;
 use super::obstacle::Obstacle;
 use super::transport::{self, Transport};
+use super::visible;
 use crate::target::Target;
 
 /// How long the opening may take, from the first packet to the greeting.
@@ -236,7 +237,7 @@ impl Connection {
                 }
                 Ok(connection)
             }
-            "pusher:error" => Err(Ended::Closed { code: particulars.code, reason: particulars.message }),
+            "pusher:error" => Err(Ended::Closed { code: particulars.code, reason: visible(&particulars.message) }),
             other => Err(Ended::Foreign(format!("the server greeted with {other:?}"))),
         }
     }
@@ -391,7 +392,7 @@ impl Connection {
             Received::Binary(_) => return Err(Ended::Foreign("the server sent a binary message".to_owned())),
             Received::Close(close) => {
                 self.queue(Opcode::Close, &close.reply_payload())?;
-                self.ended = Some(Ended::Closed { code: close.code, reason: close.reason.to_owned() });
+                self.ended = Some(Ended::Closed { code: close.code, reason: visible(close.reason) });
             }
         }
         Ok(())

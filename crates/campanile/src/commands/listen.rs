@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::time::sleep;
 
 use crate::cli::ListenArgs;
-use crate::client::{Connection, Ended, Incident, Member, Next, Obstacle, after_close, explained};
+use crate::client::{Connection, Ended, Incident, Member, Next, Obstacle, after_close, explained, visible};
 use crate::target::Target;
 
 /// Listens until it was enough: `--count`, `--seconds`, Ctrl-C, or a refusal.
@@ -255,18 +255,6 @@ fn json_line(incident: &Incident, now: SystemTime) -> String {
         user_id: incident.user_id.as_deref(),
     };
     serde_json::to_string(&line).expect("a struct of strings is always JSON")
-}
-
-/// The text with control characters escaped, so that nobody's data can steer the terminal or break the line.
-fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character.is_control() {
-            true => shown.extend(character.escape_default()),
-            false => shown.push(character),
-        }
-    }
-    shown
 }
 
 /// The time in UTC to the millisecond, as RFC 3339 writes it.

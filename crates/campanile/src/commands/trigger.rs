@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::cli::TriggerArgs;
-use crate::client::{Api, ApiError, explained};
+use crate::client::{Api, ApiError, explained, visible};
 use crate::target::Target;
 
 /// Bytes read from a file or from standard input, so that a wrong file is told and not swallowed.
@@ -82,7 +82,7 @@ async fn publish(
     let mut outcome = format!("{done} {} as app {} at {}\n", request.what, target.app_id, target.authority());
     // `{}` says nothing; anything else was asked for.
     if !matches!(answer.body.as_str(), "" | "{}") {
-        outcome.push_str(&answer.body);
+        outcome.push_str(&visible(&answer.body));
         outcome.push('\n');
     }
     Ok(outcome)

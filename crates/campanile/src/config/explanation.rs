@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use super::file::File;
 use super::problem::{Origin, Origins};
+use super::secret::REDACTED;
 use super::tree::join;
 
 /// What holds, and why.
@@ -25,6 +26,12 @@ impl Explanation {
         for key in file.apps.iter_mut().flat_map(|app| &mut app.keys) {
             if key.secret_file.is_some() {
                 key.secret = None;
+            }
+        }
+        // A query may be a token; what stands before it says which endpoint is meant.
+        for url in file.apps.iter_mut().flat_map(|app| &mut app.webhooks).filter_map(|webhook| webhook.url.as_mut()) {
+            if let Some((address, _)) = url.split_once('?') {
+                *url = format!("{address}?{REDACTED}");
             }
         }
         Self { file, origins, notes }

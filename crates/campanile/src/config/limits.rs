@@ -8,6 +8,8 @@ use std::fmt::Write;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use campanile_hub::channel::{COUNT_AT_ONCE_MAX, COUNT_EVERY_SECS, COUNTS_PER_SEC_MAX};
+use campanile_hub::session::{MOVES_AT_ONCE_MAX, MOVES_PER_SEC};
 use campanile_protocol::idempotency::KEY_LENGTH_MAX;
 use campanile_protocol::websocket::LAST_BLOCKS_MAX;
 
@@ -186,7 +188,7 @@ limits! {
         "the answer given longest ago is forgotten; if all are under way, answered 503 with Retry-After";
     IDEMPOTENCY_BYTES_MAX: "limits" "idempotency_bytes_max", Default(64 * MIB), MIB..=64 * GIB, "bytes, in even shares over the workers";
         "answers are kept in memory for the window: each counts its key, its body and 512 bytes";
-        "the answer given longest ago is forgotten; if all are under way, answered 503 with Retry-After";
+        "of the app that takes most, the answer given longest ago is forgotten; if all are under way, answered 503 with Retry-After";
     GUARD_KEYS_MAX: "limits" "guard_keys_max", Default(200_000), 1000..=10_000_000, "keys, in even shares over the workers";
         "what a rule remembers of an order, a channel or a user takes about 400 bytes, and publishers can name ever new ones; whoever is full again or over its window is forgotten by itself";
         "the app with most loses the one that would be forgotten soonest, which begins anew; alert `memory`";
@@ -620,6 +622,11 @@ pub fn to_markdown() -> String {
          | HTTP/2 frames from one client, but for those with {HTTP2_DATA_BYTES_FREE} bytes of a body or more | \
          {HTTP2_FRAMES_BURST} at once, {HTTP2_FRAMES_PER_SEC} a second, and {HTTP2_FRAMES_PER_ANSWER_FRAME} more for \
          each frame of an answer | closed with ENHANCE_YOUR_CALM |\n\
+         | channels that a connection leaves and then enters others | {MOVES_AT_ONCE_MAX} at once, {MOVES_PER_SEC} a \
+         second | subscription_error LimitReached |\n\
+         | changes of a channel's number of subscribers that are announced | {COUNTS_PER_SEC_MAX} a second, and one in \
+         {COUNT_EVERY_SECS} seconds above {COUNT_AT_ONCE_MAX} subscribers | the last of the others follows when that is over \
+         |\n\
          | an `Idempotency-Key` | {KEY_LENGTH_MAX} characters | answered 400 |\n\
          | waiting until another request has published, or not, what this one wants to publish | \
          `limits.http_request_timeout_secs` | answered 503 with Retry-After |\n\
@@ -634,7 +641,7 @@ pub fn to_markdown() -> String {
          | requests under way at the end of a drain's waves | `limits.http_request_timeout_secs` | closed |\n\
          | webhook events that wait for an endpoint's file | {INTAKE_NOTICES_MAX}, or {INTAKE_BYTES_MAX} bytes | \
          lost, counted and alarmed |\n\
-         | webhook events that take no signature of the application | half of the former, and of the endpoint's \
+         | webhook events that take no signature of the application, and all `subscription_count` | half of the former, and of the endpoint's \
          `queue_events_max`, `queue_bytes_max` and `dead_letters_max` | as the others at the whole |\n\
          | descriptors kept back from `limits.connections_max` | {DESCRIPTORS_RESERVED}, and \
          `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\

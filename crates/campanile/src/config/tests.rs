@@ -811,6 +811,16 @@ fn channels_with_replay_are_those_that_can_be_signed_and_read() {
 }
 
 #[test]
+fn the_query_of_a_webhooks_url_is_not_shown_and_what_is_shown_is_no_url() {
+    let file = |url: &str| format!("{APP}[[apps.webhooks]]\nurl = '{url}'\n");
+    let (config, explanation) = explain(Some(&file("https://h.example/hook?token=t0psecret")), &[]).unwrap();
+    assert_eq!(config.apps[0].webhooks[0].url.query(), Some("token=t0psecret"));
+    let shown = explanation.to_toml().unwrap();
+    assert!(shown.contains(r#"url = "https://h.example/hook?[redacted]""#) && !shown.contains("t0psecret"), "{shown}");
+    assert_eq!(refusals(&file("https://h.example/hook?[redacted]")).len(), 1);
+}
+
+#[test]
 fn apps_that_no_body_can_hold_are_refused() {
     assert_refused(
         &format!("{APP}event_data_bytes_max = 1048576\nbatch_events_max = 1000\n"),

@@ -156,6 +156,10 @@ fn url(table: &WebhookTable, path: &str, problems: &mut Problems) -> Option<Url>
     let at = format!("{path}.url");
     // The text itself is not quoted: it may carry a token.
     match Url::parse(written) {
+        _ if written.contains(REDACTED) => {
+            problems.at(&at, REDACTED_REFUSAL);
+            None
+        }
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
             let text = format!("must begin with http:// or https://, not {}:", url.scheme());
             problems.at(&at, text);

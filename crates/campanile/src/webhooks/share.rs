@@ -1,7 +1,8 @@
 //! How much of an endpoint's room an event may fill.
 //!
 //! Owns the line between what takes a signature of the application and what anybody can cause who has the app key, which
-//! is public: to occupy and to vacate public channels, to miss their remembered events, to change their counts, to connect.
+//! is public: to occupy and to vacate public channels, to miss their remembered events, to connect. Counts are with those, be
+//! the channel signed for or not: one signature is enough to change them as often as one likes, and the next tells it all.
 //! What the guard holds up was published by the application itself.
 //! Never counts what waits. The invariant: half of the room stays for events that took a signature, however fast a stranger
 //! invents names. Read on in [`super::intake`] and [`super::queue`], which have the room.
@@ -26,6 +27,7 @@ impl Share {
     pub(super) fn of_notice(kind: &NoticeKind) -> Self {
         match kind {
             NoticeKind::GuardAlert { .. } => Self::All,
+            NoticeKind::SubscriptionCount { .. } => Self::Half,
             _ => Self::of_channel(kind.channel()),
         }
     }
@@ -35,14 +37,16 @@ impl Share {
         #[derive(Deserialize)]
         struct Event<'a> {
             #[serde(borrow, default)]
-            name: Cow<'a, str>,
+            name: Option<Cow<'a, str>>,
             #[serde(borrow, default)]
             channel: Option<Cow<'a, str>>,
         }
         // What cannot be read is none of ours, and nothing that a stranger can bring about.
         let Ok(event) = serde_json::from_slice::<Event<'_>>(json) else { return Self::All };
-        if event.name == NoticeKind::GUARD_ALERT {
-            return Self::All;
+        match event.name.as_deref() {
+            Some(NoticeKind::GUARD_ALERT) => return Self::All,
+            Some("subscription_count") => return Self::Half,
+            _ => {}
         }
         Self::of_channel(event.channel.and_then(|name| ChannelName::parse(&name, usize::MAX).ok()).as_ref())
     }
@@ -80,6 +84,11 @@ mod tests {
             let json = format!(r#"{{"name":"channel_occupied","channel":"{name}"}}"#);
             assert_eq!(Share::of_event(json.as_bytes()), share, "{name}");
         }
+        let counted =
+            NoticeKind::SubscriptionCount { channel: ChannelName::parse("private-a", 200).unwrap(), count: 1 };
+        assert_eq!(Share::of_notice(&counted), Share::Half);
+        let json = br#"{"name":"subscription_count","channel":"private-a","subscription_count":1}"#;
+        assert_eq!(Share::of_event(json), Share::Half);
         let opened = NoticeKind::ConnectionOpened { socket_id: SocketId { place: 1, secret: 2 } };
         assert_eq!(Share::of_notice(&opened), Share::Half);
         assert_eq!(Share::of_event(br#"{"name":"connection_opened","socket_id":"1.2"}"#), Share::Half);

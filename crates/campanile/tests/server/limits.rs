@@ -137,6 +137,16 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
         "as_many_frames_as_the_bound_and_one_more_is_too_many",
     ),
     (
+        "channels that a connection leaves and then enters others",
+        "campanile-hub/src/session.rs",
+        "a_connection_leaves_as_many_channels_at_once_as_it_may_and_a_few_a_second_after_that",
+    ),
+    (
+        "changes of a channel's number of subscribers that are announced",
+        "campanile-hub/src/channel/tests.rs",
+        "as_many_changes_are_announced_in_a_second_as_may_be_and_the_last_of_the_others_after_it",
+    ),
+    (
         "an `Idempotency-Key`",
         "campanile-protocol/src/idempotency.rs",
         "a_key_may_be_as_long_as_the_bound_and_no_longer",
@@ -183,7 +193,7 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
         "as_many_notices_wait_as_the_bound_and_the_next_is_refused_and_counted",
     ),
     (
-        "webhook events that take no signature of the application",
+        "webhook events that take no signature of the application, and all `subscription_count`",
         QUEUE,
         "what_anybody_can_cause_finds_room_in_half_of_the_queue_and_of_the_dead_letters",
     ),
