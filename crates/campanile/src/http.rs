@@ -4,8 +4,10 @@
 //! that one of HTTP/1.1 may become a WebSocket: then it goes back to the worker. Never reads a request's meaning:
 //! [`crate::api`] does, and [`crate::upgrade`]. The invariant: a connection counts from its acceptance until its task
 //! ends, and every task ends: idle ones by a timeout, the others by their requests'. Read on in [`slots`] for the count,
-//! in [`frames`] for what an HTTP/2 client may send.
+//! in
+//! [`answers`] for how long it may leave what it is told, in [`frames`] for what an HTTP/2 client may send.
 
+mod answers;
 mod frames;
 mod metered;
 mod slots;
@@ -19,7 +21,6 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::rt::Executor;
@@ -39,6 +40,7 @@ use crate::forwarded::{self, Peer};
 use crate::node::Descriptor;
 use crate::upgrade::{self, Version};
 use crate::wire::Wire;
+use answers::Answers;
 use frames::Frames;
 use metered::{Count, Metered};
 use slots::{Busy, Slots};
@@ -47,6 +49,7 @@ pub(crate) use slots::Slot;
 
 /// What hyper asks for at least.
 const BUFFER_BYTES_MIN: usize = 8192;
+const NOT_TAKEN: &str = "the client does not take what it has asked for";
 
 /// The HTTP connections of a worker.
 #[derive(Debug)]
@@ -113,6 +116,7 @@ impl Http {
             version,
             door: Rc::clone(&self.door),
             slot: Rc::new(slot),
+            answers: Answers::default(),
             farewell: Notify::new(),
             switch: Cell::default(),
         });
@@ -142,6 +146,8 @@ struct Conversation {
     version: Version,
     door: Rc<Door>,
     slot: Rc<Slot>,
+    /// Those that its client has not taken.
+    answers: Answers,
     /// The connection has had its last request.
     farewell: Notify,
     switch: Cell<Option<Switch>>,
@@ -166,7 +172,11 @@ impl Conversation {
         let polled = wire.into_polled(head, limits.http_request_timeout, limits.closing_timeout)?;
         let service = service_fn(|request| {
             let (conversation, busy) = (Rc::clone(self), self.slot.begin());
-            async move { Ok::<_, Infallible>(conversation.answer(request, busy).await) }
+            async move {
+                Ok::<_, Infallible>(
+                    conversation.answer(request, busy).await.map(|body| conversation.answers.begin(body)),
+                )
+            }
         });
         let idle = self.slot.idle_for(limits.http_idle_timeout, limits.head_timeout);
         match self.version {
@@ -214,6 +224,7 @@ impl Conversation {
         C: Future<Output = hyper::Result<()>>,
     {
         let mut connection = pin!(connection);
+        let mut overdue = pin!(self.answers.overdue(limits.http_request_timeout));
         // What has been read already is a request, even if we are leaving or nobody has more room.
         let arriving = self.slot.begin();
         if let Poll::Ready(served) = once(connection.as_mut()).await {
@@ -226,6 +237,7 @@ impl Conversation {
             _ = leave.wait_for(|leave| *leave) => {}
             () = self.farewell.notified() => {}
             () = idle => {}
+            () = overdue.as_mut() => return Err(NOT_TAKEN.into()),
             () = self.slot.evicted() => {
                 finish(connection.as_mut());
                 // Somebody else has the slot: what can be said without waiting is said.
@@ -237,11 +249,12 @@ impl Conversation {
         tokio::select! {
             // A request may take its time to arrive, and again to be answered.
             served = tokio::time::timeout(2 * limits.http_request_timeout, connection) => Ok(served??),
+            () = overdue => Err(NOT_TAKEN.into()),
             () = self.slot.evicted() => Ok(()),
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, busy: Busy) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>, busy: Busy) -> Response<Bytes> {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return self.respond(request, busy).await;
         }
@@ -255,7 +268,7 @@ impl Conversation {
         answer
     }
 
-    async fn respond(&self, mut request: Request<Incoming>, busy: Busy) -> Response<Full<Bytes>> {
+    async fn respond(&self, mut request: Request<Incoming>, busy: Busy) -> Response<Bytes> {
         if let Some((answer, accepted)) = upgrade::answer(&request, upgrade::Rules::of(&self.door.node().config())) {
             if let Some(accepted) = accepted {
                 let done = hyper::upgrade::on(&mut request);

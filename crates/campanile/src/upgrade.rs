@@ -12,7 +12,6 @@ use campanile_hub::{App, Apps, handshake};
 use campanile_protocol::CloseCode;
 use campanile_protocol::signature::SignedQuery;
 use campanile_protocol::websocket::{self, Deflation, UpgradeRefusal};
-use http_body_util::Full;
 use hyper::body::Body;
 use hyper::header::HeaderValue;
 use hyper::{Method, Response, StatusCode};
@@ -139,7 +138,7 @@ fn has_blank_line(bytes: &[u8]) -> bool {
 pub(crate) fn answer<B: Body>(
     request: &hyper::Request<B>,
     rules: Rules<'_>,
-) -> Option<(Response<Full<Bytes>>, Option<Request>)> {
+) -> Option<(Response<Bytes>, Option<Request>)> {
     let key = request.uri().path().strip_prefix(rules.path_prefix)?.strip_prefix("/app/")?;
     // HTTP/2 has no upgrades.
     if request.method() != Method::GET || request.version() > hyper::Version::HTTP_11 {
@@ -230,8 +229,8 @@ impl Reply {
         text.into()
     }
 
-    fn response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.body.into()));
+    fn response(self) -> Response<Bytes> {
+        let mut response = Response::new(self.body.into());
         *response.status_mut() = self.status;
         for (name, value) in self.headers {
             // Values are words of ours and base64, so none is left out.

@@ -24,7 +24,6 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use campanile_hub::Unit;
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -37,10 +36,10 @@ use idempotency::once;
 use router::{Resource, Route};
 use signed_request::SignedRequest;
 
-type Reply = Response<Full<Bytes>>;
+type Reply = Response<Bytes>;
 
 /// Answers one request. Whatever is wrong with it becomes an answer, too.
-pub(crate) async fn answer(request: Request<Incoming>, door: Rc<Door>) -> Response<Full<Bytes>> {
+pub(crate) async fn answer(request: Request<Incoming>, door: Rc<Door>) -> Response<Bytes> {
     respond(request, &door).await
 }
 
@@ -99,7 +98,7 @@ where
 }
 
 fn options(route: &Route, is_cross_origin: bool) -> Reply {
-    let mut reply = Response::new(Full::default());
+    let mut reply = Response::new(Bytes::new());
     *reply.status_mut() = StatusCode::NO_CONTENT;
     let allowed = router::listed(route.methods());
     // Method names are ASCII, so the fallback is never taken.
@@ -122,7 +121,7 @@ fn nothing() -> Reply {
 }
 
 fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
-    let mut reply = Response::new(Full::new(body.into()));
+    let mut reply = Response::new(body.into());
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply

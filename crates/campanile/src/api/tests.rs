@@ -72,10 +72,9 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    /// Reads an answer to its end.
-    pub(super) async fn read(reply: super::Reply) -> Self {
+    /// An answer.
+    pub(super) fn read(reply: super::Reply) -> Self {
         let (head, body) = reply.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
         Self { status: head.status, headers: head.headers, body: String::from_utf8(body.to_vec()).unwrap() }
     }
 
@@ -192,7 +191,7 @@ impl Fixture {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let answered = Answered::read(respond(request, &self.door).await).await;
+        let answered = Answered::read(respond(request, &self.door).await);
         tokio::task::yield_now().await;
         answered
     }

@@ -62,6 +62,9 @@ pub const HTTP2_FRAMES_PER_ANSWER_FRAME: u32 = 4;
 /// Bytes of a body in one frame from which on the frame is not counted.
 pub const HTTP2_DATA_BYTES_FREE: usize = 1024;
 
+/// Bytes of an answer for which an HTTP client has `http_request_timeout_secs`, and again for each as many that follow.
+pub const HTTP_ANSWER_BYTES_PER_TIMEOUT: usize = 64 * 1024;
+
 /// Channels that a home tells at once of those that `GET /channels` lists.
 pub const CHANNELS_AT_ONCE: usize = 1000;
 
@@ -632,6 +635,8 @@ pub fn to_markdown() -> String {
          `limits.http_request_timeout_secs` | answered 503 with Retry-After |\n\
          | channels that a worker lists at once for `GET /channels` | {CHANNELS_AT_ONCE} | goes on after other work |\n\
          | writing to an HTTP client that takes nothing | `limits.http_request_timeout_secs` | closed |\n\
+         | an answer over HTTP that its client has asked for and does not take | \
+         `limits.http_request_timeout_secs` for each {HTTP_ANSWER_BYTES_PER_TIMEOUT} bytes | closed |\n\
          | an HTTP client that has been told the end and stays | `limits.closing_timeout_secs` | closed |\n\
          | what compressed messages of one read inflate to together | `limits.frame_bytes_max` and \
          {INFLATED_BYTES_PER_READ_MAX} bytes | closed with 1009 |\n\

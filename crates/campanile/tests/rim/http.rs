@@ -360,6 +360,27 @@ async fn whoever_asks_and_never_listens_is_given_up() {
 }
 
 #[tokio::test]
+async fn over_http_2_too_whoever_asks_and_never_listens_is_given_up() {
+    let stage = Stage::open("workers = 1\n[limits]\nhttp_request_timeout_secs = 1\n");
+    // SETTINGS_INITIAL_WINDOW_SIZE: nothing of an answer may be sent, or so little that some of it stays behind.
+    for window in [0, 1] {
+        let mut stream = stage.tcp().await;
+        let settings = [&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0][..], &[window]].concat();
+        // GET http x:/live, complete.
+        let question = b"\0\0\x0c\x01\x05\0\0\0\x01\x82\x86\x01\x01x\x04\x05/live";
+        let before = Instant::now();
+        stream.write_all(&[PREFACE, &settings, question].concat()).await.unwrap();
+        let mut heard = Vec::new();
+        // A reset is an end, too.
+        let _ = within(stream.read_to_end(&mut heard)).await;
+        assert!(heard.windows(5).any(|frame| frame[3..5] == [1, 4]), "it is answered: {heard:?}");
+        let after = before.elapsed();
+        assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&after), "window {window}: {after:?}");
+    }
+    stage.close().await;
+}
+
+#[tokio::test]
 async fn the_log_names_the_client_that_a_trusted_proxy_names() {
     log::watch();
     let stage = Stage::open("[listen]\ntrusted_proxies = ['127.0.0.0/8']\n");

@@ -163,6 +163,11 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
     ),
     ("writing to an HTTP client that takes nothing", RIM, "whoever_asks_and_never_listens_is_given_up"),
     (
+        "an answer over HTTP that its client has asked for and does not take",
+        "campanile/src/http/answers.rs",
+        "an_answer_has_its_time_for_each_piece_and_its_last_counts_until_it_is_gone",
+    ),
+    (
         "an HTTP client that has been told the end and stays",
         RIM,
         "a_refusal_arrives_although_its_body_was_not_read_and_its_sender_has_bounded_time",
@@ -240,7 +245,7 @@ fn every_limit_has_a_test_and_every_named_test_is_there() {
     for (limit, file, test) in TESTED.iter().chain(TESTED_UNSETTABLE) {
         let path = format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"));
         let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{limit}: {path}: {error}"));
-        let forms = ["#[test]\n    fn", "#[test]\nfn", "#[tokio::test]\nasync fn"];
+        let forms = ["#[test]\n    fn", "#[test]\nfn", "#[tokio::test]\n    async fn", "#[tokio::test]\nasync fn"];
         assert!(
             forms.iter().any(|form| source.contains(&format!("{form} {test}()"))),
             "{limit}: there is no test {test} in {file}"

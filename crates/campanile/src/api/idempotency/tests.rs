@@ -153,7 +153,7 @@ fn keyed(mut request: Request<Full<Bytes>>, key: &str) -> Request<Full<Bytes>> {
 
 impl Stage {
     pub(in crate::api) async fn send(&self, request: Request<Full<Bytes>>) -> Answered {
-        let answered = Answered::read(respond(request, &self.doors[0]).await).await;
+        let answered = Answered::read(respond(request, &self.doors[0]).await);
         settle().await;
         answered
     }
@@ -170,8 +170,7 @@ impl Stage {
         let request = keyed(signed("a", "POST", EVENTS, &[], COUNTED), key);
         // At the other door, so that this one's permit is free.
         let stage = self.clone();
-        let begun =
-            tokio::task::spawn_local(async move { Answered::read(respond(request, &stage.doors[1]).await).await });
+        let begun = tokio::task::spawn_local(async move { Answered::read(respond(request, &stage.doors[1]).await) });
         while self.published() == before {
             tokio::task::yield_now().await;
         }
@@ -202,10 +201,10 @@ fn a_repeated_request_publishes_once_wherever_its_keys_home_is_and_whichever_wor
                 let request = keyed(signed("a", "POST", EVENTS, &[], EVENT), key);
                 respond(request, &stage.doors[door])
             });
-            let first = Answered::read(first.await).await;
+            let first = Answered::read(first.await);
             first.is(200, "{}");
             assert!(!is_replayed(&first), "{key}");
-            for repeated in [Answered::read(second.await).await, Answered::read(third.await).await] {
+            for repeated in [Answered::read(second.await), Answered::read(third.await)] {
                 repeated.is(200, "{}");
                 assert_eq!(repeated.header("content-type"), Some("application/json"));
                 assert!(is_replayed(&repeated), "{key}");
