@@ -54,6 +54,8 @@ pub struct ChannelsText {
     is_empty: bool,
 }
 
+const END: &[u8] = b"}}";
+
 impl ChannelsText {
     /// The beginning.
     pub fn new() -> Self {
@@ -71,9 +73,14 @@ impl ChannelsText {
         serde_json::to_writer(&mut self.text, reply).expect(INFALLIBLE);
     }
 
+    /// How many bytes it would have, were this all.
+    pub fn length(&self) -> usize {
+        self.text.len() + END.len()
+    }
+
     /// All of it.
     pub fn finish(mut self) -> Vec<u8> {
-        self.text.extend_from_slice(b"}}");
+        self.text.extend_from_slice(END);
         self.text
     }
 }
@@ -134,7 +141,9 @@ mod tests {
             for (channel, reply) in &channels.channels {
                 text.push(channel, reply);
             }
-            assert_eq!(String::from_utf8(text.finish()).unwrap(), json(&channels));
+            let length = text.length();
+            let text = String::from_utf8(text.finish()).unwrap();
+            assert_eq!((text.len(), text), (length, json(&channels)));
         }
         let batch = BatchReply { batch: vec![counts, ChannelReply::default()] };
         assert_eq!(json(&batch), r#"{"batch":[{"user_count":1,"subscription_count":2},{}]}"#);

@@ -22,6 +22,7 @@ use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, UserId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::budget::{Budget, Share};
 use crate::config::limits::CHANNELS_AT_ONCE;
 use crate::mailbox::{Permit, Permits, Post};
 use crate::node::Node;
@@ -40,12 +41,14 @@ pub(crate) struct Door {
     next_ask: Cell<u64>,
     waiting: RefCell<HashMap<u64, oneshot::Sender<Answer>>>,
     meter: RefCell<Meter>,
+    /// What the worker's requests and answers hold.
+    budget: Budget,
 }
 
 impl Door {
     pub(crate) fn new(worker: WorkerId, node: Arc<Node>, post: Post, permits: Permits) -> Rc<Self> {
         let (next_ask, waiting, meter) = (Cell::default(), RefCell::default(), RefCell::default());
-        Rc::new(Self { worker, node, post, permits, next_ask, waiting, meter })
+        Rc::new(Self { worker, node, post, permits, next_ask, waiting, meter, budget: Budget::default() })
     }
 
     /// The apps as configured now.
@@ -66,6 +69,17 @@ impl Door {
     /// Takes what has been used since this was last called.
     pub(crate) fn take_usage(&self) -> Vec<(AppIndex, Usage)> {
         self.meter.borrow_mut().take()
+    }
+
+    /// For the bytes of a request or an answer.
+    pub(crate) fn share(&self) -> Share {
+        self.budget.share()
+    }
+
+    /// What all of them may hold.
+    pub(crate) fn http_bytes_max(&self) -> usize {
+        let config = self.node.config();
+        config.limits.http_bytes_max / config.workers.max(1)
     }
 
     /// Begins a request, which must be done within the time of the last reload's settings.
@@ -168,12 +182,12 @@ impl<'a> Visit<'a> {
     ///
     /// A slice at a time: whoever is asked and whoever asks have time for other work between any two. So it is no picture of
     /// one moment; but a channel that is occupied all the while is told, and none is told twice.
-    pub(crate) async fn channels(
+    pub(crate) async fn channels<E: From<Busy>>(
         &self,
         app: &App,
         prefix: &str,
-        mut tell: impl FnMut(&ChannelName, &ChannelInfo),
-    ) -> Result<(), Busy> {
+        mut tell: impl FnMut(&ChannelName, &ChannelInfo) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut lists: Vec<List> = (0..self.door.post.workers()).map(|home| List::of(WorkerId(home))).collect();
         let mut told = 0_usize;
         loop {
@@ -190,11 +204,11 @@ impl<'a> Visit<'a> {
             let asked: Vec<_> = asked.collect();
             drop(permit);
             for (list, asked) in asked {
-                let Answer::Channels(slice) = asked.answer().await? else { return Err(Busy) };
+                let Answer::Channels(slice) = asked.answer().await? else { return Err(Busy.into()) };
                 list.take(slice);
             }
             while let Some((channel, state)) = next(&mut lists) {
-                tell(&channel, &state);
+                tell(&channel, &state)?;
                 told += 1;
                 if told.is_multiple_of(CHANNELS_AT_ONCE) {
                     tokio::task::yield_now().await;

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod api;
+mod budget;
 pub mod cli;
 mod client;
 pub mod commands;

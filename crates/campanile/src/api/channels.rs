@@ -25,9 +25,15 @@ pub(super) async fn list(request: &SignedRequest<'_>, visit: Visit<'_>) -> Resul
     if asked.has(Attribute::UserCount) && !prefix.starts_with(PRESENCE_PREFIX) {
         return Err(Refusal::at("info", Reason::UserCountNeedsPresence).into());
     }
-    let mut told = ChannelsText::new();
-    visit.channels(&request.app, prefix, |channel, state| told.push(channel, &counts(channel, state, asked))).await?;
-    Ok(text(StatusCode::OK, "application/json", told.finish()))
+    let (mut told, mut share, max) = (ChannelsText::new(), visit.door().share(), visit.door().http_bytes_max());
+    let tell = |channel: &ChannelName, state: &ChannelInfo| {
+        told.push(channel, &counts(channel, state, asked));
+        share.grow_to(told.length(), max).map_err(ApiError::from)
+    };
+    visit.channels(&request.app, prefix, tell).await?;
+    // Held for as long as its reader takes, maybe: without room to grow.
+    let told = told.finish().into_boxed_slice();
+    Ok(text(StatusCode::OK, "application/json", share.keep(told)))
 }
 
 /// `GET /apps/{id}/channels/{name}`

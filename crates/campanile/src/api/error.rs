@@ -12,6 +12,7 @@ use hyper::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 
 use super::{Reply, json};
+use crate::budget::Exhausted;
 use crate::door::Busy;
 
 /// Why a request was refused.
@@ -57,6 +58,8 @@ pub(super) enum ApiError {
     KeyMismatch,
     #[error("too many requests with an Idempotency-Key are under way; try again")]
     TooManyKeys,
+    #[error("the server holds as many bytes of requests and answers as it may; try again")]
+    TooManyBytes,
     #[error("the server has no room for the request now; try again")]
     Busy,
 }
@@ -64,6 +67,12 @@ pub(super) enum ApiError {
 impl From<Busy> for ApiError {
     fn from(_: Busy) -> Self {
         Self::Busy
+    }
+}
+
+impl From<Exhausted> for ApiError {
+    fn from(_: Exhausted) -> Self {
+        Self::TooManyBytes
     }
 }
 
@@ -90,7 +99,7 @@ impl ApiError {
             Self::TooManyEvents { .. } | Self::HeldUp { .. } | Self::Spent { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::KeyInFlight => StatusCode::CONFLICT,
             Self::KeyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Busy | Self::TooManyKeys => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::TooManyBytes | Self::TooManyKeys => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -116,6 +125,10 @@ impl ApiError {
             }
             Self::Busy | Self::KeyInFlight | Self::TooManyKeys => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::TooManyBytes => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             // What is left of the body would be taken for the next request.
             Self::BodyTooLarge { .. } | Self::BodyTooSlow { .. } | Self::BodyBroken => {
@@ -171,6 +184,11 @@ mod tests {
                 503,
                 r#"{"error":"too many requests with an Idempotency-Key are under way; try again"}"#,
             ),
+            (
+                Exhausted.into(),
+                503,
+                r#"{"error":"the server holds as many bytes of requests and answers as it may; try again"}"#,
+            ),
             (Busy.into(), 503, r#"{"error":"the server has no room for the request now; try again"}"#),
         ] {
             assert_eq!(shown(error), (status, body.to_owned()));
@@ -182,7 +200,7 @@ mod tests {
         let header = |error: ApiError, name| {
             error.into_reply().headers().get(name).map(|value| value.to_str().unwrap().to_owned())
         };
-        for error in [ApiError::Busy, ApiError::KeyInFlight, ApiError::TooManyKeys] {
+        for error in [ApiError::Busy, ApiError::TooManyBytes, ApiError::KeyInFlight, ApiError::TooManyKeys] {
             assert_eq!(header(error, RETRY_AFTER).as_deref(), Some("1"));
         }
         let retry_after_secs = 3;
@@ -194,7 +212,9 @@ mod tests {
             assert_eq!(error.status(), 429);
             assert_eq!(header(error, RETRY_AFTER).as_deref(), Some("3"));
         }
-        assert_eq!(header(ApiError::BodyTooLarge { max: 1 }, CONNECTION).as_deref(), Some("close"));
+        for error in [ApiError::BodyTooLarge { max: 1 }, ApiError::TooManyBytes] {
+            assert_eq!(header(error, CONNECTION).as_deref(), Some("close"));
+        }
         assert_eq!(header(ApiError::Method { allowed: "GET, HEAD".into() }, ALLOW).as_deref(), Some("GET, HEAD"));
     }
 }

@@ -80,21 +80,34 @@ where
     let secs = visit.door().node().config().limits.http_request_timeout.as_secs();
     let request = received.unwrap_or(Err(ApiError::BodyTooSlow { secs }))?;
     visit.door().count(&request.app, Unit::ApiCall);
-    match resource {
-        Resource::Events => once(&request, visit, async |turn| events::publish(&request, turn, visit).await).await,
+    let reply = match resource {
+        Resource::Events => once(&request, visit, async |turn| events::publish(&request, turn, visit).await).await?,
         Resource::BatchEvents => {
-            once(&request, visit, async |turn| events::publish_batch(&request, turn, visit).await).await
+            once(&request, visit, async |turn| events::publish_batch(&request, turn, visit).await).await?
         }
         Resource::ChannelEvents(channel) => {
-            once(&request, visit, async |turn| events::publish_deprecated(&channel, &request, turn, visit).await).await
+            once(&request, visit, async |turn| events::publish_deprecated(&channel, &request, turn, visit).await)
+                .await?
         }
-        Resource::Channels => channels::list(&request, visit).await,
-        Resource::Channel(channel) => channels::show(&channel, &request, visit).await,
-        Resource::ChannelUsers(channel) => channels::users(&channel, &request, visit).await,
-        Resource::TerminateConnections(user) => users::terminate_connections(&user, &request, visit).await,
-        Resource::Connections => users::connections(&request, visit),
-        Resource::Guard => Ok(guard::show(&request, visit)),
-    }
+        Resource::TerminateConnections(user) => users::terminate_connections(&user, &request, visit).await?,
+        // It has taken its room already.
+        Resource::Channels => return channels::list(&request, visit).await,
+        Resource::Channel(channel) => return held(channels::show(&channel, &request, visit).await?, visit.door()),
+        Resource::ChannelUsers(channel) => {
+            return held(channels::users(&channel, &request, visit).await?, visit.door());
+        }
+        Resource::Connections => return held(users::connections(&request, visit)?, visit.door()),
+        Resource::Guard => return held(guard::show(&request, visit), visit.door()),
+    };
+    // It has been done: whoever were told to try again would do it twice.
+    Ok(reply.map(|body| visit.door().share().keep(body)))
+}
+
+/// Counts an answer until its client has taken it, if there is room.
+fn held(reply: Reply, door: &Door) -> Result<Reply, ApiError> {
+    let mut share = door.share();
+    share.grow_to(reply.body().len(), door.http_bytes_max())?;
+    Ok(reply.map(|body| share.keep(body)))
 }
 
 fn options(route: &Route, is_cross_origin: bool) -> Reply {

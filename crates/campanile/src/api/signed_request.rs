@@ -13,13 +13,12 @@ use bytes::Bytes;
 use campanile_hub::App;
 use campanile_protocol::Fingerprint;
 use campanile_protocol::signature::SignedQuery;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::Body;
 use hyper::http::request::Parts;
 
 use super::error::ApiError;
-use crate::config::NodeLimits;
 use crate::door::Door;
 
 /// A request, proved.
@@ -50,7 +49,7 @@ impl<'a> SignedRequest<'a> {
         // A key of another app must not sign here. Whoever has no secret cannot make us hold a body.
         let secret = app.secret(query.key()?).ok_or(ApiError::UnknownKey)?;
         query.verify(secret, head.method.as_str(), head.uri.path(), now_secs())?;
-        let body = read(body, &door.node().config().limits).await?;
+        let body = read(body, door).await?;
         query.verify_body(&body)?;
         if !app.enabled {
             return Err(ApiError::Disabled);
@@ -74,23 +73,43 @@ impl<'a> SignedRequest<'a> {
     }
 }
 
-async fn read<B>(body: B, limits: &NodeLimits) -> Result<Bytes, ApiError>
+async fn read<B>(body: B, door: &Door) -> Result<Bytes, ApiError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let max = limits.http_body_bytes_max;
+    let config = door.node().config();
+    let (max, timeout) = (config.limits.http_body_bytes_max, config.limits.http_request_timeout);
     // A body that announces its length is refused before any of it is read.
     if body.size_hint().lower() > max as u64 {
         return Err(ApiError::BodyTooLarge { max });
     }
-    let body = pin!(body);
-    match tokio::time::timeout(limits.http_request_timeout, Limited::new(body, max).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::BodyTooLarge { max }),
-        Ok(Err(_)) => Err(ApiError::BodyBroken),
-        Err(_) => Err(ApiError::BodyTooSlow { secs: limits.http_request_timeout.as_secs() }),
+    let received = tokio::time::timeout(timeout, gather(body, max, door)).await;
+    received.unwrap_or(Err(ApiError::BodyTooSlow { secs: timeout.as_secs() }))
+}
+
+/// Counts what is held as it comes, not as it is announced: nobody keeps others out by promising much.
+async fn gather<B>(body: B, max: usize, door: &Door) -> Result<Bytes, ApiError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let (mut body, mut gathered, mut share) = (pin!(body), Vec::new(), door.share());
+    while let Some(frame) = body.frame().await {
+        // Trailers say nothing to us.
+        let Ok(part) = frame.map_err(|_| ApiError::BodyBroken)?.into_data() else { continue };
+        let length = gathered.len() + part.len();
+        if length > max {
+            return Err(ApiError::BodyTooLarge { max });
+        }
+        if length > gathered.capacity() {
+            let room = length.max(2 * gathered.capacity()).min(max);
+            share.grow_to(room, door.http_bytes_max())?;
+            gathered.reserve_exact(room - gathered.len());
+        }
+        gathered.extend_from_slice(&part);
     }
+    Ok(share.keep(gathered))
 }
 
 /// The wall clock, in seconds since 1970; a clock before that is as wrong as one that is off by the window.

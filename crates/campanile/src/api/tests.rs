@@ -23,6 +23,7 @@ use hyper::{Request, StatusCode};
 use tokio::time::Sleep;
 
 use super::respond;
+use crate::budget::Share;
 use crate::config::limits::CHANNELS_AT_ONCE;
 use crate::config::{Config, Machine};
 use crate::door::Door;
@@ -35,6 +36,7 @@ path_prefix = "/ws"
 
 [limits]
 http_body_bytes_max = 250000
+http_bytes_max = 1048576
 
 [cors]
 allowed_origins = ["https://console.example"]
@@ -458,6 +460,70 @@ fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
         assert_eq!(answer.status, 413);
         assert!(answer.body.contains("exceeds the allowed maximum (10240 bytes)"), "{}", answer.body);
         assert_eq!(api.published().len(), 1);
+    });
+}
+
+/// Of `http_bytes_max`.
+const HTTP_BYTES_MAX: usize = 1_048_576;
+
+impl Fixture {
+    /// What other requests hold.
+    fn others(&self, bytes: usize) -> Share {
+        let mut others = self.door.share();
+        others.grow_to(bytes, HTTP_BYTES_MAX).unwrap();
+        others
+    }
+}
+
+#[test]
+fn bodies_and_answers_take_as_many_bytes_as_they_may_and_one_more_is_told_to_wait() {
+    run_with(16, Duration::from_secs(10), false, async |api| {
+        let is_refused = |answer: &Answered| {
+            let headers = ["retry-after", "connection"].map(|name| answer.header(name));
+            (answer.status.as_u16(), headers) == (503, [Some("1"), Some("close")])
+        };
+        let unannounced = || signed("a", "POST", "/apps/a/events", &[], EVENT).map(Unannounced);
+        let others = api.others(HTTP_BYTES_MAX - EVENT.len());
+        api.post("/apps/a/events", EVENT).await.is(200, "{}");
+        api.send(unannounced()).await.is(200, "{}");
+        drop(others);
+        let others = api.others(HTTP_BYTES_MAX - EVENT.len() + 1);
+        assert!(is_refused(&api.post("/apps/a/events", EVENT).await));
+        assert!(is_refused(&api.send(unannounced()).await));
+        assert_eq!(api.published().len(), 2);
+        drop(others);
+        for (path, params) in [
+            ("/apps/a/channels", &[("filter_by_prefix", "crowd-")][..]),
+            ("/apps/a/channels/cache-price", &[("info", "cache")]),
+            ("/apps/a/channels/presence-room/users", &[]),
+            ("/apps/a/connections", &[]),
+        ] {
+            let length = api.get(path, params).await.body.len();
+            let others = api.others(HTTP_BYTES_MAX - length);
+            assert_eq!(api.get(path, params).await.status, 200, "{path}");
+            drop(others);
+            let others = api.others(HTTP_BYTES_MAX - length + 1);
+            assert!(is_refused(&api.get(path, params).await), "{path}");
+            // A balancer hears that we live nevertheless.
+            api.unsigned("GET", "/live").await.is(200, "live\n");
+            drop(others);
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_nobody_has_taken_is_held_and_what_was_published_is_answered_without_room() {
+    run(false, async |api| {
+        let untaken = respond(signed("a", "GET", "/apps/a/connections", &[], ""), &api.door).await;
+        let others = api.others(HTTP_BYTES_MAX - untaken.body().len());
+        assert!(api.door.share().grow_to(1, HTTP_BYTES_MAX).is_err());
+        drop(untaken);
+        assert!(api.door.share().grow_to(1, HTTP_BYTES_MAX).is_ok());
+        drop(others);
+        // Room for the body, and none for the answer besides.
+        let asking = EVENT.replace('}', r#","info":"subscription_count"}"#);
+        let _others = api.others(HTTP_BYTES_MAX - asking.len());
+        api.post("/apps/a/events", &asking).await.is(200, r#"{"channels":{"orders":{"subscription_count":5}}}"#);
     });
 }
 

@@ -180,6 +180,8 @@ tables! {
         http_request_timeout_secs: Option<u64>,
         /// HTTP connections per worker.
         http_connections_max: Option<u64>,
+        /// Bytes of requests' bodies and of answers, together.
+        http_bytes_max: Option<u64>,
         /// Bytes of events remembered for cache channels.
         remembered_bytes_max: Option<u64>,
         /// Bytes of events kept for clients who come back.

@@ -177,6 +177,9 @@ limits! {
     HTTP_CONNECTIONS_MAX: "limits" "http_connections_max", Default(256), 1..=65_536, "connections per worker";
         "publishers are few and keep their connections";
         "the one that has been idle for longest is closed; if none is idle, the new one is answered 503 and closed, or, where it asks /live, /ready or /status over HTTP/1, answered and closed";
+    HTTP_BYTES_MAX: "limits" "http_bytes_max", Derived("an eighth of the memory, or what a body and an answer of each worker may take"), MIB..=1024 * GIB, "bytes, in even shares over the workers";
+        "bodies are held until they are whole and answers until they are taken, a hundred of either on each HTTP/2 connection";
+        "answered 503 with Retry-After and closed, unless nothing else is held; what has been done is answered nevertheless";
     REMEMBERED_BYTES_MAX: "limits" "remembered_bytes_max", Default(64 * MIB), 4 * MIB..=64 * GIB, "bytes";
         "cache channels keep their last event in memory, and names cost nothing to invent: each counts its frame, its data, its name and 768 bytes";
         "the event remembered longest is forgotten: its next subscriber gets cache_miss";
@@ -425,6 +428,8 @@ pub struct NodeLimits {
     pub http_request_timeout: Duration,
     /// HTTP connections per worker.
     pub http_connections_max: usize,
+    /// Bytes of requests' bodies and of answers.
+    pub http_bytes_max: usize,
     /// Bytes of events remembered for cache channels.
     pub remembered_bytes_max: usize,
     /// Bytes of events kept for clients who come back.
@@ -494,6 +499,12 @@ impl NodeLimits {
                 ),
             );
         }
+        let http_body_bytes_max = numbers.read_derived(
+            &HTTP_BODY_BYTES_MAX,
+            &mut table.http_body_bytes_max,
+            sizes.request.bytes.max(256 * KIB),
+        );
+        let body_and_answer_each = http_body_bytes_max.saturating_mul(2).saturating_mul(workers as u64);
         let limits = Self {
             connections_max: count(connections_max),
             head_bytes_max: count(numbers.read(&HEAD_BYTES_MAX, &mut table.head_bytes_max)),
@@ -506,16 +517,17 @@ impl NodeLimits {
             send_queue_bytes_max: count(send_queue_bytes_max),
             send_queues_bytes_max: count(send_queues_bytes_max),
             permits_per_worker: count(numbers.read(&PERMITS_PER_WORKER, &mut table.permits_per_worker)),
-            http_body_bytes_max: count(numbers.read_derived(
-                &HTTP_BODY_BYTES_MAX,
-                &mut table.http_body_bytes_max,
-                sizes.request.bytes.max(256 * KIB),
-            )),
+            http_body_bytes_max: count(http_body_bytes_max),
             http_idle_timeout: seconds(numbers.read(&HTTP_IDLE_TIMEOUT_SECS, &mut table.http_idle_timeout_secs)),
             http_request_timeout: seconds(
                 numbers.read(&HTTP_REQUEST_TIMEOUT_SECS, &mut table.http_request_timeout_secs),
             ),
             http_connections_max: count(http_connections_max),
+            http_bytes_max: count(numbers.read_derived(
+                &HTTP_BYTES_MAX,
+                &mut table.http_bytes_max,
+                body_and_answer_each.max(machine.memory / 8),
+            )),
             remembered_bytes_max: count(numbers.read(&REMEMBERED_BYTES_MAX, &mut table.remembered_bytes_max)),
             replays_bytes_max: count(numbers.read(&REPLAYS_BYTES_MAX, &mut table.replays_bytes_max)),
             idempotency_window: seconds(numbers.read(&IDEMPOTENCY_WINDOW_SECS, &mut table.idempotency_window_secs)),

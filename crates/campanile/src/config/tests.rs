@@ -295,6 +295,16 @@ fn a_file_may_be_as_large_as_its_bound_and_no_larger() {
     assert!(found[0].contains("has more than 16777216 bytes"), "{found:?}");
 }
 
+#[test]
+fn bodies_and_answers_may_take_an_eighth_of_the_memory_and_always_one_of_each() {
+    let bound = |memory| {
+        let machine = Machine { memory, ..MACHINE };
+        Config::load_explained(None, std::iter::empty(), &machine).unwrap().0.limits.http_bytes_max
+    };
+    assert_eq!(bound(1 << 32), 1 << 29);
+    assert_eq!(bound(1 << 20), 2 * 2 * 256 * 1024);
+}
+
 // The environment.
 
 #[test]

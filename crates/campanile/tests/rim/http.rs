@@ -1,14 +1,16 @@
 //! HTTP at the rim: versions, bounds, idleness, and who is told to be the client.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use campanile_protocol::Secret;
+use campanile_protocol::signature::sign_request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::client::{Browser, answer, ask, rest, upgrade, within};
 use crate::log;
-use crate::stage::{KEY, Stage, event, http, publish, signed};
+use crate::stage::{KEY, SECRET, Stage, event, http, publish, signed};
 
 const LIVE: &str = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
 const CHANNELS: &str = "GET /apps/rim/channels HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -377,6 +379,63 @@ async fn over_http_2_too_whoever_asks_and_never_listens_is_given_up() {
         let after = before.elapsed();
         assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&after), "window {window}: {after:?}");
     }
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_have_one_bound_for_all_connections_and_bodies_count_with_them() {
+    // An answer of more than half of the bound.
+    const DATA: usize = 600_000;
+    let stage = Stage::open("workers = 1\n[limits]\nhttp_bytes_max = 1048576\nhttp_request_timeout_secs = 60\n");
+    let origin = format!("http://{}", stage.address());
+    publish(&http().build().unwrap(), &origin, "cache-x", &"x".repeat(DATA)).await;
+    let path = "/apps/rim/channels/cache-x";
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let query = sign_request(KEY, &Secret::new(SECRET), "GET", path, &[("info", "cache")], b"", now);
+    let question = format!("{path}?{query}");
+
+    let mut leaving = stage.tcp().await;
+    // Nothing of an answer may be sent.
+    let settings = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0";
+    // The path's length as HPACK has it past 127.
+    let long = u8::try_from(question.len() - 127).unwrap();
+    assert!(long < 128);
+    let head = [b"\x82\x86\x01\x01x\x04\x7f", &[long][..], question.as_bytes()].concat();
+    let length = u16::try_from(head.len()).unwrap().to_be_bytes();
+    let request = [&[0, length[0], length[1], 1, 5, 0, 0, 0, 1], &head[..]].concat();
+    leaving.write_all(&[PREFACE, settings, &request].concat()).await.unwrap();
+    within(async {
+        // HEADERS: it has been answered.
+        let mut kind = 0;
+        while kind != 1 {
+            let mut head = [0; 9];
+            leaving.read_exact(&mut head).await.unwrap();
+            leaving.read_exact(&mut vec![0; usize::from(head[2])]).await.unwrap();
+            kind = head[3];
+        }
+    })
+    .await;
+
+    let asked = async || {
+        ask(stage.tcp().await, &format!("GET {question} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
+    };
+    let refused = asked().await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
+    let body = event("news", &"x".repeat(DATA));
+    let target = signed("POST", "/apps/rim/events", &body);
+    let request = format!("POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let refused = ask(stage.tcp().await, &request).await;
+    assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("requests and answers"), "{refused}");
+    // What is small finds room, and what is left makes room once its client has gone.
+    publish(&http().build().unwrap(), &origin, "news", "x").await;
+    drop(leaving);
+    within(async {
+        while asked().await.starts_with("HTTP/1.1 503 ") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert!(asked().await.starts_with("HTTP/1.1 200 "));
     stage.close().await;
 }
 

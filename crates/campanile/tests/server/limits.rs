@@ -26,6 +26,7 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("limits.http_idle_timeout_secs", HERE, "a_publishers_connection_is_kept_while_it_is_used"),
     ("limits.http_request_timeout_secs", HERE, "a_body_must_come_in_time"),
     ("limits.http_connections_max", HERE, "as_many_publishers_connect_as_may_and_the_next_is_told"),
+    ("limits.http_bytes_max", API, "bodies_and_answers_take_as_many_bytes_as_they_may_and_one_more_is_told_to_wait"),
     ("limits.remembered_bytes_max", HERE, "what_is_remembered_has_a_bound_and_the_oldest_is_forgotten"),
     ("limits.replays_bytes_max", REPLAY, "all_channels_together_keep_no_more_than_the_bound_and_the_oldest_forgets"),
     ("limits.idempotency_window_secs", REQUESTS, "an_answer_is_repeated_within_its_window_and_no_longer"),
