@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::ServeArgs;
-use crate::config::{self, Config, LogFormat};
+use crate::config::{self, Config, LogFormat, LogLevel};
 use crate::server::Server;
 
 /// Runs the command.
@@ -20,7 +20,7 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
-    let filter = tracing_subscriber::EnvFilter::new(config.log.level.as_str());
+    let filter = tracing_subscriber::EnvFilter::new(directives(config.log.level));
     let has_colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(has_colours);
     match config.log.format {
@@ -82,6 +82,15 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     })
 }
 
+/// What is written at a level. The libraries warn of what clients do, a line for each, so below debug only their errors are
+/// heard.
+fn directives(level: LogLevel) -> String {
+    match level {
+        LogLevel::Error | LogLevel::Warn | LogLevel::Info => format!("error,campanile={}", level.as_str()),
+        LogLevel::Debug | LogLevel::Trace => level.as_str().to_owned(),
+    }
+}
+
 /// Which apps there are; the development one is named for what it is, since it is served when none was configured.
 fn apps(config: &Config) -> String {
     let name = |app: &config::AppConfig| match app.id.as_str() {
@@ -100,4 +109,60 @@ async fn received(signal: &mut Signal) {
 fn fail(error: &dyn std::error::Error) -> io::Result<ExitCode> {
     writeln!(io::stderr(), "error: {error}")?;
     Ok(ExitCode::FAILURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What of one event of each kind is written at a level.
+    fn written(level: LogLevel) -> String {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::new(directives(level)))
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: "h2::proto::streams::recv", "h2 warns");
+            tracing::error!(target: "rustls::conn", "rustls fails");
+            tracing::warn!(target: "campanile_hub::mind", "the hub warns");
+            tracing::info!(target: "campanile::server", "listening");
+            tracing::debug!(target: "campanile::http", "answered");
+        });
+        let lines = log.0.lock().unwrap();
+        String::from_utf8(lines.clone()).unwrap()
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_clients_do_to_a_library_is_no_warning_of_ours() {
+        let told = ["h2 warns", "rustls fails", "the hub warns", "listening", "answered"];
+        for (level, expected) in [
+            (LogLevel::Error, [false, true, false, false, false]),
+            (LogLevel::Warn, [false, true, true, false, false]),
+            (LogLevel::Info, [false, true, true, true, false]),
+            (LogLevel::Debug, [true; 5]),
+            (LogLevel::Trace, [true; 5]),
+        ] {
+            let log = written(level);
+            assert_eq!(told.map(|line| log.contains(line)), expected, "{level:?}: {log}");
+        }
+    }
 }
