@@ -193,7 +193,12 @@ impl RunningServer {
     /// that is encrypted. After an error, everything is as it was.
     pub async fn reload(&self, config: Config) -> Result<(), StartError> {
         let tls = match (&config.tls, self.has_tls()) {
-            (Some(files), true) => Some(tls::load(files)?),
+            (Some(files), true) => {
+                let files = files.clone();
+                // A file system that hangs must not keep the caller from hearing a signal.
+                let loaded = tokio::task::spawn_blocking(move || tls::load(&files)).await;
+                Some(loaded.map_err(io::Error::other)??)
+            }
             (None, false) => None,
             (Some(_), false) => {
                 tracing::error!("[tls] is new: it takes a restart, until then nothing is encrypted");

@@ -2,16 +2,18 @@
 //!
 //! Owns signals and logging. Never binds anything itself. The invariant: SIGTERM and SIGINT drain and then end with
 //! success, a second one ends at once; SIGHUP reads apps, limits and certificates again and changes nothing when the file
-//! is wrong; a server that keeps failing is drained and ends with an error.
+//! is wrong, nor keeps a signal waiting when it hangs; a server that keeps failing is drained and ends with an error.
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::ServeArgs;
 use crate::config::{self, Config, LogFormat, LogLevel};
-use crate::server::Server;
+use crate::server::{RunningServer, Server};
 
 /// Runs the command.
 pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
@@ -37,7 +39,7 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     }
     config::raise_descriptor_limit()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let _entered = runtime.enter();
+    let entered = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -52,34 +54,47 @@ pub fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     // Outside systemd both notifications do nothing.
     sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
     let code = runtime.block_on(async {
-        loop {
-            tokio::select! {
-                () = received(&mut terminate) => return ExitCode::SUCCESS,
-                () = received(&mut interrupt) => return ExitCode::SUCCESS,
-                () = server.failed() => {
-                    tracing::error!("the server has failed too often, or one of its workers has ended: it ends, so that it can be started anew");
-                    return ExitCode::FAILURE;
-                }
-                () = received(&mut hangup) => match Config::load(path, config::environment()) {
-                    Ok(config) => {
-                        if let Err(error) = server.reload(config).await {
-                            tracing::error!(%error, "nothing has been reloaded");
-                        }
-                    }
-                    Err(error) => tracing::error!(%error, "the configuration is wrong: nothing has been reloaded"),
-                },
+        tokio::select! {
+            () = received(&mut terminate) => ExitCode::SUCCESS,
+            () = received(&mut interrupt) => ExitCode::SUCCESS,
+            () = server.failed() => {
+                tracing::error!("the server has failed too often, or one of its workers has ended: it ends, so that it can be started anew");
+                ExitCode::FAILURE
             }
+            never = reload_whenever(&mut hangup, &server, path) => match never {},
         }
     });
     sd_notify::notify(&[sd_notify::NotifyState::Stopping])?;
     tracing::info!("draining");
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         tokio::select! {
             drained = server.drain() => drained.map(|()| code),
             () = received(&mut terminate) => std::process::exit(1),
             () = received(&mut interrupt) => std::process::exit(1),
         }
-    })
+    });
+    drop(entered);
+    // Without waiting for a file that is still being read for a reload.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Reloads at each signal; those that come during a reload are answered with one more.
+async fn reload_whenever(hangup: &mut Signal, server: &RunningServer, path: Option<&Path>) -> Infallible {
+    loop {
+        received(hangup).await;
+        let path = path.map(Path::to_owned);
+        let load = move || Config::load_again(path.as_deref(), config::environment());
+        match tokio::task::spawn_blocking(load).await {
+            Ok(Ok(config)) => {
+                if let Err(error) = server.reload(config).await {
+                    tracing::error!(%error, "nothing has been reloaded");
+                }
+            }
+            Ok(Err(error)) => tracing::error!(%error, "the configuration is wrong: nothing has been reloaded"),
+            Err(error) => tracing::error!(%error, "the configuration was not read: nothing has been reloaded"),
+        }
+    }
 }
 
 /// What is written at a level. The libraries warn of what clients do, a line for each, so below debug only their errors are

@@ -113,7 +113,25 @@ impl Config {
         Self::load_explained(path, environment, &Machine::here()).map(|(config, _)| config)
     }
 
-    /// The same for a given machine, and with an account of where each value came from.
+    /// The same while a server is running: from what can be read as often as one likes, not from a pipe that is empty by
+    /// now, which would say that there are no apps.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_again(
+        path: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        if let Some(path) = path.filter(|path| !is_regular(path)) {
+            let mut problems = Problems::new(path.display().to_string());
+            problems.in_file(0, "", "is no regular file, so it cannot be read again: put one there, or restart");
+            problems.settle()?;
+        }
+        Self::load(path, environment)
+    }
+
+    /// As [`Config::load`], for a given machine, and with an account of where each value came from.
     ///
     /// # Errors
     ///
@@ -197,7 +215,21 @@ impl Config {
     }
 }
 
+/// Whether whatever is there is a file as one writes it. What cannot be looked at is for the reading to complain of.
+fn is_regular(path: &Path) -> bool {
+    fs::metadata(path).map_or(true, |there| there.is_file())
+}
+
+/// Whether the process was given it open, by a shell for instance.
+fn is_inherited(path: &Path) -> bool {
+    path == Path::new("/dev/stdin") || path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd")
+}
+
 fn read_file(path: &Path) -> Result<String, String> {
+    // Nobody may ever write to a pipe that merely lies there.
+    if !is_inherited(path) && !is_regular(path) {
+        return Err("is no regular file: name one, or /dev/stdin".to_owned());
+    }
     let mut bytes = Vec::new();
     fs::File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))

@@ -305,6 +305,27 @@ fn bodies_and_answers_may_take_an_eighth_of_the_memory_and_always_one_of_each() 
     assert_eq!(bound(1 << 20), 2 * 2 * 256 * 1024);
 }
 
+#[test]
+fn a_pipe_that_lies_there_is_not_waited_for_and_one_that_was_passed_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("c.toml");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    for path in [&path, directory.path()] {
+        let error = Config::load_explained(Some(path), std::iter::empty(), &MACHINE).unwrap_err().to_string();
+        assert!(error.ends_with("is no regular file: name one, or /dev/stdin"), "{error}");
+    }
+    // As the shell passes `<(...)`.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut writer, APP.as_bytes()).unwrap();
+    drop(writer);
+    let passed = Path::new("/proc/self/fd").join(std::os::fd::AsRawFd::as_raw_fd(&reader).to_string());
+    let (config, _) = Config::load_explained(Some(&passed), std::iter::empty(), &MACHINE).unwrap();
+    assert_eq!(config.apps[0].id, "shop");
+    // By now it is empty, and that must not look like a file without apps.
+    let error = Config::load_again(Some(&passed), std::iter::empty()).unwrap_err().to_string();
+    assert!(error.contains("is no regular file, so it cannot be read again"), "{error}");
+}
+
 // The environment.
 
 #[test]

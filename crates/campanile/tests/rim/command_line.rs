@@ -1,7 +1,11 @@
-//! `campanile trigger` and `listen` as a newcomer runs them, in the ways in which it goes wrong.
+//! The binary as it is run, in the ways in which it goes wrong: `trigger` and `listen` by a newcomer, `serve` by an operator.
 
+use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::within;
 use crate::stage::{KEY, Place, SECRET, Stage};
@@ -113,4 +117,67 @@ async fn a_port_where_nobody_listens_is_told_once() {
         assert_eq!(said.matches("Connection refused").count(), 1, "{said}");
         assert!(said.contains("is the server running there?") && said.contains("port: --port"), "{said}");
     }
+}
+
+/// A server in a process of its own, which ends with the test.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_hangs_keeps_nobody_from_ending_the_server() {
+    let place = Place::new("");
+    // What it writes there.
+    drop(place.config());
+    let (file, pipe) = (place.path("campanile.toml"), place.path("pipe"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let server = Command::new(env!("CARGO_BIN_EXE_campanile"))
+        .args(["serve", "--config"])
+        .arg(&file)
+        .env_clear()
+        .envs([("CAMPANILE__LISTEN__PORT", "0"), ("CAMPANILE__DRAIN__WAVE_SECS", "0"), ("CAMPANILE__WORKERS", "1")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut server = Serving(server.unwrap());
+    let pid = Pid::from_child(&server.0);
+    let mut stdout = BufReader::new(server.0.stdout.take().unwrap());
+    let mut log = BufReader::new(server.0.stderr.take().unwrap());
+    // Whoever waits too long for this ends the server, and with it the waiting.
+    let operating = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+
+        // A pipe in the file's place is refused.
+        let kept = file.with_extension("kept");
+        std::fs::rename(&file, &kept).unwrap();
+        std::fs::rename(&pipe, &file).unwrap();
+        kill_process(pid, Signal::HUP).unwrap();
+        while !line.contains("nothing has been reloaded") {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "it goes on");
+        }
+        assert!(line.contains("is no regular file, so it cannot be read again"), "{line}");
+
+        // One that a secret is read from is waited for, as a file system that hangs would be.
+        std::fs::rename(&file, &pipe).unwrap();
+        let with_pipe = std::fs::read_to_string(&kept).unwrap();
+        let secret_file = format!("secret_file = '{}'", pipe.display());
+        std::fs::write(&file, with_pipe.replace(&format!("secret = '{SECRET}'"), &secret_file)).unwrap();
+        kill_process(pid, Signal::HUP).unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        kill_process(pid, Signal::TERM).unwrap();
+        let mut rest = String::new();
+        log.read_to_string(&mut rest).unwrap();
+        rest
+    });
+    let log = within(operating).await.unwrap();
+    let status = server.0.wait().unwrap();
+    assert!(status.success() && log.contains("draining") && !log.contains("reloaded"), "{status}: {log}");
 }
