@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campanile_protocol::limits::CHANNEL_NAME_LENGTH_HARD_MAX;
+use campanile_protocol::position::SINCE_BYTES_MAX;
 use campanile_protocol::{Access, ChannelName, Limits, Position, Secret, UserId};
 use serde::Serialize;
 use serde_json::Value;
@@ -191,7 +192,9 @@ impl ChannelData<'_> {
         self.member.map_or(Ok(()), |member| member.check(limits))?;
         let text = serde_json::to_string(self)?;
         let max = limits.presence_member_bytes_max;
-        match text.len() > max {
+        // What the server takes, too: a position makes nobody too large.
+        let room = self.since.as_ref().map_or(0, |_| SINCE_BYTES_MAX);
+        match text.len() > max + room {
             true => {
                 let whose = self.member.map_or("", |member| &member.user_id);
                 Err(format!("the member {whose:?} has {} bytes, at most {max} are allowed", text.len()).into())
@@ -360,6 +363,9 @@ impl<U: Clone + Send + 'static, S: Clone + Send + 'static> Channels<U, S> {
 
     /// Remembers what was allowed to a user of this id, and does not ask again for a while: not even a callback that would
     /// now say no, so forget what is taken away. [`Timing::remembered`](crate::Timing::remembered) says how often that was.
+    ///
+    /// A cache serves one kind of user: where customers and staff have ids of their own, each has a cache of its own, or one
+    /// would get the other's yes.
     #[must_use]
     pub fn cached<I: Display>(
         mut self,

@@ -19,6 +19,9 @@ use crate::timing::Histogram;
 /// What is remembered at one time; the oldest gives way.
 pub const REMEMBERED_MAX: usize = 10_000;
 
+/// No yes is remembered for longer.
+pub const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Remembers what was allowed to whom. Cheap to clone: the application keeps one, to forget when it takes a right away.
 ///
 /// ```
@@ -71,9 +74,10 @@ struct Allowed {
 }
 
 impl AuthorizationCache {
-    /// Remembers each yes for so long. A right that is taken away and not forgotten lives on for that time.
+    /// Remembers each yes for so long, at most [`LIFETIME_MAX`]. A right that is taken away and not forgotten lives on for
+    /// that time.
     pub fn new(lifetime: Duration) -> Self {
-        let (allowed, order) = (HashMap::new(), VecDeque::new());
+        let (allowed, order, lifetime) = (HashMap::new(), VecDeque::new(), lifetime.min(LIFETIME_MAX));
         let remembered = Remembered { lifetime, allowed, order, count: 0, generation: 0 };
         Self { of: Vec::new(), remembered: Arc::new(Mutex::new(remembered)) }
     }
@@ -174,6 +178,14 @@ mod tests {
         assert!(cache.allowed("1", "a", just_before).is_ok());
         assert!(cache.allowed("1", "a", now + LIFETIME).is_err());
         assert!(cache.allowed("2", "a", now).is_err() && cache.allowed("1", "b", now).is_err());
+    }
+
+    #[test]
+    fn for_ever_is_a_year() {
+        let (cache, now) = (AuthorizationCache::new(Duration::MAX), Instant::now());
+        allow(&cache, "1", "a", now);
+        assert!(cache.allowed("1", "a", now + LIFETIME_MAX - Duration::from_nanos(1)).is_ok());
+        assert!(cache.allowed("1", "a", now + LIFETIME_MAX).is_err());
     }
 
     #[test]

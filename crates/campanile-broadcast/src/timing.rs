@@ -1,8 +1,9 @@
 //! How long authorizations take, and how they end.
 //!
-//! Owns one histogram for each authorization. Never reads the clock of a request: the authorizer does. The invariant:
-//! every authorization that began is counted once, however it ended; one that was remembered has not begun. A deploy makes every browser authorize every
-//! channel again, so these figures say whether the application can take one.
+//! Owns one histogram for each authorization. Never decides what is an authorization: the authorizer
+//! does. The invariant: every authorization that began is counted once, however it ended; one that was remembered has not
+//! begun. A deploy makes every browser authorize every channel again, so these figures say whether the application can take
+//! one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

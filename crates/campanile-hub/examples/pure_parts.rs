@@ -9,9 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campanile_hub::letter::Homes;
-use campanile_hub::{
-    App, AppIndex, Apps, ConnectionId, Hub, Letter, Moment, Publication, RequestLimits, Settings, WorkerId,
-};
+use campanile_hub::{App, AppIndex, Apps, ConnectionId, Hub, Letter, Moment, Publication, Settings, WorkerId};
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::signature::{SignedQuery, sign_request};
 use campanile_protocol::trigger::{Batch, Trigger};
@@ -152,17 +150,7 @@ fn batch_of_10_parse() -> Box<dyn FnMut()> {
 
 /// A mind whose connections all subscribe to the channels that `channel` gives them.
 fn mind(connections: u32, channel: impl Fn(u32) -> String) -> Hub {
-    let settings = Settings {
-        worker: WorkerId(0),
-        homes: Homes { seed: 0, workers: 1 },
-        presence_grace_secs: 3,
-        pong_timeout_secs: 30,
-        compression: false,
-        remembered_bytes_max: 1 << 20,
-        replay_bytes_max: 1 << 20,
-        requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
-        guard_keys_max: 1000,
-    };
+    let settings = Settings::new(WorkerId(0), Homes { seed: 0, workers: 1 });
     let apps = Arc::new(Apps::new(vec![app()], None));
     let mut hub = Hub::new(settings, Arc::clone(&apps));
     let app = Arc::clone(apps.get(AppIndex(0)).expect("it has just been made"));

@@ -273,8 +273,8 @@ impl Channel {
         }
     }
 
-    /// The ring, where the app wants one: the channel's first use makes it.
-    fn ring(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) -> Option<&mut Ring> {
+    /// The ring, where the app wants one: its first use makes it, and each keeps it for as long as the app says.
+    fn use_ring(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) -> Option<&mut Ring> {
         let replay = &out.app.replay;
         if !replay.covers(&key.name) {
             // A reload may have taken it away.
@@ -290,7 +290,7 @@ impl Channel {
 
     /// What somebody who has heard the channel up to `since` must be sent before anything new.
     fn missed(&mut self, key: &ChannelKey, since: Option<Position>, out: &mut Outbound<'_>) -> Missed {
-        let Some(ring) = self.ring(key, out) else { return Missed::default() };
+        let Some(ring) = self.use_ring(key, out) else { return Missed::default() };
         let channel = key.name.as_str();
         let mut missed = Missed::default();
         if let Some(since) = since {
@@ -386,7 +386,7 @@ impl Channel {
     /// Their number is told with the next change. What the earlier life has not sent, nobody can send again.
     pub(crate) fn restore(&mut self, key: &ChannelKey, subscriber: Subscriber, out: &mut Outbound<'_>) {
         self.subscribers.add(subscriber.worker);
-        if let Some(ring) = self.ring(key, out) {
+        if let Some(ring) = self.use_ring(key, out) {
             let channel = key.name.as_str();
             let position = ServerFrame::ReplayPosition { channel, at: ring.position() }.encode();
             let frames = vec![ring.gap(channel), position];
@@ -431,7 +431,7 @@ impl Channel {
     /// Keeps an event for those who come back. Says how far the channel has come.
     fn record(&mut self, key: &ChannelKey, frame: &Bytes, out: &mut Outbound<'_>) -> Option<Position> {
         let (replay, now) = (&out.app.replay, out.now);
-        let ring = self.ring(key, out)?;
+        let ring = self.use_ring(key, out)?;
         ring.push(frame.clone(), replay, now);
         ring.age = out.rings.remember(key, ring.bytes(), Some(ring.age));
         Some(ring.position())

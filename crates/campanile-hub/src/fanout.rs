@@ -134,6 +134,8 @@ pub struct Fanout {
     sequence: u64,
     gathered_bytes: usize,
     touched: Vec<u32>,
+    /// Channels with a position to tell.
+    advanced: Vec<u32>,
     listed: Vec<u32>,
     slices: Vec<Bytes>,
     writes: Vec<(ConnectionId, Range<usize>)>,
@@ -307,6 +309,7 @@ impl Fanout {
             self.channels[seat.channel as usize] = None;
             self.free.push(seat.channel);
             self.touched.retain(|touched| *touched != seat.channel);
+            self.advanced.retain(|advanced| *advanced != seat.channel);
             match audience {
                 Audience::Subscribers => self.subscribers.remove(&key),
                 Audience::Watchers => self.watchers.remove(&key),

@@ -288,8 +288,7 @@ impl Guard {
     }
 
     fn put(&mut self, key: GuardKey, state: State) {
-        // Two rules never share a key, so nothing is replaced but by a rule of another kind after a reload.
-        self.remove(key);
+        // What kind of rule it is stands in the key, so nothing of another kind is replaced.
         self.entries.insert(key, Entry { state, place: None, timer: None });
     }
 

@@ -56,11 +56,28 @@ pub struct Settings {
     pub remembered_bytes_max: usize,
     /// What events that can be sent again may take in this mind, in bytes: frames, [`crate::replay::REPLAYED_OVERHEAD_BYTES`]
     /// for each, and for each channel its name and [`crate::memory::REMEMBERED_OVERHEAD_BYTES`].
-    pub replay_bytes_max: usize,
+    pub rings_bytes_max: usize,
     /// What bounds the keys of requests that live here.
     pub requests: RequestLimits,
     /// What the guard may know something of in this mind, beside what requests under way have.
     pub guard_keys_max: usize,
+}
+
+impl Settings {
+    /// Of a mind with small bounds, for a start from which some are set otherwise: the server sets every one.
+    pub fn new(worker: WorkerId, homes: Homes) -> Self {
+        Self {
+            worker,
+            homes,
+            presence_grace_secs: 3,
+            pong_timeout_secs: 30,
+            compression: false,
+            remembered_bytes_max: 1 << 20,
+            rings_bytes_max: 1 << 20,
+            requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
+            guard_keys_max: 1000,
+        }
+    }
 }
 
 /// One worker's mind. It is a value: a copy goes on from the same point, which is how every order of events is tried.
@@ -325,6 +342,7 @@ impl Hub {
         match letter {
             Letter::Subscribe { key, subscriber, purpose: Purpose::Restore, .. } => {
                 self.at_home(&key, now, |channel, out| channel.restore(&key, subscriber, out));
+                self.bound_rings();
             }
             Letter::Subscribe { key, subscriber, member, since, purpose } => {
                 self.at_home(&key, now, |channel, out| {

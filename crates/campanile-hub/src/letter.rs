@@ -62,7 +62,8 @@ pub enum Purpose {
     Signin,
     /// To hear whether the user of that channel comes and goes.
     Watch,
-    /// To be known again to a home that has lost its mind; its client hears nothing of it.
+    /// To be known again to a home that has lost its mind; its client hears nothing of it, but for a gap where there is
+    /// replay.
     Restore,
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Age(u64);
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Memory {
     shares: BTreeMap<AppIndex, Share>,
+    /// What all of them take.
+    bytes: usize,
     number: u64,
 }
 
@@ -43,6 +45,7 @@ impl Memory {
         let share = self.shares.entry(key.app).or_default();
         share.by_age.insert(age, (key.clone(), bytes));
         share.bytes += bytes;
+        self.bytes += bytes;
         age
     }
 
@@ -52,6 +55,7 @@ impl Memory {
         if let Some((_, before)) = share.by_age.get_mut(&age) {
             let now = bytes + key.name.as_str().len() + REMEMBERED_OVERHEAD_BYTES;
             share.bytes = share.bytes - *before + now;
+            self.bytes = self.bytes - *before + now;
             *before = now;
         }
     }
@@ -61,6 +65,7 @@ impl Memory {
         let Some(share) = self.shares.get_mut(&key.app) else { return };
         if let Some((_, bytes)) = share.by_age.remove(&age) {
             share.bytes -= bytes;
+            self.bytes -= bytes;
         }
         if share.by_age.is_empty() {
             self.shares.remove(&key.app);
@@ -83,7 +88,7 @@ impl Memory {
 
     /// What they take.
     pub(crate) fn bytes(&self) -> usize {
-        self.shares.values().map(|share| share.bytes).sum()
+        self.bytes
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A panic in the midst of a mind's work leaves it in a state that nobody can vouch for, so it is thrown away. Owns the
 //! way back: the new mind starts empty, the other workers say again what they have at its channels, and letters wait
-//! until all have. Never repairs a state; remembered events and requests' keys are forgotten with it. The invariant:
+//! until all have. Never repairs a state; remembered events, rings, requests' keys and what the guard knew are forgotten with it. The invariant:
 //! nothing that an earlier life was asked or told changes what a later one counts. Members and watched users are known
 //! to clients as a list and its changes, which nobody can continue, so connections that have such a list from the lost
 //! home are sent away to begin anew.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use campanile_protocol::frame::Subscribe;
+use campanile_protocol::position::SINCE_BYTES_MAX;
 use campanile_protocol::signature::{AuthToken, channel_string, user_string};
 use campanile_protocol::{Access, ChannelName, Position, SocketId, UserId};
 use serde::Deserialize;
@@ -171,16 +172,22 @@ impl Session {
         if subscribe.auth.is_empty() {
             return Err(Unsubscribable::auth(format!("auth info required to subscribe to {channel}")));
         }
+        let has_replay = app.replay.covers(channel);
         if let Some(data) = channel_data {
-            check_member_bytes(app, data)?;
+            check_member_bytes(app, data, if has_replay { SINCE_BYTES_MAX } else { 0 })?;
         }
         let string = channel_string(self.socket_id, channel.as_str(), channel_data);
         verify(app, &subscribe.auth, &string).map_err(Unsubscribable::auth)?;
-        let since = channel_data.filter(|_| app.replay.covers(channel)).map_or(Ok(None), since)?;
+        let since = channel_data.filter(|_| has_replay).map_or(Ok(None), since)?;
+        if let (Some(data), None) = (channel_data, since) {
+            check_member_bytes(app, data, 0)?;
+        }
         if !channel.kind().is_presence() {
             return Ok(Admission { member: None, since });
         }
-        let member = match (channel_data, &self.user) {
+        // Whoever is signed in may come back with a position alone.
+        let of_member = channel_data.filter(|data| self.user.is_none() || since.is_none() || names_user(data));
+        let member = match (of_member, &self.user) {
             (Some(data), _) => member(app, data)?,
             (None, Some(user)) => signed_in_member(app, user)?,
             (None, None) => {
@@ -226,9 +233,10 @@ struct ChannelData<'a> {
     user_info: Option<&'a RawValue>,
 }
 
-fn check_member_bytes(app: &App, data: &str) -> Result<(), Unsubscribable> {
+/// `room` is for what is no part of the member.
+fn check_member_bytes(app: &App, data: &str, room: usize) -> Result<(), Unsubscribable> {
     let (length, max) = (data.len(), app.limits.presence_member_bytes_max);
-    if length <= max {
+    if length <= max + room {
         return Ok(());
     }
     Err(Unsubscribable::limit(format!("channel_data is {length} bytes long, at most {max} are allowed")))
@@ -249,6 +257,11 @@ fn since(data: &str) -> Result<Option<Position>, Unsubscribable> {
         text.parse().map_err(|error| invalid(format!("since in channel_data is {:?}: {error}", shown(&text))))
     };
     parsed.since.filter(|text| !text.is_empty()).map(position).transpose()
+}
+
+/// Whether the data is a member's.
+fn names_user(data: &str) -> bool {
+    serde_json::from_str::<ChannelData<'_>>(data).is_ok()
 }
 
 fn member(app: &App, data: &str) -> Result<Arc<Member>, Unsubscribable> {

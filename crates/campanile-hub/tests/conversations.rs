@@ -33,8 +33,8 @@ use std::sync::Arc;
 
 use campanile_hub::letter::{ChannelKey, Departure, Homes};
 use campanile_hub::{
-    App, AppIndex, Apps, Census, ConnectionId, Effect, Hub, Letter, Moment, Notice, NoticeKind, Publication,
-    RequestLimits, Settings, WorkerId, handshake,
+    App, AppIndex, Apps, Census, ConnectionId, Effect, Hub, Letter, Moment, Notice, NoticeKind, Publication, Settings,
+    WorkerId, handshake,
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::{ChannelName, Secret, ServerFrame, SocketId};
@@ -133,17 +133,7 @@ fn quoted(text: &str) -> String {
 impl Play {
     fn new(app: App) -> Self {
         let apps = Arc::new(Apps::new(vec![app.clone()], None));
-        let settings = Settings {
-            worker: WorkerId(0),
-            homes: Homes { seed: 0, workers: 1 },
-            presence_grace_secs: 5,
-            pong_timeout_secs: 30,
-            compression: false,
-            remembered_bytes_max: 1 << 20,
-            replay_bytes_max: 1 << 20,
-            requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
-            guard_keys_max: 1000,
-        };
+        let settings = Settings { presence_grace_secs: 5, ..Settings::new(WorkerId(0), Homes { seed: 0, workers: 1 }) };
         let hub = Hub::new(settings, Arc::clone(&apps));
         Self { app, apps, hub, clients: Vec::new(), notices: Vec::new(), now: Moment(0) }
     }

@@ -9,6 +9,9 @@ use std::str::FromStr;
 /// The longest text of a position: two numbers of 64 bits, the first in hexadecimal.
 pub const POSITION_LENGTH_MAX: usize = 16 + 1 + 20;
 
+/// What `"since":"..",` takes beside a member in `channel_data`: whoever fitted the first time must fit when they come back.
+pub const SINCE_BYTES_MAX: usize = r#""since":"","#.len() + POSITION_LENGTH_MAX;
+
 /// How far a channel's events have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Position {

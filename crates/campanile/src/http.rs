@@ -4,8 +4,7 @@
 //! that one of HTTP/1.1 may become a WebSocket: then it goes back to the worker. Never reads a request's meaning:
 //! [`crate::api`] does, and [`crate::upgrade`]. The invariant: a connection counts from its acceptance until its task
 //! ends, and every task ends: idle ones by a timeout, the others by their requests'. Read on in [`slots`] for the count,
-//! in
-//! [`answers`] for how long it may leave what it is told, in [`frames`] for what an HTTP/2 client may send.
+//! in [`answers`] for how long it may leave what it is told, in [`frames`] for what an HTTP/2 client may send.
 
 mod answers;
 mod frames;

@@ -2,10 +2,8 @@
 //!
 //! Owns the accounts, and their file in `state_dir`. Never counts by itself: workers bring what their minds and doors have
 //! counted, twice a second. The invariant: what is in the file was used; what was used in the last five seconds before a kill
-//! may be missing there, and nothing else. Days and months are UTC's. Read on in [`campanile_hub::meter`] for what is
+//! may be missing there. Days and months are UTC's. Read on in [`campanile_hub::meter`] for what is
 //! counted, and in [`crate::config::Budget`] for what may be used.
-
-mod calendar;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,10 +15,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use campanile_hub::{Unit, Usage};
+use campanile_hub::Usage;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::calendar;
 use crate::config::{Budget, OnSpent, Period};
 
 /// How often the file is written, if anything has changed. With the time that workers take to hand over, and the disk, a kill
@@ -77,48 +76,39 @@ struct Account {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Part {
     /// Which day or month: days since 1970, months since the year 0.
-    number: i64,
-    #[serde(default)]
-    api_calls: u64,
-    #[serde(default)]
-    client_events: u64,
-    #[serde(default)]
-    deliveries: u64,
-    #[serde(default)]
-    presence_deliveries: u64,
-    #[serde(default)]
-    webhook_calls: u64,
+    number: u64,
+    #[serde(flatten, with = "by_name")]
+    usage: Usage,
     /// Up to how many percent of a budget were told.
     #[serde(default)]
     told: u8,
 }
 
 impl Part {
-    fn slot(&mut self, unit: Unit) -> &mut u64 {
-        match unit {
-            Unit::ApiCall => &mut self.api_calls,
-            Unit::ClientEvent => &mut self.client_events,
-            Unit::Delivery => &mut self.deliveries,
-            Unit::PresenceDelivery => &mut self.presence_deliveries,
-            Unit::WebhookCall => &mut self.webhook_calls,
-        }
-    }
-
-    fn usage(&self) -> Usage {
-        let mut usage = Usage::default();
-        usage.count(Unit::ApiCall, self.api_calls);
-        usage.count(Unit::ClientEvent, self.client_events);
-        usage.count(Unit::Delivery, self.deliveries);
-        usage.count(Unit::PresenceDelivery, self.presence_deliveries);
-        usage.count(Unit::WebhookCall, self.webhook_calls);
-        usage
-    }
-
-    fn turn_to(&mut self, number: i64) {
+    fn turn_to(&mut self, number: u64) {
         // A clock that was set back does not give anybody a budget twice.
         if number > self.number {
             *self = Self { number, ..Self::default() };
         }
+    }
+}
+
+/// Usage as a table: how many of each unit, by its name.
+mod by_name {
+    use std::collections::BTreeMap;
+
+    use campanile_hub::{Unit, Usage};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(usage: &Usage, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(Unit::ALL.map(|unit| (unit.name(), usage.get(unit))))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Usage, D::Error> {
+        let counts = BTreeMap::<String, u64>::deserialize(from)?;
+        let mut usage = Usage::default();
+        Unit::ALL.into_iter().for_each(|unit| usage.count(unit, counts.get(unit.name()).copied().unwrap_or(0)));
+        Ok(usage)
     }
 }
 
@@ -168,7 +158,7 @@ pub(crate) fn now_secs() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn number(per: Period, now_secs: u64) -> i64 {
+fn number(per: Period, now_secs: u64) -> u64 {
     match per {
         Period::Day => calendar::day(now_secs),
         Period::Month => calendar::month(now_secs),
@@ -220,11 +210,7 @@ impl Ledger {
             None => books.written.apps.entry(app.to_owned()).or_default(),
         };
         for per in [Period::Day, Period::Month] {
-            let part = account.part(per, now_secs);
-            for unit in Unit::ALL {
-                let slot = part.slot(unit);
-                *slot = slot.saturating_add(usage.get(unit));
-            }
+            account.part(per, now_secs).usage += *usage;
         }
     }
 
@@ -237,7 +223,7 @@ impl Ledger {
         let Some(account) = written.apps.get_mut(app) else { return (spent, warnings) };
         for budget in budgets {
             let part = account.part(budget.per, now_secs);
-            let messages = part.usage().messages();
+            let messages = part.usage.messages();
             let reached = |percent: u8| u128::from(messages) * 100 >= u128::from(budget.messages) * u128::from(percent);
             let percent = WARN_AT.into_iter().rfind(|percent| reached(*percent)).unwrap_or(0);
             if percent > part.told {
@@ -260,7 +246,7 @@ impl Ledger {
         let standing = |budget: &Budget| Standing {
             rule: Arc::clone(&budget.name),
             per: budget.per.name(),
-            messages: account.part(budget.per, now_secs).usage().messages(),
+            messages: account.part(budget.per, now_secs).usage.messages(),
             of: budget.messages,
         };
         budgets.iter().map(standing).collect()
@@ -336,6 +322,8 @@ impl Clerk {
 
 #[cfg(test)]
 mod tests {
+    use campanile_hub::Unit;
+
     use super::*;
 
     /// 2026-11-24, 16:00.

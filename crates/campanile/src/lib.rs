@@ -3,6 +3,7 @@
 mod alerts;
 mod api;
 mod budget;
+mod calendar;
 pub mod cli;
 mod client;
 pub mod commands;

@@ -115,6 +115,8 @@ pub(crate) struct Node {
     failed: Notify,
     tls: RwLock<Option<Arc<ServerConfig>>>,
     alerts: Alerts,
+    /// Held by the worker that looks at budgets.
+    judging: Mutex<()>,
     ledger: Arc<Ledger>,
 }
 
@@ -161,6 +163,7 @@ impl Node {
             failed: Notify::new(),
             tls: RwLock::default(),
             alerts: Alerts::default(),
+            judging: Mutex::default(),
             ledger: Arc::default(),
         })
     }
@@ -288,8 +291,11 @@ impl Node {
 
     fn look_at_budgets(&self, app: &App, now: u64, webhooks: &Webhooks) {
         let Tenant { rim, usage } = self.tenant(app);
+        // One worker at a time, or one that has judged before would open what another has just closed.
+        let judging = self.judging.lock();
         let (spent, warnings) = self.ledger.judge(&app.id, &rim.budgets, now);
         usage.spend(spent);
+        drop(judging);
         for warning in warnings {
             alerts::log_budget(&warning, &app.id);
             webhooks.notify(self.alerts.of_budget(&warning, &app.id));

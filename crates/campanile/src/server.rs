@@ -247,6 +247,8 @@ impl RunningServer {
         let joined = tokio::task::spawn_blocking(move || join(workers));
         let joined = joined.await.map_err(io::Error::other)?;
         self.webhooks.flush_and_stop(self.node.config().drain.webhooks_flush).await;
+        // The calls of the flush, which no worker is left to hand over.
+        self.node.account(&self.webhooks.take_usage(&self.node.apps()), &self.webhooks);
         let written = tokio::task::spawn_blocking(move || self.clerk.finish());
         written.await.map_err(io::Error::other)??;
         joined

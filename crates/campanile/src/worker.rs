@@ -73,7 +73,7 @@ fn settings(worker: WorkerId, node: &Node) -> Settings {
         pong_timeout_secs: limits.pong_timeout.as_secs(),
         compression: config.compression,
         remembered_bytes_max: limits.remembered_bytes_max / workers,
-        replay_bytes_max: limits.replays_bytes_max / workers,
+        rings_bytes_max: limits.replays_bytes_max / workers,
         requests: RequestLimits {
             window_secs: limits.idempotency_window.as_secs(),
             keys_per_app_max: limits.idempotency_keys_per_app_max.div_ceil(workers),

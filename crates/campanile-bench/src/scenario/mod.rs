@@ -12,6 +12,7 @@ mod presence;
 mod runaway;
 mod slow;
 mod storm;
+mod tolerance;
 mod unicast;
 
 use std::io;

@@ -6,6 +6,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::tolerance::Tolerance;
 use super::{Numbers, Pace, STEP, all_in, progress, rest, until};
 use crate::cli::SlowArgs;
 use crate::compare::Spread;
@@ -19,8 +20,7 @@ use crate::target::Target;
 /// The code with which a server closes whoever reads too slowly.
 const OVER_CAPACITY: u16 = 4100;
 /// How much longer than without them the healthy may wait when some stall: so many times, or so much.
-const RATIO_MAX: f64 = 1.2;
-const EXCESS_US_MAX: f64 = 2_000.0;
+const TOLERANCE: Tolerance = Tolerance { times: 1.2, us: 2_000.0 };
 /// How long those who stalled are given to find out that they were closed.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Between two halves, so that the server has cleaned up after one before the next.
@@ -69,21 +69,19 @@ pub(super) fn run(args: &SlowArgs, target: Target) -> io::Result<Report> {
     let told: usize = with.iter().map(|half| half.closed_with_code).sum();
     report.add("closed_with_4100", "of those that stalled", told as f64);
     report.judge(
-        is_unharmed(ratio, excess),
+        TOLERANCE.allows(ratio, excess),
         format!(
             "with {stalled} of {} stalled the p99 of the others is {} times what it is without, {} us more (median of {} \
-             pairs; at most {RATIO_MAX} times or {EXCESS_US_MAX} us)",
+             pairs; at most {} times or {} us)",
             args.subscribers,
             number(ratio),
             number(excess),
-            args.pairs
+            args.pairs,
+            TOLERANCE.times,
+            TOLERANCE.us
         ),
     );
     Ok(report)
-}
-
-fn is_unharmed(ratio: f64, excess_us: f64) -> bool {
-    ratio <= RATIO_MAX || excess_us <= EXCESS_US_MAX
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -146,13 +144,6 @@ fn publish(load: &mut Load, judge: &mut Judge, channel: &str, count: u64, args: 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_others_are_unharmed_within_either_bound_and_harmed_past_both() {
-        assert!(is_unharmed(RATIO_MAX, EXCESS_US_MAX + 1.0));
-        assert!(is_unharmed(RATIO_MAX + 0.1, EXCESS_US_MAX));
-        assert!(!is_unharmed(RATIO_MAX + 0.1, EXCESS_US_MAX + 1.0));
-    }
 
     #[test]
     fn a_single_noisy_pair_decides_nothing() {

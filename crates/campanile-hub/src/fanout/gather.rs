@@ -89,8 +89,19 @@ impl Fanout {
     pub fn advance(&mut self, key: &ChannelKey, at: Position) {
         let Some(index) = self.lookup(key, Audience::Subscribers) else { return };
         let channel = self.channel(index);
-        if !channel.gathered.is_empty() {
-            channel.position = Some(Box::new(at));
+        if !channel.gathered.is_empty() && channel.position.replace(Box::new(at)).is_none() {
+            self.advanced.push(index);
+        }
+    }
+
+    /// Puts each position behind all that it speaks of, for the one who was left out of it, too.
+    fn tell_positions(&mut self) {
+        for index in std::mem::take(&mut self.advanced) {
+            let channel = self.channels[index as usize].as_mut().expect("a forgotten channel has no position to tell");
+            let Some(at) = channel.position.take().map(|at| *at) else { continue };
+            self.sequence += 1;
+            let frame = ServerFrame::ReplayPosition { channel: channel.key.name.as_str(), at }.encode();
+            channel.gathered.push(Segment { sequence: self.sequence, frame: frame.into(), except: None });
         }
     }
 
@@ -144,14 +155,9 @@ impl Fanout {
         self.writes.clear();
         self.cursor = 0;
         self.gathered_bytes = 0;
+        self.tell_positions();
         for index in &self.touched {
-            let channel = self.channels[*index as usize].as_mut().expect("a forgotten channel is no longer touched");
-            if let Some(at) = channel.position.take().map(|at| *at) {
-                // Behind all that it speaks of, for the one who was left out, too.
-                self.sequence += 1;
-                let frame = ServerFrame::ReplayPosition { channel: channel.key.name.as_str(), at }.encode();
-                channel.gathered.push(Segment { sequence: self.sequence, frame: frame.into(), except: None });
-            }
+            let channel = self.channels[*index as usize].as_ref().expect("a forgotten channel is no longer touched");
             for listener in &channel.listeners {
                 let outgoing = &mut self.connections[*listener as usize];
                 outgoing.touches += 1;

@@ -23,15 +23,10 @@ fn app(id: &str) -> App {
 
 fn hub(workers: u16, remembered_bytes_max: usize) -> Hub {
     let settings = Settings {
-        worker: WorkerId(0),
-        homes: Homes { seed: 0, workers },
         presence_grace_secs: 5,
-        pong_timeout_secs: 30,
-        compression: false,
         remembered_bytes_max,
-        replay_bytes_max: remembered_bytes_max,
-        requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
-        guard_keys_max: 1000,
+        rings_bytes_max: remembered_bytes_max,
+        ..Settings::new(WorkerId(0), Homes { seed: 0, workers })
     };
     Hub::new(settings, Arc::new(Apps::new(vec![app("1")], None)))
 }

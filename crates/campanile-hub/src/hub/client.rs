@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::hub::Settings;
     use crate::letter::Homes;
-    use crate::{AppIndex, Apps, Effect, Features, RequestLimits, WorkerId};
+    use crate::{AppIndex, Apps, Effect, Features, WorkerId};
 
     thread_local! {
         static PLANTED: Cell<bool> = const { Cell::new(false) };
@@ -250,17 +250,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_session_ends_that_connection_and_no_other() {
-        let settings = Settings {
-            worker: WorkerId(0),
-            homes: Homes { seed: 0, workers: 1 },
-            presence_grace_secs: 3,
-            pong_timeout_secs: 30,
-            compression: false,
-            remembered_bytes_max: 1024,
-            replay_bytes_max: 1 << 20,
-            requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
-            guard_keys_max: 1000,
-        };
+        let settings = Settings::new(WorkerId(0), Homes { seed: 0, workers: 1 });
         let apps = Arc::new(Apps::new(vec![app()], None));
         let now = Moment(0);
         let texts = [

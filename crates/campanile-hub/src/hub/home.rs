@@ -73,7 +73,7 @@ impl Hub {
     /// Forgets the rings of the channels that were published to longest ago, past the bound: whoever comes back to them is
     /// told of a gap.
     pub(super) fn bound_rings(&mut self) {
-        while let Some(oldest) = self.rings.oldest_past(self.settings.replay_bytes_max).cloned() {
+        while let Some(oldest) = self.rings.oldest_past(self.settings.rings_bytes_max).cloned() {
             let channel = self.channels.get_mut(&oldest).expect("a channel with a ring is not forgotten");
             channel.forget_ring(&oldest, &mut self.rings);
             self.forget_idle(&oldest);

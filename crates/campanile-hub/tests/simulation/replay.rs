@@ -11,8 +11,7 @@ use std::sync::Arc;
 use campanile_hub::hub::PLACE_INDEX_BITS;
 use campanile_hub::letter::{ChannelKey, Departure, Homes};
 use campanile_hub::{
-    App, AppIndex, Apps, ConnectionId, Effect, Features, Hub, Letter, Moment, Publication, Replay, RequestLimits,
-    Settings, WorkerId,
+    App, AppIndex, Apps, ConnectionId, Effect, Features, Hub, Letter, Moment, Publication, Replay, Settings, WorkerId,
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::{ChannelName, Secret, ServerFrame, SocketId};
@@ -85,17 +84,7 @@ struct World {
 }
 
 fn settings(worker: usize, homes: Homes) -> Settings {
-    Settings {
-        worker: WorkerId(worker as u16),
-        homes,
-        presence_grace_secs: 5,
-        pong_timeout_secs: 30,
-        compression: false,
-        remembered_bytes_max: 1 << 20,
-        replay_bytes_max: 1 << 20,
-        requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
-        guard_keys_max: 1000,
-    }
+    Settings::new(WorkerId(worker as u16), homes)
 }
 
 fn app() -> App {

@@ -12,7 +12,7 @@ use campanile_hub::hub::PLACE_INDEX_BITS;
 use campanile_hub::letter::{self, ChannelKey, Departure, Homes};
 use campanile_hub::{
     Answer, App, AppIndex, Apps, Ask, AskId, Census, ConnectionId, Effect, Features, Hub, Letter, Moment, Notice,
-    NoticeKind, NoticeSet, Publication, RequestLimits, Settings, WorkerId,
+    NoticeKind, NoticeSet, Publication, Settings, WorkerId,
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::websocket::{self, Opcode};
@@ -174,15 +174,10 @@ fn guest_in(apps: &Apps) -> Guest {
 
 fn settings(worker: usize, homes: Homes) -> Settings {
     Settings {
-        worker: WorkerId(worker as u16),
-        homes,
         presence_grace_secs: GRACE_MILLIS / 1000,
         pong_timeout_secs: PONG_MILLIS / 1000,
-        compression: false,
         remembered_bytes_max: 1 << 30,
-        replay_bytes_max: 1 << 20,
-        requests: RequestLimits { window_secs: 600, keys_per_app_max: 10, bytes_max: 1 << 20 },
-        guard_keys_max: 1000,
+        ..Settings::new(WorkerId(worker as u16), homes)
     }
 }
 

@@ -13,6 +13,7 @@ use campanile_protocol::{ChannelKind, Secret};
 use serde::Serialize;
 use tokio::time::sleep;
 
+use crate::calendar;
 use crate::cli::ListenArgs;
 use crate::client::{Connection, Ended, Incident, Member, Next, Obstacle, after_close, explained, visible};
 use crate::target::Target;
@@ -261,7 +262,7 @@ fn json_line(incident: &Incident, now: SystemTime) -> String {
 fn rfc3339(time: SystemTime) -> String {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since_epoch.as_secs() / 86_400, since_epoch.as_secs() % 86_400);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = calendar::date(days);
     format!(
         "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
         second / 3600,
@@ -269,21 +270,6 @@ fn rfc3339(time: SystemTime) -> String {
         second % 60,
         since_epoch.subsec_millis()
     )
-}
-
-/// The Gregorian date of a day counted from 1970-01-01. Years are counted from March, so that a leap day is a
-/// year's last.
-fn civil(days: u64) -> (u64, u64, u64) {
-    const DAYS_FROM_MARCH_OF_YEAR_0: u64 = 719_468;
-    const DAYS_PER_400_YEARS: u64 = 146_097;
-    let days = days + DAYS_FROM_MARCH_OF_YEAR_0;
-    let (era, day_of_era) = (days / DAYS_PER_400_YEARS, days % DAYS_PER_400_YEARS);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

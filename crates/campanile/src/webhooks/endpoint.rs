@@ -42,8 +42,8 @@ pub(super) struct Endpoint {
     pub(super) incarnation: u64,
     pub(super) client: Client,
     pub(super) intake: Intake,
-    /// Since they were last taken.
-    pub(super) calls: AtomicU64,
+    /// Its app's, since they were last taken.
+    pub(super) calls: Arc<AtomicU64>,
     /// Something was committed.
     pub(super) committed: Notify,
     pub(super) alarms: Alarms,

@@ -156,6 +156,8 @@ pub struct Webhooks {
     schedule: Schedule,
     routes: RwLock<Arc<Routes>>,
     running: tokio::sync::Mutex<HashMap<EndpointKey, Running>>,
+    /// Requests made for each app since they were last taken, by whichever endpoints it has had.
+    calls: Mutex<HashMap<Arc<str>, Arc<AtomicU64>>>,
     runtime: runtime::Handle,
     thread: Mutex<Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>>,
 }
@@ -191,6 +193,7 @@ impl Webhooks {
             directory,
             schedule,
             routes: RwLock::default(),
+            calls: Mutex::default(),
             running: tokio::sync::Mutex::default(),
             runtime: handle,
             thread: Mutex::new(Some((stop, thread))),
@@ -216,10 +219,10 @@ impl Webhooks {
 
     /// Takes the calls that were made since this was last called.
     pub(crate) fn take_usage(&self, apps: &Apps) -> Vec<(AppIndex, Usage)> {
-        let routes = Arc::clone(&self.routes.read());
-        let used = routes.iter().filter_map(|(app, endpoints)| {
-            let calls = endpoints.iter().map(|endpoint| endpoint.calls.swap(0, Ordering::Relaxed)).sum();
-            (calls > 0).then_some((apps.by_id(app)?.index, Usage::of(Unit::WebhookCall, calls)))
+        let used = self.calls.lock();
+        let used = used.iter().filter_map(|(app, calls)| {
+            let calls = Some(calls.swap(0, Ordering::Relaxed)).filter(|calls| *calls > 0)?;
+            Some((apps.by_id(app)?.index, Usage::of(Unit::WebhookCall, calls)))
         });
         used.collect()
     }
@@ -331,6 +334,7 @@ impl Webhooks {
     }
 
     fn endpoint(&self, settings: Settings, queue: Queue, client: Client) -> Arc<Endpoint> {
+        let calls = Arc::clone(self.calls.lock().entry(Arc::clone(&settings.app)).or_default());
         Arc::new(Endpoint {
             settings: RwLock::new(Arc::new(settings)),
             queue: Arc::new(queue),
@@ -338,7 +342,7 @@ impl Webhooks {
             incarnation: self.incarnation,
             client,
             intake: Intake::default(),
-            calls: AtomicU64::new(0),
+            calls,
             committed: Notify::new(),
             alarms: Alarms::default(),
         })

@@ -118,6 +118,28 @@ fn members_and_cache_channels_come_back_too() {
 }
 
 #[test]
+fn a_member_by_sign_in_comes_back_with_a_position_alone() {
+    let server = start(&[("apps.0.replay_channels.0", "presence-*")]);
+    let mut member = Client::connect(&server);
+    member.sign_in("7");
+    let subscription = member.signed("presence-a", None);
+    member.ask_for(subscription);
+    member.subscribed("presence-a");
+    let (_, at) = up_to(&mut member, 0);
+    member.vanish();
+    server.publish("presence-a", "e", "1");
+    let mut back = Client::connect(&server);
+    back.sign_in("7");
+    since(&mut back, "presence-a", &json!({ "since": at }));
+    assert_eq!(back.subscribed("presence-a")["presence"]["ids"], json!(["7"]));
+    assert_eq!(up_to(&mut back, 1).0, ["1"]);
+    // Whoever is not signed in is nobody without a user_id.
+    let mut nobody = Client::connect(&server);
+    since(&mut nobody, "presence-a", &json!({ "since": at }));
+    assert_eq!(nobody.event()["data"]["status"], 400);
+}
+
+#[test]
 fn a_position_of_another_start_is_a_gap_and_one_that_is_none_is_refused() {
     let at = {
         let server = start(&[PATTERN]);

@@ -58,15 +58,8 @@ pub(in crate::api) struct Stage {
 
 fn mind(worker: WorkerId, node: &Node) -> Hub {
     let settings = Settings {
-        worker,
-        homes: *node.homes(),
-        presence_grace_secs: 3,
-        pong_timeout_secs: 30,
-        compression: false,
-        remembered_bytes_max: 1 << 20,
-        replay_bytes_max: 1 << 20,
         requests: RequestLimits { window_secs: 600, keys_per_app_max: KEYS_MAX, bytes_max: 1 << 20 },
-        guard_keys_max: 1000,
+        ..Settings::new(worker, *node.homes())
     };
     Hub::new(settings, node.apps())
 }
