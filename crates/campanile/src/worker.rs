@@ -117,6 +117,8 @@ pub(crate) struct Worker {
     going: Line,
     closes: VecDeque<(ConnectionId, u16, Box<str>)>,
     letters: VecDeque<Envelope>,
+    /// That another has lost its mind, while this one hears of it.
+    loss: Option<Letter>,
     effects: Vec<Effect>,
     buffer: Vec<u8>,
     inflater: Inflater,
@@ -177,6 +179,7 @@ impl Worker {
             going: Line::default(),
             closes: VecDeque::new(),
             letters: VecDeque::new(),
+            loss: None,
             effects: Vec::new(),
             buffer: vec![0; READ_BYTES],
             inflater: Inflater::default(),
@@ -268,6 +271,7 @@ impl Worker {
         self.hub = Hub::reborn(settings(self.id, &self.node), self.node.apps(), self.hub.legacy());
         self.effects.clear();
         self.kept.clear();
+        self.letters.extend(self.loss.take().map(|letter| Envelope { letter, permit: None }));
         self.settle(None);
         self.closes.clear();
         for socket in self.sockets.iter().flatten().filter(|socket| matches!(socket.stage, Stage::Open { .. })) {
@@ -288,14 +292,17 @@ impl Worker {
         }
         // One at a time: a panic costs the letter that brought it and no other.
         while let Some(Envelope { letter, permit }) = self.letters.pop_front() {
-            #[cfg(test)]
-            tests::panic_at(&letter);
             if let Letter::Reload { .. } = letter {
                 self.config = self.node.config();
                 self.hub.set_compression(self.config.compression);
             }
+            // Whoever has lost its mind waits for what every other has to say: so the next of ours must say it.
+            self.loss = matches!(letter, Letter::MindLost { .. }).then(|| letter.clone());
+            #[cfg(test)]
+            tests::panic_at(&letter);
             self.hub.letter(letter, now);
             self.settle(permit.as_ref());
+            self.loss = None;
         }
         if self.hub.next_due().is_some_and(|due| due <= now) {
             self.hub.due(now);

@@ -1,5 +1,6 @@
 //! Planted panics: what each costs, and what it does not.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use campanile_hub::Letter;
@@ -14,15 +15,27 @@ use crate::{RunningServer, Server};
 
 /// Whoever publishes to it makes the mind of its home panic.
 const IN_MIND: &str = "panic-in-mind";
+/// Each worker that is the home of one of these panics when it next hears that another has lost its mind.
+const AT_LOSS: &str = "panic-at-loss";
 /// Whoever says it makes the reading of its own bytes panic.
 const IN_READING: &str = "panic-in-reading";
 
 /// Printing where a debug build has panicked can take long on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
+thread_local! {
+    static AT_A_LOSS: Cell<bool> = const { Cell::new(false) };
+}
+
 pub(super) fn panic_at(letter: &Letter) {
     if let Letter::Publish { key, .. } = letter {
         assert!(!key.name.as_str().starts_with(IN_MIND), "planted in a mind");
+        if key.name.as_str().starts_with(AT_LOSS) {
+            AT_A_LOSS.set(true);
+        }
+    }
+    if let Letter::MindLost { .. } = letter {
+        assert!(!AT_A_LOSS.take(), "planted in hearing of a loss");
     }
 }
 
@@ -147,6 +160,26 @@ async fn a_panic_in_a_mind_sends_its_clients_away_and_everybody_else_still_hears
         stage.reaches(channel, &mut kept).await;
     }
     drop(kept);
+    stage.server.drain().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_mind_that_is_lost_over_anothers_loss_leaves_nobody_waiting() {
+    let stage = Stage::open(2);
+    // Names enough for each worker to be the home of some.
+    for number in 0..20 {
+        stage.publish(&format!("{AT_LOSS}-{number}")).await;
+    }
+    let mut witness = stage.connect(&["news"]).await;
+    stage.publish(IN_MIND).await;
+    assert_eq!(close_code(&mut witness).await, Some(4200));
+    let names: Vec<String> = (0..12).map(|number| format!("news-{number}")).collect();
+    let channels: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut connections = [stage.connect(&channels).await, stage.connect(&channels).await];
+    for channel in channels {
+        stage.reaches(channel, &mut connections).await;
+    }
+    drop(connections);
     stage.server.drain().await.unwrap();
 }
 

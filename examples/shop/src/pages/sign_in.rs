@@ -57,7 +57,9 @@ pub(super) async fn sign_in(
             return Ok(response);
         }
     };
-    let Some(user_id) = session::authenticate(&app.db, email, given.password).await? else {
+    let authenticated = session::authenticate(&app.db, email, given.password).await;
+    // A database that is away is no guess.
+    let Some(user_id) = authenticated.inspect_err(|_| app.attempts.give_back(&attempt))? else {
         let refusal = "There is no user with this address and password.";
         return Ok(again(StatusCode::UNPROCESSABLE_ENTITY, refusal));
     };

@@ -1,8 +1,8 @@
 //! SQLite or Postgres.
 //!
 //! Owns which of the two it is, and whatever has to differ. Never holds a statement of the shop's: their text is the same
-//! for both, with `$1` for the first value. The invariant: a transaction from [`Db::begin`] that has read what it is about
-//! to change cannot have it changed by another. Read on in [`super::orders`] for how the statements are run.
+//! for both, with `$1` for the first value. The invariant: of two transactions from [`Db::begin`] that are alone at the same
+//! [`Place`], one sees all or nothing of what the other does; on SQLite, of any two. Read on in [`super::orders`] for how the statements are run.
 
 use std::fmt::{Display, Formatter, Result as FmtResult};
 use std::path::Path;

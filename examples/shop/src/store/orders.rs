@@ -79,11 +79,12 @@ pub(crate) async fn ship_next(db: &Db, campanile: &Campanile, limit: i64) -> Res
     let mut tx = db.begin().await?;
     // Two who take many rows in different orders would wait for each other.
     tx.alone_at("the packing bench").await?;
-    // The status is asked for twice: whoever has waited for an order that another operator ships by itself looks at its row
+    // As they are listed. The status is asked for twice: whoever has waited for an order that another operator ships by itself looks at its row
     // again, but not at the list.
     let sql = "UPDATE orders SET status = 'shipped', \
                tracking_number = 'FP' || substr('0000000', length(CAST(id AS TEXT))) || id \
-               WHERE id IN (SELECT id FROM orders WHERE status = 'packing' ORDER BY id LIMIT $1) \
+               WHERE id IN (SELECT orders.id FROM orders JOIN users ON users.id = user_id WHERE status = 'packing' \
+               ORDER BY password_hash IS NULL, orders.id LIMIT $1) \
                AND status = 'packing' RETURNING id AS order_id, item, tracking_number, user_id";
     let shipped: Vec<OrderShipped> =
         either!(&mut tx, |tx| sqlx::query_as(sql).bind(limit.min(SHIP_AT_ONCE_MAX)).fetch_all(&mut **tx).await?);

@@ -124,9 +124,10 @@ async fn change_membership(
     Ok(true)
 }
 
-/// The cards of a team, in the order in which they were written.
+/// The latest cards of a team, in the order in which they were written.
 pub(crate) async fn cards(db: &Db, team_id: i64) -> sqlx::Result<Vec<Card>> {
-    let sql = "SELECT id AS card_id, title, lane FROM cards WHERE team_id = $1 ORDER BY id LIMIT $2";
+    let sql = "SELECT * FROM (SELECT id AS card_id, title, lane FROM cards WHERE team_id = $1 \
+               ORDER BY id DESC LIMIT $2) AS latest ORDER BY card_id";
     either!(db, |db| sqlx::query_as(sql).bind(team_id).bind(CARDS_SHOWN).fetch_all(db).await)
 }
 
