@@ -17,6 +17,7 @@ use campanile_broadcast::{
 };
 use serde::Serialize;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 #[derive(Channel)]
 #[channel("private-user.{id}")]
@@ -109,10 +110,13 @@ async fn comment(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn application(settings: Settings, file: &str) -> Result<Router, Failure> {
+async fn serve(settings: Settings, file: &str, listener: TcpListener, end: Ending) -> Result<(), Failure> {
     let db = SqlitePool::connect_with(durable_sqlite(file)).await?;
     let campanile = Campanile::with_outbox(settings, Outbox::sqlite(db.clone()).await?)?;
-    Ok(router(App { db, campanile }))
+    let courier = campanile.courier().start();
+    axum::serve(listener, router(App { db, campanile })).with_graceful_shutdown(end).await?;
+    courier.stop(Duration::from_secs(10)).await;
+    Ok(())
 }
 
 fn router(app: App) -> Router {
@@ -121,12 +125,6 @@ fn router(app: App) -> Router {
         .route("/documents/{document}/comments", post(comment))
         .merge(app.campanile.routes::<CurrentUser, App>(channels()))
         .with_state(app)
-}
-
-async fn until_told_to_end(app: &App, end: impl Future<Output = ()>) {
-    let courier = app.campanile.courier().start();
-    end.await;
-    courier.stop(Duration::from_secs(10)).await;
 }
 
 async fn options(campanile: &Campanile, event: OrderShipped) -> Result<(), Failure> {
@@ -146,6 +144,9 @@ async fn options(campanile: &Campanile, event: OrderShipped) -> Result<(), Failu
         .await?;
     Ok(())
 }
+
+/// When the application is told to end, such as by Ctrl-C.
+type Ending = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Debug, Clone)]
 struct App {
@@ -240,6 +241,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_application_serves_until_it_is_told_to_end_and_stops_its_courier() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("shop.sqlite");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, (tell, told)) = (listener.local_addr().unwrap(), tokio::sync::oneshot::channel::<()>());
+        let settings = Settings::new("http://127.0.0.1:1", "id", "key", "secret");
+        let serving = tokio::spawn(async move {
+            let end = Box::pin(async move { drop(told.await) });
+            serve(settings, file.to_str().unwrap(), listener, end).await
+        });
+        let body = "socket_id=1.2&channel_name=private-user.1";
+        let asked = format!(
+            "POST /broadcasting/auth HTTP/1.1\r\nHost: h\r\nX-User: 1\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let mut answer = String::new();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, asked.as_bytes()).await.unwrap();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        tell.send(()).unwrap();
+        serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
     async fn a_comment_is_not_told_to_who_wrote_it() {
         let fake: Fake = Campanile::fake();
         let app = router(App { db: database().await, campanile: fake.campanile() });
@@ -270,16 +296,6 @@ mod tests {
             let answer = app.clone().oneshot(request).await.unwrap();
             assert_eq!(answer.status().as_u16(), status, "{user} at {channel}");
         }
-    }
-
-    #[tokio::test]
-    async fn the_real_application_starts_and_ends() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("shop.db").display().to_string();
-        let settings = || Settings::new("http://127.0.0.1:1", "app", "key", "secret");
-        let _: Router = application(settings(), &file).await.unwrap();
-        let app = App { db: database().await, campanile: Campanile::new(settings()).unwrap() };
-        until_told_to_end(&app, async {}).await;
     }
 
     #[test]
