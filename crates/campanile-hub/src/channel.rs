@@ -55,6 +55,15 @@ struct Missed {
     is_all: bool,
 }
 
+/// When the number of subscribers was announced, and will be.
+#[derive(Debug, Clone, Default)]
+struct Counting {
+    due: Option<Moment>,
+    at: Option<Moment>,
+    /// How often in the second of `at`.
+    times: u8,
+}
+
 /// Where a channel puts what must happen.
 #[derive(Debug)]
 pub(crate) struct Outbound<'a> {
@@ -102,10 +111,8 @@ pub(crate) struct Channel {
     members: Option<Box<Members>>,
     remembered: Option<Box<Remembered>>,
     vacated_due: Option<Moment>,
-    count_due: Option<Moment>,
-    counted_at: Option<Moment>,
-    /// How often in the second of `counted_at`.
-    counted_times: u8,
+    /// Where it was ever announced: most apps do not, and have many channels.
+    counting: Option<Box<Counting>>,
     missed_at: Option<Moment>,
     /// A signed-in user who vanished counts as online until then.
     offline_due: Option<Moment>,
@@ -124,8 +131,12 @@ impl Channel {
             && self.remembered.is_none()
             && self.ring.is_none()
             && self.vacated_due.is_none()
-            && self.count_due.is_none()
+            && self.count_due().is_none()
             && self.offline_due.is_none()
+    }
+
+    fn count_due(&self) -> Option<Moment> {
+        self.counting.as_ref()?.due
     }
 
     /// When something will be due.
@@ -135,7 +146,7 @@ impl Channel {
         // `channel_vacated` waits for the last member, who has a moment of its own.
         let vacated = self.vacated_due.filter(|_| members.is_none());
         let ring = self.ring.as_ref().and_then(|ring| ring.next_due(self.subscribers.is_empty()));
-        [vacated, self.count_due, self.offline_due, members, remembered, ring].into_iter().flatten().min()
+        [vacated, self.count_due(), self.offline_due, members, remembered, ring].into_iter().flatten().min()
     }
 
     fn deliver(
@@ -310,26 +321,28 @@ impl Channel {
         if !out.app.features.subscription_counts || !key.name.kind().counts_subscriptions() {
             return;
         }
-        let due = self.counted_at.map(|at| {
+        let counting = self.counting.get_or_insert_default();
+        let due = counting.at.map(|at| {
             if self.subscribers.count() > COUNT_AT_ONCE_MAX {
                 at.after_secs(COUNT_EVERY_SECS)
-            } else if self.counted_times >= COUNTS_PER_SEC_MAX {
+            } else if counting.times >= COUNTS_PER_SEC_MAX {
                 at.next_second()
             } else {
                 at
             }
         });
-        self.count_due = due.filter(|due| *due > out.now);
-        if self.count_due.is_none() {
+        counting.due = due.filter(|due| *due > out.now);
+        if counting.due.is_none() {
             self.announce_count(key, out);
         }
     }
 
     fn announce_count(&mut self, key: &ChannelKey, out: &mut Outbound<'_>) {
         let count = self.subscribers.count();
-        let is_same_second = self.counted_at.is_some_and(|at| out.now < at.next_second());
-        self.counted_times = if is_same_second { self.counted_times.saturating_add(1) } else { 1 };
-        self.counted_at = Some(out.now);
+        let counting = self.counting.get_or_insert_default();
+        let is_same_second = counting.at.is_some_and(|at| out.now < at.next_second());
+        counting.times = if is_same_second { counting.times.saturating_add(1) } else { 1 };
+        counting.at = Some(out.now);
         let frame = ServerFrame::SubscriptionCount { channel: key.name.as_str(), count }.encode();
         self.deliver(key, &frame, None, None, Unit::Delivery, out);
         out.notify(NoticeKind::SubscriptionCount { channel: key.name.clone(), count });
@@ -465,7 +478,8 @@ impl Channel {
             self.tell_watchers(key, user, false, out);
         }
         // A reload may have switched counts off while this one waited.
-        if self.count_due.take_if(|due| *due <= now).is_some() && out.app.features.subscription_counts {
+        let count_due = self.counting.as_mut().and_then(|counting| counting.due.take_if(|due| *due <= now));
+        if count_due.is_some() && out.app.features.subscription_counts {
             self.announce_count(key, out);
         }
         if self.remembered.as_ref().is_some_and(|remembered| remembered.until <= now) {
