@@ -876,7 +876,7 @@ fn an_inbox_is_kept_in_state_dir_unless_a_database_is_named() {
         ("url = 'postgres://h/d'\nsynchronous = 'full'", "inbox.synchronous: is for SQLite"),
         ("synchronous = 'sometimes'", "inbox.synchronous: \"sometimes\" is unknown"),
         ("url_file = '/does/not/exist'", "inbox.url_file: cannot read /does/not/exist"),
-        ("retention = 1", "inbox.retention: unknown setting; did you mean retention_days"),
+        ("retention_day = 1", "inbox.retention_day: unknown setting; did you mean `inbox.retention_days`"),
     ] {
         let found = refusals(&format!("[inbox]\n{table}\n"));
         assert!(found.iter().any(|text| text.contains(why)), "{table}: {found:#?}");
@@ -927,7 +927,7 @@ fn a_capture_rule_is_laravels_unless_it_says_otherwise() {
         ("id = 'id'", "capture[0].id: \"id\" is no JSON pointer"),
         ("event = 'x.{user}'", "capture[0].event: names no user"),
         ("on_store_error = 'hope'", "capture[0].on_store_error: \"hope\" is unknown"),
-        ("on_store_eror = 'push'", "did you mean on_store_error"),
+        ("on_store_eror = 'push'", "capture[0].on_store_error`"),
     ] {
         let found = refusals(&rule(written));
         assert!(found.iter().any(|text| text.contains(why)), "{written}: {found:#?}");

@@ -55,6 +55,15 @@ const TESTED: &[(&str, &str, &str)] = &[
         "stopping_ends_at_its_deadline_though_an_endpoint_hangs",
     ),
     ("drain.ready_delay_secs", HERE, "a_drain_first_looks_unready_and_only_then_refuses"),
+    ("inbox.retention_days", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.tombstone_days", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.key_days", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.delivery_days", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.dead_job_days", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.connections", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.writes_waiting_max", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.reads_waiting_max", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.streams_max", INBOX, "as_many_streams_are_open_as_may_be_and_a_drain_ends_them"),
     ("apps.authorized_connections_timeout_secs", HERE, "who_is_not_authorized_in_time_is_closed"),
     ("apps.activity_timeout_secs", HERE, "who_is_silent_is_pinged_and_who_stays_silent_is_closed"),
     ("apps.connections_max", HERE, "an_app_takes_as_many_connections_as_it_may_and_turns_the_next_away"),
@@ -218,6 +227,8 @@ const ABUSE: &str = "campanile/tests/server/abuse.rs";
 const CROWDS: &str = "campanile/tests/server/crowds.rs";
 const REACTIONS: &str = "campanile/tests/server/reactions.rs";
 const REPLAY: &str = "campanile/tests/server/replay.rs";
+const CONFIG: &str = "campanile/src/config/tests.rs";
+const INBOX: &str = "campanile/tests/server/inbox.rs";
 const API: &str = "campanile/src/api/tests.rs";
 const TRIGGER: &str = "campanile-protocol/src/trigger.rs";
 const REQUESTS: &str = "campanile-hub/src/idempotency.rs";
