@@ -103,6 +103,12 @@ pub enum InboxError {
         /// When it may be worth trying again.
         retry_after: Duration,
     },
+    /// What is stored cannot be understood, or the program has gone wrong. Trying again will not help.
+    #[error("the inbox has gone wrong, which is not the caller's mistake: {reason}")]
+    Broken {
+        /// What was found.
+        reason: String,
+    },
     /// The database is away, full, or read-only. Whether what was asked was done is not known.
     #[error("the inbox's database cannot do it now: {reason}")]
     Unavailable {

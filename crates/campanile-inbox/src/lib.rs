@@ -8,6 +8,7 @@
 
 pub mod changes;
 pub mod clock;
+mod courier;
 pub mod delivery;
 pub mod draft;
 pub mod error;
@@ -19,6 +20,7 @@ pub mod page;
 pub mod preferences;
 pub mod reports;
 pub mod settings;
+mod store;
 
 pub use changes::{Change, Changes};
 pub use clock::{Clock, Timestamp};
