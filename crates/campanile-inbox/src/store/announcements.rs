@@ -106,7 +106,9 @@ pub(crate) async fn announce(
     );
     let max = tx.settings.limits.announcements;
     if tx.number(shown, values![app, now]).await? >= i64::try_from(max).unwrap_or(i64::MAX) {
-        return Ok(Err(format!("{max} announcements are shown already, and no more may be: let some expire, then retry")));
+        return Ok(Err(format!(
+            "{max} announcements are shown already, and no more may be: let some expire, then retry"
+        )));
     }
     let number = tx.changing(next, values![app]).await?.first().map_or(Ok(0), |row| row.int(0))?;
     let wanted = match announcement.category {
@@ -187,21 +189,14 @@ pub(crate) async fn find(tx: &mut Tx, user: &User, id: Uuid) -> Result<Option<St
         let find = sql!("SELECT ", announced_to_a_stranger!(), " WHERE a.id = $4 AND ", visible!());
         tx.row(find, values![&user.app, &user.name, now, &id]).await?
     } else {
-        let find =
-            sql!("SELECT ", announced!(), " WHERE u.app = $1 AND u.name = $2 AND a.id = $4 AND ", visible!());
+        let find = sql!("SELECT ", announced!(), " WHERE u.app = $1 AND u.name = $2 AND a.id = $4 AND ", visible!());
         tx.row(find, values![&user.app, &user.name, now, &id]).await?
     };
     row.map(|row| read(&row, user)).transpose()
 }
 
 /// Marks an announcement, if this user is shown it.
-pub(crate) async fn mark(
-    tx: &mut Tx,
-    app: &str,
-    name: &str,
-    id: Uuid,
-    mark: Mark,
-) -> Result<Option<Marked>, Failure> {
+pub(crate) async fn mark(tx: &mut Tx, app: &str, name: &str, id: Uuid, mark: Mark) -> Result<Option<Marked>, Failure> {
     let user = User::look_up(tx, app, name).await?;
     if find(tx, &user, id).await?.is_none() {
         return Ok(None);

@@ -203,12 +203,7 @@ async fn raise_of_category(
 }
 
 /// Archives what is read, and says whether there is more of it.
-pub(crate) async fn archive_read(
-    tx: &mut Tx,
-    app: &str,
-    name: &str,
-    up_to_seq: i64,
-) -> Result<(State, bool), Failure> {
+pub(crate) async fn archive_read(tx: &mut Tx, app: &str, name: &str, up_to_seq: i64) -> Result<(State, bool), Failure> {
     let Some(mut user) = User::lock_known(tx, app, name).await? else {
         return Ok((User::look_up(tx, app, name).await?.state(), false));
     };

@@ -279,7 +279,8 @@ pub(crate) async fn changes_since(
     if !has_more && announced_since < user.announced {
         let all = PageQuery { status: Status::All, ..PageQuery::default() };
         let announced = announced_rows(tx, &user, i64::MAX, &all, usize::MAX).await?;
-        let new = announced.into_iter().rev().filter(|stored| stored.seq > announced_since && stored.rev <= query.since);
+        let new =
+            announced.into_iter().rev().filter(|stored| stored.seq > announced_since && stored.rev <= query.since);
         page.notifications.extend(new.map(Stored::shown));
         let gone = sql!("SELECT id FROM campanile_inbox_withdrawn WHERE app = $1 AND number > $2 ORDER BY number");
         for row in tx.fetch(gone, values![app, announced_since]).await? {

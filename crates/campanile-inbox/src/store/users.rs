@@ -120,11 +120,8 @@ impl User {
     /// Locks a user's row, if there is one.
     pub(crate) async fn lock_known(tx: &mut Tx, app: &str, name: &str) -> Result<Option<Self>, Failure> {
         let now = tx.now;
-        let lock = sql!(
-            "SELECT ",
-            columns!(),
-            " FROM campanile_inbox_users u WHERE u.app = $1 AND u.name = $2 {for update}"
-        );
+        let lock =
+            sql!("SELECT ", columns!(), " FROM campanile_inbox_users u WHERE u.app = $1 AND u.name = $2 {for update}");
         Ok(tx.row(lock, values![app, name, now]).await?.map(|row| user(&row)).transpose()?)
     }
 
@@ -133,7 +130,8 @@ impl User {
         if let Some(user) = Self::lock_known(tx, app, name).await? {
             return Ok(user);
         }
-        let make = sql!("INSERT INTO campanile_inbox_users (app, name) VALUES ($1, $2) ON CONFLICT (app, name) DO NOTHING");
+        let make =
+            sql!("INSERT INTO campanile_inbox_users (app, name) VALUES ($1, $2) ON CONFLICT (app, name) DO NOTHING");
         tx.execute(make, values![app, name]).await?;
         let user = Self::lock_known(tx, app, name).await?;
         user.ok_or_else(|| Failure::Broken("a user was made, and is not there".to_owned()))

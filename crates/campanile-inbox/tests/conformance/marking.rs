@@ -94,11 +94,7 @@ async fn reading_all_of_one_category_leaves_the_others(kind: Kind) {
     }
     let state = stage.inbox.read_all(APP, "7", 9, None, Some("comments")).await.unwrap();
     assert_eq!((state.unread, state.unseen, state.rev), (6, 6, 10));
-    let of = |category: &str, status| PageQuery {
-        status,
-        category: Some(category.to_owned()),
-        ..PageQuery::default()
-    };
+    let of = |category: &str, status| PageQuery { status, category: Some(category.to_owned()), ..PageQuery::default() };
     assert_eq!(stage.page("7", of("comments", Status::Unread)).await.notifications.len(), 0);
     assert_eq!(stage.page("7", of("comments", Status::Open)).await.notifications.len(), 3);
     assert_eq!(stage.page("7", of("orders", Status::Unread)).await.notifications.len(), 3);

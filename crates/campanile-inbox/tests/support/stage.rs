@@ -119,8 +119,7 @@ impl Stage {
     }
 
     pub(crate) async fn all(&self, user: &str) -> Vec<campanile_inbox::Notification> {
-        let mut query =
-            PageQuery { status: campanile_inbox::Status::All, limit: Some(100), ..PageQuery::default() };
+        let mut query = PageQuery { status: campanile_inbox::Status::All, limit: Some(100), ..PageQuery::default() };
         let mut all = Vec::new();
         loop {
             let page = self.page(user, query.clone()).await;

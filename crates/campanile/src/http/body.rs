@@ -18,13 +18,13 @@ use crate::api::Feed;
 #[derive(Debug)]
 pub(super) enum Body {
     Whole(Answer),
-    Feed(Box<Feed>, Busy),
+    Feed { feed: Box<Feed>, _busy: Busy },
 }
 
 impl Body {
     /// What will come.
     pub(super) fn feed(feed: Box<Feed>, busy: Busy) -> Self {
-        Self::Feed(feed, busy)
+        Self::Feed { feed, _busy: busy }
     }
 }
 
@@ -35,21 +35,21 @@ impl HyperBody for Body {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
             Self::Whole(answer) => Pin::new(answer).poll_frame(context),
-            Self::Feed(feed, _) => feed.poll_next(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
+            Self::Feed { feed, .. } => feed.poll_next(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(answer) => answer.is_end_stream(),
-            Self::Feed(..) => false,
+            Self::Feed { .. } => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(answer) => answer.size_hint(),
-            Self::Feed(..) => SizeHint::default(),
+            Self::Feed { .. } => SizeHint::default(),
         }
     }
 }

@@ -131,7 +131,7 @@ impl Opened {
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = watch::channel(false);
         let (node, post) = (Arc::clone(node), post.clone());
-        let thread = thread::Builder::new().name("inbox".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("inbox-pushes".to_owned()).spawn(move || {
             let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => {

@@ -227,7 +227,6 @@ const ABUSE: &str = "campanile/tests/server/abuse.rs";
 const CROWDS: &str = "campanile/tests/server/crowds.rs";
 const REACTIONS: &str = "campanile/tests/server/reactions.rs";
 const REPLAY: &str = "campanile/tests/server/replay.rs";
-const CONFIG: &str = "campanile/src/config/tests.rs";
 const INBOX: &str = "campanile/tests/server/inbox.rs";
 const API: &str = "campanile/src/api/tests.rs";
 const TRIGGER: &str = "campanile-protocol/src/trigger.rs";

@@ -125,7 +125,7 @@ async fn store_one(captured: Captured, app: &App, store: &Store, visit: Visit<'_
                 captured.action_url = None;
             }
             Err(InboxError::Busy { retry_after }) => return Err(retry_after.as_secs().max(1)),
-            Err(InboxError::Unavailable { .. }) => return Err(1),
+            Err(InboxError::Unavailable { .. } | InboxError::Broken { .. }) => return Err(1),
             Err(error) => {
                 tracing::debug!(app = &*app.id, %error, "a captured event is no notification: it leaves no row");
                 return Ok(false);

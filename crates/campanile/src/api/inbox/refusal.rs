@@ -76,6 +76,7 @@ codes! {
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "the body has more bytes than the server reads";
     KeyReused "key_reused" UNPROCESSABLE_ENTITY "another notification was sent under this key";
     TooMany "too_many_requests" TOO_MANY_REQUESTS "the app asks more often than it may";
+    StoreBroken "store_broken" INTERNAL_SERVER_ERROR "the store has gone wrong, which is nobody's mistake who asks; the log says how";
     TooManyStreams "too_many_streams" SERVICE_UNAVAILABLE "as many streams are open as may be";
     Full "full" SERVICE_UNAVAILABLE "as many connections are open as may be, on this node or of this app";
     Overloaded "busy" SERVICE_UNAVAILABLE "the server or its store has too much to do now";
@@ -207,6 +208,13 @@ impl From<InboxError> for Refused {
             InboxError::TooOld { state } => Self { state: Some(state), ..Self::new(Code::TooOld, message) },
             InboxError::Busy { retry_after } => {
                 Self { retry_after_secs: Some(retry_after.as_secs().max(1)), ..Self::new(Code::Overloaded, message) }
+            }
+            InboxError::Broken { reason } => {
+                tracing::error!(%reason, "the inbox has gone wrong");
+                Self::new(
+                    Code::StoreBroken,
+                    "the inbox has gone wrong, which is not your mistake: the server's log says how",
+                )
             }
             // What the database has said is for the operator, who finds it in the log.
             InboxError::Unavailable { .. } => Self::new(
