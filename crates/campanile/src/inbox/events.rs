@@ -48,6 +48,8 @@ impl Event {
         ours["seq"] = notification.seq.into();
         ours["rev"] = notification.rev.into();
         ours["announcement"] = notification.announcement.into();
+        // Whole, so that a page which has missed nothing need not ask for what it has just been told.
+        ours["notification"] = serde_json::to_value(notification).expect("a notification is JSON");
         data.insert("_campanile".to_owned(), ours);
         Self { name: LARAVEL_NOTIFICATION, data: Value::Object(data).to_string() }
     }
@@ -130,7 +132,10 @@ mod tests {
             json!({
                 "document": 7, "id": "00000000-0000-0000-0000-000000000001", "type": "comment.added",
                 "title": "New \"comment\"", "body": null, "action_url": "/documents/7",
-                "_campanile": { "unread": 3, "unseen": 2, "seq": 4, "rev": 7, "announced": 1, "announcement": false },
+                "_campanile": {
+                    "unread": 3, "unseen": 2, "seq": 4, "rev": 7, "announced": 1, "announcement": false,
+                    "notification": serde_json::to_value(notification()).unwrap(),
+                },
             })
         );
     }

@@ -179,7 +179,7 @@ fn schemas() -> Value {
         "Export": object(json!({
             "app": text, "user": text, "exported_at": moment, "contact": { "type": "object" }, "state": of("State"),
             "notifications": list(of("Notification")), "preferences": { "type": "object" },
-            "audiences": list(text.clone()), "deliveries": list(of("Delivery")), "push_subscriptions": list(json!({ "type": "object" })),
+            "audiences": list(text), "deliveries": list(of("Delivery")), "push_subscriptions": list(json!({ "type": "object" })),
         })),
         "Events": { "type": "string", "description": "Server-sent events: connected, inbox.state, inbox.updated and Illuminate\\Notifications\\Events\\BroadcastNotificationCreated." },
         "Description": { "type": "object" },

@@ -85,7 +85,10 @@ codes! {
 
 /// Why a request was refused.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub(super) struct Refused(Box<Details>);
+
+#[derive(Debug)]
+struct Details {
     code: Code,
     /// A nearer word than the code's, of the store's own.
     word: Option<&'static str>,
@@ -113,7 +116,7 @@ impl Refused {
     /// With a sentence: what was wrong and what to do.
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         let retry_after_secs = matches!(code.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-        Self {
+        Self(Box::new(Details {
             code,
             word: None,
             message: message.into(),
@@ -122,37 +125,42 @@ impl Refused {
             state: None,
             closes: false,
             allowed: None,
-        }
+        }))
+    }
+
+    /// The same with more to it.
+    fn with(mut self, change: impl FnOnce(&mut Details)) -> Self {
+        change(&mut self.0);
+        self
     }
 
     /// The same, where one place is to blame.
     #[must_use]
-    pub(super) fn at(mut self, path: impl Into<String>) -> Self {
-        self.path = Some(path.into());
-        self
+    pub(super) fn at(self, path: impl Into<String>) -> Self {
+        self.with(|details| details.path = Some(path.into()))
     }
 
     /// Another method is wanted.
     pub(super) fn method(allowed: String) -> Self {
-        let mut refused = Self::new(Code::Method, format!("this path takes {allowed}"));
-        refused.allowed = Some(allowed);
-        refused
+        let message = format!("this path takes {allowed}");
+        Self::new(Code::Method, message).with(|details| details.allowed = Some(allowed))
     }
 
     /// The answer.
     pub(super) fn into_reply(self) -> Reply {
-        let error = self.word.unwrap_or(self.code.word());
-        let body = Body { error, message: &self.message, path: self.path.as_deref(), state: self.state };
-        let mut reply = json(self.code.status(), &body);
+        let Details { code, word, message, path, retry_after_secs, state, closes, allowed } = *self.0;
+        let error = word.unwrap_or(code.word());
+        let body = Body { error, message: &message, path: path.as_deref(), state };
+        let mut reply = json(code.status(), &body);
         let headers = reply.headers_mut();
-        if let Some(secs) = self.retry_after_secs {
+        if let Some(secs) = retry_after_secs {
             headers.insert(RETRY_AFTER, secs.into());
         }
-        if self.closes {
+        if closes {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         // Method names are ASCII, so this always holds.
-        if let Some(Ok(allowed)) = self.allowed.as_deref().map(HeaderValue::from_str) {
+        if let Some(Ok(allowed)) = allowed.as_deref().map(HeaderValue::from_str) {
             headers.insert(ALLOW, allowed);
         }
         reply
@@ -168,13 +176,13 @@ impl From<Busy> for Refused {
 impl From<Exhausted> for Refused {
     fn from(_: Exhausted) -> Self {
         let message = "the server holds as many bytes of requests and answers as it may: try again";
-        Self { closes: true, ..Self::new(Code::Overloaded, message) }
+        Self::new(Code::Overloaded, message).with(|details| details.closes = true)
     }
 }
 
 impl From<Mistake> for Refused {
     fn from(Mistake { code, message, path }: Mistake) -> Self {
-        Self { word: Some(code), path: Some(path), ..Self::new(Code::Invalid, message) }
+        Self::new(Code::Invalid, message).at(path).with(|details| details.word = Some(code))
     }
 }
 
@@ -205,9 +213,12 @@ impl From<InboxError> for Refused {
             InboxError::Required { channel, .. } => {
                 Self::new(Code::Required, message).at(format!("/channels/{channel}"))
             }
-            InboxError::TooOld { state } => Self { state: Some(state), ..Self::new(Code::TooOld, message) },
+            InboxError::TooOld { state } => {
+                Self::new(Code::TooOld, message).with(|details| details.state = Some(state))
+            }
             InboxError::Busy { retry_after } => {
-                Self { retry_after_secs: Some(retry_after.as_secs().max(1)), ..Self::new(Code::Overloaded, message) }
+                let secs = retry_after.as_secs().max(1);
+                Self::new(Code::Overloaded, message).with(|details| details.retry_after_secs = Some(secs))
             }
             InboxError::Broken { reason } => {
                 tracing::error!(%reason, "the inbox has gone wrong");
@@ -240,7 +251,7 @@ impl From<ApiError> for Refused {
             _ => Code::Overloaded,
         };
         let closes = matches!(code, Code::BodyTooLarge | Code::BodyBroken);
-        Self { closes, ..Self::new(code, message) }
+        Self::new(code, message).with(|details| details.closes = closes)
     }
 }
 
