@@ -10,6 +10,8 @@
 mod bounds;
 mod client;
 mod home;
+#[cfg(test)]
+mod inboxes;
 mod liveness;
 mod signin;
 

@@ -213,8 +213,10 @@ mod tests {
             ApiError::TooManyEvents { retry_after_secs },
             ApiError::HeldUp { retry_after_secs },
             ApiError::Spent { retry_after_secs },
+            ApiError::NotStored { retry_after_secs },
         ] {
-            assert_eq!(error.status(), 429);
+            let is_of_the_store = matches!(error, ApiError::NotStored { .. });
+            assert_eq!(error.status(), if is_of_the_store { 503 } else { 429 });
             assert_eq!(header(error, RETRY_AFTER).as_deref(), Some("3"));
         }
         for error in [ApiError::BodyTooLarge { max: 1 }, ApiError::TooManyBytes] {

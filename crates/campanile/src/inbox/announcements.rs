@@ -210,3 +210,33 @@ async fn listed(app: &App, door: &Door) -> Vec<ChannelName> {
 fn prefix(pattern: &Pattern) -> &str {
     pattern.as_str().split(['{', '*']).next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::events::tests::notification;
+    use super::*;
+
+    #[test]
+    fn as_many_announcements_wait_one_by_one_as_may_and_one_more_makes_them_one() {
+        let waiting = Waiting::default();
+        for _ in 0..INBOX_ANNOUNCEMENTS_WAITING_MAX {
+            waiting.announce("app".into(), None, notification());
+        }
+        let look = |look: fn(&Pending) -> (usize, bool)| look(&waiting.apps.lock()["app"]);
+        assert_eq!(look(|pending| (pending.announced.len(), pending.reset)), (INBOX_ANNOUNCEMENTS_WAITING_MAX, false));
+        waiting.announce("app".into(), None, notification());
+        assert_eq!(look(|pending| (pending.announced.len(), pending.reset)), (INBOX_ANNOUNCEMENTS_WAITING_MAX, true));
+        // Another app's do not count.
+        waiting.announce("other".into(), None, notification());
+        assert!(!waiting.apps.lock()["other"].reset);
+    }
+
+    #[test]
+    fn names_are_listed_by_what_they_all_begin_with() {
+        for (pattern, wanted) in
+            [("private-user.{user}", "private-user."), ("presence-{user}-x", "presence-"), ("private-a", "private-a")]
+        {
+            assert_eq!(prefix(&Pattern::parse(pattern).unwrap()), wanted);
+        }
+    }
+}

@@ -88,13 +88,13 @@ fn written(value: &impl Serialize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use campanile_inbox::Timestamp;
     use serde_json::json;
 
     use super::*;
 
-    pub(super) fn notification() -> Notification {
+    pub(in crate::inbox) fn notification() -> Notification {
         let at = Timestamp::from_millis(0);
         Notification {
             id: Uuid::from_u128(1),

@@ -69,3 +69,26 @@ async fn tell(Entry { key, user, subscriber }: Entry, store: &Store, pushes: &Pu
     let frames = vec![Event::state(&state).frame(&key.name)];
     pushes.send(subscriber.worker, Letter::Restated { key, subscriber, frames }).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use campanile_hub::{AppIndex, ConnectionId, WorkerId};
+    use campanile_protocol::{ChannelName, SocketId};
+
+    use super::*;
+
+    #[test]
+    fn as_many_wait_to_be_told_as_may_and_one_more_is_not() {
+        let (entries, mut entered) = Entries::new();
+        let key = ChannelKey { app: AppIndex(0), name: ChannelName::parse("private-user.42", 164).unwrap() };
+        let connection = ConnectionId { index: 0, generation: 0 };
+        let socket_id = SocketId { place: 0, secret: 0 };
+        let subscriber = Subscriber { worker: WorkerId(0), connection, token: 1, socket_id };
+        for _ in 0..INBOX_ENTRIES_MAX {
+            assert!(entries.push(key.clone(), "42".into(), subscriber));
+        }
+        assert!(!entries.push(key.clone(), "42".into(), subscriber));
+        entered.0.try_recv().unwrap();
+        assert!(entries.push(key, "42".into(), subscriber));
+    }
+}

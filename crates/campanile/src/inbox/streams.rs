@@ -75,13 +75,17 @@ impl Drop for OpenStream {
 impl Open {
     fn remove(&mut self, socket_id: SocketId) {
         let Some(stream) = self.streams.remove(&socket_id) else { return };
-        let Some(user) = stream.user else { return };
-        let key = (stream.app, user);
-        if let Some(ids) = self.by_user.get_mut(&key) {
-            ids.retain(|id| *id != socket_id);
-            if ids.is_empty() {
-                self.by_user.remove(&key);
-            }
+        if let Some(user) = stream.user {
+            self.forget(&(stream.app, user), socket_id);
+        }
+    }
+
+    /// The user is fed there no more.
+    fn forget(&mut self, key: &(AppIndex, String), socket_id: SocketId) {
+        let Some(ids) = self.by_user.get_mut(key) else { return };
+        ids.retain(|id| *id != socket_id);
+        if ids.is_empty() {
+            self.by_user.remove(key);
         }
     }
 }
@@ -134,10 +138,8 @@ impl Streams {
         let key = (stream.app, user.to_owned());
         let before = stream.user.replace(user.to_owned());
         stream.has_session.store(true, Ordering::Release);
-        if let Some(before) = before.filter(|before| *before != key.1)
-            && let Some(ids) = open.by_user.get_mut(&(key.0, before))
-        {
-            ids.retain(|id| *id != socket_id);
+        if let Some(before) = before.filter(|before| *before != key.1) {
+            open.forget(&(key.0, before), socket_id);
         }
         let ids = open.by_user.entry(key).or_default();
         if !ids.contains(&socket_id) {
@@ -198,4 +200,100 @@ fn hang_up(open: &mut Open, socket_id: SocketId) {
         stream.hang_up.notify_one();
     }
     open.remove(socket_id);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use campanile_hub::Apps;
+    use campanile_hub::letter::Homes;
+
+    use super::*;
+    use crate::config::{Config, Machine};
+    use crate::node::Node;
+
+    /// Streams, the app that they are of, and the node whose places they take.
+    fn stage(max: usize) -> (Streams, App, Arc<Node>) {
+        let machine = Machine { cores: 1, ..Machine::here() };
+        let config = Config::load_explained(None, std::iter::empty(), &machine).unwrap().0;
+        let apps = Apps::new(vec![App::new("app-id", "key", "secret")], None);
+        let app = App::clone(apps.by_id("app-id").unwrap());
+        let node = Node::new(Arc::new(config), Arc::new(apps), Homes { seed: 1, workers: 1 });
+        (Streams::new(max, 7), app, node)
+    }
+
+    fn open(streams: &Streams, app: &App, node: &Node) -> Result<OpenStream, TooManyStreams> {
+        streams.open(app, node.reserve(app).unwrap(), Arc::default())
+    }
+
+    #[tokio::test]
+    async fn a_reader_has_as_many_events_as_may_wait_and_with_one_more_it_is_closed() {
+        let (streams, app, node) = stage(1);
+        let hang_up = Arc::<Notify>::default();
+        let mut stream = streams.open(&app, node.reserve(&app).unwrap(), Arc::clone(&hang_up)).unwrap();
+        streams.bind(stream.socket_id, "42");
+        let event = Bytes::from_static(b"event");
+        for _ in 0..INBOX_STREAM_EVENTS_MAX {
+            streams.feed(app.index, "42", &event);
+        }
+        assert_eq!((streams.len(), node.connections()), (1, 1));
+        streams.feed(app.index, "42", &event);
+        assert_eq!((streams.len(), node.connections()), (0, 0), "its place is free at once");
+        tokio::time::timeout(Duration::from_secs(5), hang_up.notified()).await.expect("its connection is told");
+        let mut heard = 0;
+        while stream.events.recv().await.is_some() {
+            heard += 1;
+        }
+        assert_eq!(heard, INBOX_STREAM_EVENTS_MAX, "what it was given it has, and then it ends");
+    }
+
+    #[test]
+    fn as_many_streams_are_open_as_may_be_and_each_has_an_id_that_no_worker_has() {
+        let (streams, app, node) = stage(2);
+        let first = open(&streams, &app, &node).unwrap();
+        let second = open(&streams, &app, &node).unwrap();
+        assert_eq!(open(&streams, &app, &node).unwrap_err(), TooManyStreams);
+        assert_eq!(node.connections(), 2);
+        assert_ne!(first.socket_id, second.socket_id);
+        let worker = first.socket_id.place >> campanile_hub::hub::PLACE_INDEX_BITS & u64::from(PLACE_WORKER_MAX);
+        assert_eq!(worker, u64::from(PLACE_WORKER_MAX));
+        assert_eq!(streams.app_of(first.socket_id), Some(app.index));
+        drop(first);
+        assert!(open(&streams, &app, &node).is_ok());
+    }
+
+    #[test]
+    fn a_stream_is_fed_for_its_user_alone_and_for_nobody_once_it_is_gone() {
+        let (streams, app, node) = stage(9);
+        let (mut ann, mut bo) = (open(&streams, &app, &node).unwrap(), open(&streams, &app, &node).unwrap());
+        let event = |text: &'static str| Bytes::from_static(text.as_bytes());
+        streams.feed(app.index, "ann", &event("for nobody yet"));
+        streams.bind(ann.socket_id, "ann");
+        streams.bind(bo.socket_id, "bo");
+        streams.feed(app.index, "ann", &event("1"));
+        streams.feed(AppIndex(9), "ann", &event("another app's"));
+        assert_eq!(ann.events.try_recv().unwrap(), "1");
+        assert!(ann.events.try_recv().is_err() && bo.events.try_recv().is_err());
+        // Another session on the same stream: whoever it was before is fed there no more.
+        streams.bind(ann.socket_id, "cleo");
+        streams.feed(app.index, "ann", &event("2"));
+        streams.feed(app.index, "cleo", &event("3"));
+        assert_eq!(ann.events.try_recv().unwrap(), "3");
+        let mut users = streams.users(app.index);
+        users.sort();
+        assert_eq!(users, ["bo", "cleo"]);
+        drop((ann, bo));
+        assert!(streams.users(app.index).is_empty() && streams.0.open.lock().by_user.is_empty());
+    }
+
+    #[test]
+    fn whoever_is_closed_is_not_let_in_again() {
+        let (streams, app, node) = stage(9);
+        let mut stream = open(&streams, &app, &node).unwrap();
+        streams.close();
+        assert!(matches!(stream.events.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+        assert!(open(&streams, &app, &node).is_err());
+        assert_eq!(node.connections(), 0);
+    }
 }

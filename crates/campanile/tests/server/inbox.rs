@@ -429,6 +429,33 @@ fn while_the_store_is_away_only_what_needs_it_waits() {
 }
 
 #[test]
+fn requests_that_wait_for_the_store_leave_a_worker_room_for_the_others() {
+    let server =
+        with(&[("workers", "1"), ("limits.permits_per_worker", "16"), ("limits.http_request_timeout_secs", "4")]);
+    let lock = WriteLock::take(&server);
+    let captured = |number: u128| {
+        let data = json!({ "id": format!("{number:032x}"), "type": "t" }).to_string();
+        json!({ "name": LARAVEL, "channel": CHANNEL, "data": data })
+    };
+    let began = std::time::Instant::now();
+    let statuses: Vec<(u16, Duration)> = std::thread::scope(|scope| {
+        // A quarter of the permits is four requests; the fifth is told at once.
+        let requests: Vec<_> = (0..5)
+            .map(|number| {
+                let (server, captured) = (&server, captured(number));
+                scope.spawn(move || (server.post("/apps/app/events", &captured).status, began.elapsed()))
+            })
+            .collect();
+        server.serves_others();
+        lock.release();
+        requests.into_iter().map(|request| request.join().unwrap()).collect()
+    });
+    let refused = statuses.iter().filter(|(status, _)| *status == 503).count();
+    assert!(refused >= 1 && statuses.iter().all(|(status, _)| matches!(status, 200 | 503)), "{statuses:?}");
+    assert_eq!(statuses.len() - refused, 4, "{statuses:?}");
+}
+
+#[test]
 fn what_is_for_everybody_is_heard_by_whoever_is_there_and_counts_for_the_others() {
     let server = with(&[]);
     let (mut client, _) = page(&server);
