@@ -89,6 +89,18 @@ pub const INBOX_ANNOUNCEMENTS_WAITING_MAX: usize = 100;
 /// Events that may wait for one stream.
 pub const INBOX_STREAM_EVENTS_MAX: usize = 64;
 
+/// For so long a stream waits for somebody to say whose inbox it is.
+pub const INBOX_SESSION_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a browser's token is good for, in seconds.
+pub const SESSION_SECS: u64 = 600;
+
+/// Characters of the id of a user for whom a session is opened.
+pub const SESSION_USER_LENGTH_MAX: usize = 200;
+
+/// Bytes of a JSON Web Token.
+pub const JWT_BYTES_MAX: usize = 4096;
+
 /// Characters of a server token, at least: whoever guesses it acts for every user.
 pub const SERVER_TOKEN_LENGTH_MIN: usize = 32;
 
@@ -691,6 +703,13 @@ pub fn to_markdown() -> String {
          | announcements of one app that wait to be told one by one | {INBOX_ANNOUNCEMENTS_WAITING_MAX} | they are told as \
          one, with `reset` |\n\
          | events that wait for one SSE stream | {INBOX_STREAM_EVENTS_MAX} | its connection is closed |\n\
+         | SSE streams of one worker | half of `limits.http_connections_max` | answered 503 with Retry-After |\n\
+         | an SSE stream for which nobody opens a session | {} s | ended |\n\
+         | requests that hold a permit while the store writes the rows of their events | a quarter of \
+         `limits.permits_per_worker` | as where the store does not answer: 503, or pushed alone |\n\
+         | a browser's session | {SESSION_SECS} s, and its socket's life | answered 401 |\n\
+         | the id of a user for whom a session is opened | {SESSION_USER_LENGTH_MAX} characters | answered 401 |\n\
+         | a JSON Web Token | {JWT_BYTES_MAX} bytes | answered 401 |\n\
          | a server token | {SERVER_TOKEN_LENGTH_MIN} to {SERVER_TOKEN_LENGTH_MAX} characters | the start is refused |\n\
          | the path of a Unix socket | {UNIX_SOCKET_PATH_BYTES_MAX} bytes | the start is refused |\n\
          | requests under way on one HTTP/2 connection | {HTTP2_STREAMS_MAX} | the client waits until one is \
@@ -740,6 +759,7 @@ pub fn to_markdown() -> String {
          - `limits.send_queue_bytes_max`: the largest single frame that a client may receive, be it \
          an event\n  or the list of a presence channel, and all that a channel with replay keeps.\n\
          - `limits.http_body_bytes_max`: the largest legal batch.\n",
+        INBOX_SESSION_WAIT.as_secs(),
         DESCRIPTORS_RESERVED / 2
     );
     text

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use campanile_protocol::Secret;
 use serde::Deserialize;
 
-/// Bytes of a token, at most.
-pub(crate) const JWT_BYTES_MAX: usize = 4096;
+use crate::config::limits::JWT_BYTES_MAX;
+
 /// What clocks may differ by, in seconds.
 const LEEWAY_SECS: u64 = 30;
 

@@ -17,6 +17,8 @@ mod store;
 mod streams;
 
 pub(crate) use fences::Fence;
-pub(crate) use session::{SESSION_SECS, Session};
+pub(crate) use session::Session;
 pub(crate) use store::{Opened, Status, Store, StoreError, settings};
+#[cfg(test)]
+pub(crate) use streams::Streams;
 pub(crate) use streams::{OpenStream, TooManyStreams};

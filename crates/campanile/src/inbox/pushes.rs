@@ -123,3 +123,39 @@ impl Pushes {
         (&ids[..ids.len().min(most)], ids.len() > most)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::time::Duration;
+
+    use campanile_hub::Apps;
+    use campanile_hub::letter::Homes;
+
+    use super::*;
+    use crate::config::{Config, Machine};
+
+    #[tokio::test]
+    async fn as_many_letters_are_under_way_as_may_be_and_the_next_waits() {
+        let machine = Machine { cores: 1, ..Machine::here() };
+        let config = Config::load_explained(None, std::iter::empty(), &machine).unwrap().0;
+        let node = Node::new(Arc::new(config), Arc::new(Apps::default()), Homes { seed: 1, workers: 1 });
+        let post = Post::new(1);
+        let pushes = Pushes::new(node, post.clone());
+        let letter = || Letter::Reload { apps: Arc::new(Apps::default()) };
+        for _ in 0..INBOX_PUSHES_MAX {
+            pushes.send(WorkerId(0), letter()).await;
+        }
+        let next = tokio::spawn({
+            let pushes = pushes.clone();
+            async move { pushes.send(WorkerId(0), letter()).await }
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!next.is_finished());
+        let mut taken = VecDeque::new();
+        post.take(WorkerId(0), &mut taken);
+        assert_eq!(taken.len(), INBOX_PUSHES_MAX);
+        taken.pop_front();
+        next.await.unwrap();
+    }
+}

@@ -10,9 +10,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use campanile_protocol::{Secret, SocketId};
 use serde::{Deserialize, Serialize};
 
-/// How long a token is good for, in seconds.
-pub(crate) const SESSION_SECS: u64 = 600;
-
 /// What a token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Session {

@@ -90,7 +90,7 @@ pub(crate) struct Opened {
 }
 
 /// What the store is opened with.
-pub(crate) fn settings(config: &InboxConfig, call_timeout: Duration) -> Settings {
+pub(crate) fn settings(config: &InboxConfig, request_timeout: Duration) -> Settings {
     let (url, synchronous) = match &config.store {
         InboxStore::Sqlite { file, synchronous } => {
             let synchronous = match synchronous {
@@ -112,7 +112,8 @@ pub(crate) fn settings(config: &InboxConfig, call_timeout: Duration) -> Settings
     settings.limits.connections = config.connections;
     settings.limits.writes_waiting = config.writes_waiting_max;
     settings.limits.reads_waiting = config.reads_waiting_max;
-    settings.limits.call_timeout = call_timeout;
+    // So that whoever asks hears what the store says before their own time is over.
+    settings.limits.call_timeout = request_timeout * 4 / 5;
     settings
 }
 
@@ -229,6 +230,12 @@ impl Store {
             }
         }
         answer
+    }
+
+    /// Counts a call that nobody could wait for any longer.
+    pub(crate) fn note_late(&self) {
+        let late: Result<(), _> = Err(InboxError::Unavailable { reason: "it does not answer in time".to_owned() });
+        let _counted = self.note(late);
     }
 
     /// Whether the store has failed, and nothing has succeeded since.

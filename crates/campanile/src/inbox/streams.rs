@@ -91,7 +91,7 @@ impl Open {
 }
 
 impl Streams {
-    pub(super) fn new(max: usize, incarnation: u64) -> Self {
+    pub(crate) fn new(max: usize, incarnation: u64) -> Self {
         Self(Arc::new(Shared {
             max,
             // No worker has this number.

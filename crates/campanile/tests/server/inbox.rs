@@ -588,6 +588,31 @@ fn as_many_streams_are_open_as_may_be_and_a_drain_ends_them() {
 }
 
 #[test]
+fn a_workers_streams_leave_publishers_half_of_its_connections() {
+    let server = with(&[("limits.http_connections_max", "4"), ("workers", "1")]);
+    let streams = [Stream::open(&server), Stream::open(&server)];
+    let path = format!("/inbox/stream?app_key={KEY}");
+    assert_eq!(code(&call(&server, "GET", &path, "", &Value::Null)), (503, "too_many_streams".to_owned()));
+    assert_eq!(notify(&server, &comment("c")).status, 202);
+    drop(streams);
+    server.wait_for_connections(0);
+    drop(Stream::open(&server));
+}
+
+#[test]
+fn a_users_id_may_be_as_long_as_the_bound_and_no_longer() {
+    let server = with(&[]);
+    let client = Client::connect(&server);
+    let socket_id = SocketId::parse(&client.socket_id).unwrap();
+    for (length, status) in [(200, 200), (201, 401), (0, 401)] {
+        let user_data = json!({ "id": "u".repeat(length) }).to_string();
+        let auth = format!("{KEY}:{}", secret().sign_user(socket_id, &user_data));
+        let proof = json!({ "socket_id": client.socket_id, "user_data": user_data, "auth": auth });
+        assert_eq!(open_session(&server, &proof).status, status, "{length}");
+    }
+}
+
+#[test]
 fn rows_outlive_a_restart_and_sessions_do_not() {
     let server = with(&[]);
     let (client, _) = page(&server);

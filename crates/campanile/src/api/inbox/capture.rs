@@ -117,7 +117,10 @@ async fn store_one(captured: Captured, app: &App, store: &Store, visit: Visit<'_
     let mut captured = captured;
     loop {
         let capture = store.inbox().capture(&app.id, captured.clone());
-        let Ok(answer) = tokio::time::timeout_at(visit.until(), capture).await else { return Err(1) };
+        let Ok(answer) = tokio::time::timeout_at(visit.until(), capture).await else {
+            store.note_late();
+            return Err(1);
+        };
         match store.note(answer) {
             Ok(_) => return Ok(true),
             // The application shows the event as it likes; a row leads somewhere or nowhere.

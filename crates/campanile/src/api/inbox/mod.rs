@@ -129,7 +129,16 @@ async fn ask<T>(
     visit: Visit<'_>,
     question: impl Future<Output = Result<T, campanile_inbox::InboxError>>,
 ) -> Result<T, Refused> {
-    within(visit, async { store.note(question.await).map_err(Refused::from) }).await
+    match tokio::time::timeout_at(visit.until(), question).await {
+        Ok(answer) => store.note(answer).map_err(Refused::from),
+        Err(_) => {
+            store.note_late();
+            Err(Refused::new(
+                Code::StoreAway,
+                "the inbox's store did not answer in time: try again, with the same key if there is one",
+            ))
+        }
+    }
 }
 
 /// The store, or what to configure.

@@ -23,13 +23,11 @@ use super::query::Query;
 use super::refusal::{Code, Refused};
 use super::routes::Endpoint;
 use super::{ask, json, origin, read_body, receive, store_of};
+use crate::config::limits::{SESSION_SECS, SESSION_USER_LENGTH_MAX};
 use crate::door::{Door, Visit};
+use crate::inbox::Session;
 use crate::inbox::jwt::Unverified;
-use crate::inbox::{SESSION_SECS, Session};
 use crate::ledger;
-
-/// Characters of a user's id, at most.
-const USER_LENGTH_MAX: usize = 200;
 
 /// What a browser has proved.
 struct Proof {
@@ -165,9 +163,10 @@ fn of_jwt(token: &str, door: &Door) -> Result<Proof, Refused> {
 }
 
 fn checked(user: String) -> Result<String, Refused> {
-    if user.is_empty() || user.chars().count() > USER_LENGTH_MAX || user.chars().any(char::is_control) {
-        let message =
-            format!("the user's id must have 1 to {USER_LENGTH_MAX} characters, none of them a control character");
+    if user.is_empty() || user.chars().count() > SESSION_USER_LENGTH_MAX || user.chars().any(char::is_control) {
+        let message = format!(
+            "the user's id must have 1 to {SESSION_USER_LENGTH_MAX} characters, none of them a control character"
+        );
         return Err(Refused::new(Code::InvalidAuth, message));
     }
     Ok(user)

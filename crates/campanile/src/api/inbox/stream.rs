@@ -29,11 +29,10 @@ use super::query::Query;
 use super::refusal::{Code, Refused};
 use super::routes::{Call, Found};
 use super::{no_store, origin, store_of};
+use crate::config::limits::INBOX_SESSION_WAIT;
 use crate::door::Door;
 use crate::inbox::{OpenStream, TooManyStreams};
 
-/// For so long a stream waits for somebody to say whose inbox it is.
-const SESSION_WAIT: Duration = Duration::from_secs(30);
 /// How often a silent stream says that it is there: proxies close what is silent for a minute.
 const PING_EVERY: Duration = Duration::from_secs(25);
 const PING: Bytes = Bytes::from_static(b": ping\n\n");
@@ -117,20 +116,24 @@ fn begin(head: &Parts, found: &Found, door: &Rc<Door>, hang_up: Arc<Notify>) -> 
     })?;
     let stream = store.streams.open(&app, place, hang_up).map_err(|TooManyStreams| too_many())?;
     streams.set(streams.get() + 1);
-    let now = Instant::now();
-    let hello = format!("event: connected\ndata: {}\n\n", json!({ "socket_id": stream.socket_id.to_string() }));
-    Ok(Feed {
-        stream,
-        hello: Some(hello.into()),
-        session_until: now + SESSION_WAIT,
-        timer: Box::pin(sleep_until(now + PING_EVERY)),
-        ping_at: now + PING_EVERY,
-        is_over: false,
-        _share: Share(streams),
-    })
+    Ok(Feed::new(stream, Share(streams)))
 }
 
 impl Feed {
+    fn new(stream: OpenStream, share: Share) -> Self {
+        let now = Instant::now();
+        let connected = json!({ "socket_id": stream.socket_id.to_string() });
+        Self {
+            stream,
+            hello: Some(format!("event: connected\ndata: {connected}\n\n").into()),
+            session_until: now + INBOX_SESSION_WAIT,
+            timer: Box::pin(sleep_until(now + PING_EVERY)),
+            ping_at: now + PING_EVERY,
+            is_over: false,
+            _share: share,
+        }
+    }
+
     /// The next piece; nothing when it is over.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.is_over {
@@ -162,5 +165,60 @@ impl Feed {
                 return Poll::Pending;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use campanile_hub::letter::Homes;
+    use campanile_hub::{App, Apps};
+
+    use super::*;
+    use crate::config::{Config, Machine};
+    use crate::inbox::Streams;
+    use crate::node::Node;
+
+    fn feed() -> (Feed, Streams) {
+        let machine = Machine { cores: 1, ..Machine::here() };
+        let config = Config::load_explained(None, std::iter::empty(), &machine).unwrap().0;
+        let apps = Apps::new(vec![App::new("app-id", "key", "secret")], None);
+        let app = Arc::clone(apps.by_id("app-id").unwrap());
+        let node = Node::new(Arc::new(config), Arc::new(apps), Homes { seed: 1, workers: 1 });
+        let streams = Streams::new(1, 7);
+        let stream = streams.open(&app, node.reserve(&app).unwrap(), Arc::default()).unwrap();
+        (Feed::new(stream, Share(Rc::new(Cell::new(1)))), streams)
+    }
+
+    async fn next(feed: &mut Feed) -> Option<Bytes> {
+        poll_fn(|context| feed.poll_next(context)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_waits_for_its_session_and_no_longer_than_the_bound() {
+        let (mut feed, _streams) = feed();
+        let began = Instant::now();
+        assert!(next(&mut feed).await.unwrap().starts_with(b"event: connected\n"));
+        assert_eq!(next(&mut feed).await.unwrap(), PING);
+        assert_eq!(next(&mut feed).await.unwrap(), NOBODY);
+        assert_eq!(began.elapsed().as_secs(), INBOX_SESSION_WAIT.as_secs());
+        assert_eq!(next(&mut feed).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_with_a_session_goes_on_and_says_that_it_is_there() {
+        let (mut feed, streams) = feed();
+        next(&mut feed).await.unwrap();
+        tokio::time::advance(INBOX_SESSION_WAIT - Duration::from_secs(1)).await;
+        assert_eq!(next(&mut feed).await.unwrap(), PING);
+        streams.bind(feed.stream.socket_id, "42");
+        let began = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(next(&mut feed).await.unwrap(), PING);
+        }
+        assert_eq!(began.elapsed().as_secs(), 3 * PING_EVERY.as_secs());
+        streams.close();
+        assert_eq!(next(&mut feed).await, None, "a drain ends it");
     }
 }
