@@ -226,12 +226,8 @@ mod tests {
         queue.tell(vec![updated("a", "2", 2)]);
         assert_eq!(changes.next().await, Some(updated("a", "1", 1)));
         queue.tell(vec![updated("b", "9", 1)]);
-        let expected = [
-            updated("a", "1", 2),
-            reset("a", "1", 4),
-            Change::Reset { app: "a".into() },
-            updated("b", "9", 1),
-        ];
+        let expected =
+            [updated("a", "1", 2), reset("a", "1", 4), Change::Reset { app: "a".into() }, updated("b", "9", 1)];
         for change in expected {
             assert_eq!(changes.next().await, Some(change));
         }

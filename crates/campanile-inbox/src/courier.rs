@@ -163,9 +163,8 @@ async fn end(tx: &mut Tx, told: &[Told]) -> Result<(), Failure> {
     }
     for told in told {
         if let Some(up_to) = &told.up_to {
-            let go_on = sql!(
-                "UPDATE campanile_inbox_jobs SET told_to = $2, available_at = $3, leased = 0 WHERE number = $1"
-            );
+            let go_on =
+                sql!("UPDATE campanile_inbox_jobs SET told_to = $2, available_at = $3, leased = 0 WHERE number = $1");
             tx.execute(go_on, values![told.number, up_to, now]).await?;
         }
     }
@@ -297,12 +296,7 @@ async fn to_whom(tx: &mut Tx, job: &Job, told_to: Option<&str>, budget: usize) -
 }
 
 /// Stores for one user what is theirs of a round.
-async fn for_user<'j>(
-    tx: &mut Tx,
-    app: &str,
-    name: &str,
-    jobs: impl Iterator<Item = &'j Job>,
-) -> Result<(), Failure> {
+async fn for_user<'j>(tx: &mut Tx, app: &str, name: &str, jobs: impl Iterator<Item = &'j Job>) -> Result<(), Failure> {
     let mut user = User::lock(tx, app, name).await?;
     let before = user.clone();
     let mut choices: Option<BTreeMap<String, Switches>> = None;
@@ -355,9 +349,7 @@ async fn for_user<'j>(
             }
             let lacks = match channel {
                 Channel::Broadcast => continue,
-                Channel::Mail => {
-                    deliveries::contact(tx, user.id).await?.email.is_none().then_some("no_address")
-                }
+                Channel::Mail => deliveries::contact(tx, user.id).await?.email.is_none().then_some("no_address"),
                 Channel::WebPush => {
                     deliveries::push_subscriptions(tx, user.id).await?.is_empty().then_some("no_subscription")
                 }

@@ -89,12 +89,7 @@ pub(crate) async fn stow(tx: &mut Tx, user: &mut User, arrival: &Arrival<'_>) ->
 }
 
 /// Gathers it into the unread one of its group, if there is one.
-async fn gather(
-    tx: &mut Tx,
-    user: &mut User,
-    arrival: &Arrival<'_>,
-    digest: &str,
-) -> Result<Option<Stowed>, Failure> {
+async fn gather(tx: &mut Tx, user: &mut User, arrival: &Arrival<'_>, digest: &str) -> Result<Option<Stowed>, Failure> {
     let id = arrival.id.to_string();
     let before = sql!("SELECT row_id FROM campanile_inbox_digested WHERE id = $1 AND user_id = $2");
     if let Some(row) = tx.row(before, values![&id, user.id]).await? {
@@ -143,7 +138,8 @@ pub(crate) async fn remove(tx: &mut Tx, user: &mut User, stored: &Stored) -> Res
     tx.execute(remove, values![user.id, stored.seq]).await?;
     user.move_by(Delta::default().from(counted));
     let (rev, id, now) = (user.next_rev(), stored.id.to_string(), tx.now);
-    let remember = sql!("INSERT INTO campanile_inbox_tombstones (user_id, rev, id, removed_at) VALUES ($1, $2, $3, $4)");
+    let remember =
+        sql!("INSERT INTO campanile_inbox_tombstones (user_id, rev, id, removed_at) VALUES ($1, $2, $3, $4)");
     tx.execute(remember, values![user.id, rev, &id, now]).await?;
     let forget = sql!("DELETE FROM campanile_inbox_digested WHERE user_id = $1 AND row_id = $2");
     tx.execute(forget, values![user.id, &id]).await?;

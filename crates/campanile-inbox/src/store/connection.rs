@@ -287,9 +287,9 @@ impl Connection {
 }
 
 async fn in_time<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(STATEMENT_MAX, statement)
-        .await
-        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "a statement was lost"))))
+    tokio::time::timeout(STATEMENT_MAX, statement).await.unwrap_or_else(|_| {
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "a statement was lost")))
+    })
 }
 
 /// Opens the connection that writes.

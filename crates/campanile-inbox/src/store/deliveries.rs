@@ -61,8 +61,7 @@ pub(crate) async fn order(tx: &mut Tx, user: &User, order: &Order<'_>) -> Result
          ON CONFLICT (id, user_id, channel) DO NOTHING"
     );
     let due_at = now.plus(delay);
-    let written =
-        values![user.id, &id, row_id.as_deref(), seq, order.kind, channel, content.as_deref(), due_at, now];
+    let written = values![user.id, &id, row_id.as_deref(), seq, order.kind, channel, content.as_deref(), due_at, now];
     tx.execute(insert, written).await?;
     Ok(())
 }
@@ -106,12 +105,7 @@ pub(crate) async fn take_up_to(tx: &mut Tx, user_id: i64, up_to: i64) -> Result<
     Ok(tx.execute(take, values![user_id, up_to, now]).await?)
 }
 
-pub(crate) async fn take_category_up_to(
-    tx: &mut Tx,
-    user_id: i64,
-    category: &str,
-    up_to: i64,
-) -> Result<u64, Failure> {
+pub(crate) async fn take_category_up_to(tx: &mut Tx, user_id: i64, category: &str, up_to: i64) -> Result<u64, Failure> {
     let now = tx.now;
     let take = sql!(
         "UPDATE campanile_inbox_deliveries SET state = 'taken', updated_at = $3 \
@@ -254,12 +248,7 @@ fn channel_of(name: &str) -> Result<Channel, Failure> {
     Channel::parse(name).ok_or_else(|| Failure::Broken(format!("a stored channel is not one: {name:?}")))
 }
 
-pub(crate) async fn settle(
-    tx: &mut Tx,
-    id: DeliveryId,
-    attempt: i64,
-    settlement: &Settlement,
-) -> Result<(), Failure> {
+pub(crate) async fn settle(tx: &mut Tx, id: DeliveryId, attempt: i64, settlement: &Settlement) -> Result<(), Failure> {
     let now = tx.now;
     let (state, reason, due_at) = match settlement {
         Settlement::Sent => (DeliveryState::Sent, None, None),

@@ -20,6 +20,8 @@ pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod sql;
 pub(crate) mod sweeps;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tx;
 pub(crate) mod users;
 pub(crate) mod writer;
@@ -91,10 +93,8 @@ impl Core {
     pub(crate) async fn open(settings: Arc<Settings>, queue: Arc<Queue>) -> Result<Rc<Self>, OpenError> {
         let (pool, sqlite) = match &settings.store {
             StoreUrl::Sqlite(file) => {
-                let wrong = |error: &sqlx::Error| OpenError::File {
-                    file: file.clone(),
-                    reason: connection::reason(error),
-                };
+                let wrong =
+                    |error: &sqlx::Error| OpenError::File { file: file.clone(), reason: connection::reason(error) };
                 let synchronous = match settings.synchronous {
                     Synchronous::Full => SqliteSynchronous::Full,
                     Synchronous::Normal => SqliteSynchronous::Normal,
@@ -109,7 +109,9 @@ impl Core {
                     .pragma("journal_size_limit", "67108864")
                     .foreign_keys(false);
                 let mut writer = connection::sqlite(&options).await.map_err(|error| wrong(&error))?;
-                schema::bring_up_to_date(&mut writer, settings.migrate).await.map_err(|error| error.into_open(wrong))?;
+                schema::bring_up_to_date(&mut writer, settings.migrate)
+                    .await
+                    .map_err(|error| error.into_open(wrong))?;
                 writer.discard().await;
                 let pool = SqlitePoolOptions::new()
                     .max_connections(settings.limits.connections)

@@ -60,10 +60,7 @@ pub(crate) async fn erase(tx: &mut Tx, app: &str, name: &str) -> Result<Erased, 
     erased.known = user.is_some() || erased.waiting > 0 || erased.audiences > 0;
     let Some(user) = user else { return Ok(erased) };
     let tables: [(&Statement, Option<&mut u64>); 8] = [
-        (
-            sql!("DELETE FROM campanile_inbox_notifications WHERE user_id = $1"),
-            Some(&mut erased.notifications),
-        ),
+        (sql!("DELETE FROM campanile_inbox_notifications WHERE user_id = $1"), Some(&mut erased.notifications)),
         (sql!("DELETE FROM campanile_inbox_deliveries WHERE user_id = $1"), Some(&mut erased.deliveries)),
         (
             sql!("DELETE FROM campanile_inbox_push_subscriptions WHERE user_id = $1"),

@@ -23,9 +23,7 @@ pub(crate) async fn terms(tx: &mut Tx, app: &str, category: &str) -> Result<Cate
 
 /// What a user has said of a category.
 pub(crate) async fn choices(tx: &mut Tx, user_id: i64, category: &str) -> Result<Switches, Failure> {
-    let chosen = sql!(
-        "SELECT channel, is_on FROM campanile_inbox_preferences WHERE user_id = $1 AND category = $2"
-    );
+    let chosen = sql!("SELECT channel, is_on FROM campanile_inbox_preferences WHERE user_id = $1 AND category = $2");
     let mut switches = Switches::new();
     for row in tx.fetch(chosen, values![user_id, category]).await? {
         if let Some(channel) = Channel::parse(&row.text(0)?) {

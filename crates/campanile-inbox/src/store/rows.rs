@@ -124,8 +124,7 @@ pub(crate) fn id_of(text: &str) -> Result<Uuid, Failure> {
 pub(crate) fn read(row: &Row, user: &User) -> Result<Stored, Failure> {
     let (unread, unseen) = Standing::dues(row.int(15)?, row.int(16)?);
     let category_floor = row.int(18)?;
-    // What was marked first is what made it read.
-    let at = if category_floor > user.read_floor { row.int(19)? } else { user.floor_at };
+    let read_at = if category_floor > user.read.up_to { row.int(19)? } else { user.read.at };
     Ok(Stored {
         is_announcement: false,
         seq: row.int(0)?,
@@ -148,7 +147,12 @@ pub(crate) fn read(row: &Row, user: &User) -> Result<Stored, Failure> {
             archived_at: row.maybe_moment(13)?,
             snoozed_until: row.maybe_moment(14)?,
         },
-        floors: Floors { read: category_floor.max(user.read_floor), seen: user.seen_floor, at },
+        floors: Floors {
+            read: category_floor.max(user.read.up_to),
+            read_at,
+            seen: user.seen.up_to,
+            seen_at: user.seen.at,
+        },
     })
 }
 

@@ -76,7 +76,9 @@ async fn migrate(connection: &mut Connection, known: i64) -> Result<(), SchemaEr
         return Err(SchemaError::Tables(OpenError::NewerTables { found, known }));
     }
     connection
-        .script(sql!("CREATE TABLE IF NOT EXISTS campanile_inbox_version (one BIGINT PRIMARY KEY, version BIGINT NOT NULL)"))
+        .script(sql!(
+            "CREATE TABLE IF NOT EXISTS campanile_inbox_version (one BIGINT PRIMARY KEY, version BIGINT NOT NULL)"
+        ))
         .await?;
     for migration in &MIGRATIONS[usize::try_from(found).unwrap_or(0)..] {
         connection.script(migration).await?;

@@ -20,7 +20,8 @@ use crate::store::{announcements, arrivals, deliveries};
 /// What the last process of this file held is nobody's any more.
 pub(crate) async fn release(tx: &mut Tx) -> Result<(), Failure> {
     let now = tx.now;
-    let jobs = sql!("UPDATE campanile_inbox_jobs SET leased = 0, available_at = $1 WHERE leased = 1 AND died_at IS NULL");
+    let jobs =
+        sql!("UPDATE campanile_inbox_jobs SET leased = 0, available_at = $1 WHERE leased = 1 AND died_at IS NULL");
     tx.execute(jobs, values![now]).await?;
     deliveries::give_up_lost(tx, crate::Timestamp::from_millis(i64::MAX)).await?;
     Ok(())
@@ -49,7 +50,9 @@ pub(crate) async fn is_anything_due(tx: &mut Tx) -> Result<bool, Failure> {
     let (now, settings) = (tx.now, std::sync::Arc::clone(&tx.settings));
     let due: [(&Statement, crate::Timestamp); 11] = [
         (
-            sql!("SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_notifications WHERE snoozed_until <= $1 LIMIT 1) AS d"),
+            sql!(
+                "SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_notifications WHERE snoozed_until <= $1 LIMIT 1) AS d"
+            ),
             now,
         ),
         (
@@ -60,19 +63,27 @@ pub(crate) async fn is_anything_due(tx: &mut Tx) -> Result<bool, Failure> {
             now,
         ),
         (
-            sql!("SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_notifications WHERE expires_at <= $1 LIMIT 1) AS d"),
+            sql!(
+                "SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_notifications WHERE expires_at <= $1 LIMIT 1) AS d"
+            ),
             now,
         ),
         (
-            sql!("SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_notifications WHERE created_at <= $1 LIMIT 1) AS d"),
+            sql!(
+                "SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_notifications WHERE created_at <= $1 LIMIT 1) AS d"
+            ),
             now.minus(settings.retention),
         ),
         (
-            sql!("SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_announcements WHERE expires_at <= $1 LIMIT 1) AS d"),
+            sql!(
+                "SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_announcements WHERE expires_at <= $1 LIMIT 1) AS d"
+            ),
             now,
         ),
         (
-            sql!("SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_announcements WHERE created_at <= $1 LIMIT 1) AS d"),
+            sql!(
+                "SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_announcements WHERE created_at <= $1 LIMIT 1) AS d"
+            ),
             now.minus(settings.retention),
         ),
         (
@@ -102,7 +113,8 @@ pub(crate) async fn is_anything_due(tx: &mut Tx) -> Result<bool, Failure> {
         }
     }
     let old = now.minus(settings.deliveries);
-    let sql = sql!("SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_deliveries WHERE updated_at <= $1 LIMIT 1) AS d");
+    let sql =
+        sql!("SELECT count(*) FROM (SELECT 1 FROM campanile_inbox_deliveries WHERE updated_at <= $1 LIMIT 1) AS d");
     Ok(tx.number(sql, values![old]).await? > 0)
 }
 

@@ -85,11 +85,7 @@ enum Ended {
     Lost(String),
 }
 
-async fn serve(
-    core: &Rc<Core>,
-    queue: &mut mpsc::UnboundedReceiver<Box<dyn Operation>>,
-    pauses: &mut usize,
-) -> Ended {
+async fn serve(core: &Rc<Core>, queue: &mut mpsc::UnboundedReceiver<Box<dyn Operation>>, pauses: &mut usize) -> Ended {
     let mut connection = match open(core).await {
         Ok(connection) => connection,
         Err(error) => {
@@ -223,6 +219,8 @@ async fn attempt(core: &Rc<Core>, tx: &mut Tx, batch: &mut VecDeque<Box<dyn Oper
         }
     }
     tx.commit().await?;
+    #[cfg(test)]
+    assert!(!tx.loses_writer, "planted");
     if std::mem::take(&mut tx.has_work) {
         core.work.notify_one();
     }
@@ -237,15 +235,13 @@ async fn attempt(core: &Rc<Core>, tx: &mut Tx, batch: &mut VecDeque<Box<dyn Oper
 pub(crate) async fn contained<T>(future: impl Future<Output = T>) -> Result<T, String> {
     let mut future = std::pin::pin!(future);
     // What it leaves half done is a transaction, and that is rolled back, or a connection, and that is discarded.
-    std::future::poll_fn(|context| {
-        match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-            Ok(Poll::Pending) => Poll::Pending,
-            Err(panic) => {
-                let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
-                let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
-                Poll::Ready(Err(words.unwrap_or_else(|| "a panic without words".to_owned())))
-            }
+    std::future::poll_fn(|context| match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panic) => {
+            let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+            let words = words.or_else(|| panic.downcast_ref::<String>().cloned());
+            Poll::Ready(Err(words.unwrap_or_else(|| "a panic without words".to_owned())))
         }
     })
     .await

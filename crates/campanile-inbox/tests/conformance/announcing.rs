@@ -146,7 +146,8 @@ async fn too_many_announcements_are_a_dead_job_that_can_be_retried(kind: Kind) {
 async fn an_announcement_of_a_category_heeds_the_users_choice(kind: Kind) {
     use campanile_inbox::{Category, Channel, Switches};
     let mut stage = Stage::open(kind).await;
-    let quiet = Category { label: "Offers".into(), default: Switches::from([(Channel::Inbox, false)]), ..Category::default() };
+    let quiet =
+        Category { label: "Offers".into(), default: Switches::from([(Channel::Inbox, false)]), ..Category::default() };
     stage.inbox.put_category(APP, "offers", quiet).await.unwrap();
     let off = Category { label: "News".into(), ..Category::default() };
     stage.inbox.put_category(APP, "news", off).await.unwrap();

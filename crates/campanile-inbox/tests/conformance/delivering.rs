@@ -89,9 +89,7 @@ async fn what_was_being_tried_when_a_process_died_is_unknown_and_not_sent_again(
     stage.clock.advance(stage.settings.delivery_lease);
     let inbox = stage.inbox.clone();
     stage
-        .comes_about(|| async {
-            inbox.deliveries(APP, "7", None, 1).await.unwrap()[0].state == DeliveryState::Unknown
-        })
+        .comes_about(|| async { inbox.deliveries(APP, "7", None, 1).await.unwrap()[0].state == DeliveryState::Unknown })
         .await;
     stage.clock.advance(10 * MINUTE);
     assert!(claim(&stage).await.is_empty());

@@ -98,11 +98,8 @@ async fn categories_are_bounded_and_checked(kind: Kind) {
     let all = stage.inbox.categories(APP).await.unwrap();
     let all: Vec<_> = all.iter().map(|named| (named.category.as_str(), named.terms.label.as_str())).collect();
     assert_eq!(all, [("a", "A again"), ("b", "B")]);
-    let both = Category {
-        default: Switches::from([(Channel::Mail, false)]),
-        required: vec![Channel::Mail],
-        ..category("x")
-    };
+    let both =
+        Category { default: Switches::from([(Channel::Mail, false)]), required: vec![Channel::Mail], ..category("x") };
     let refused = stage.inbox.put_category(APP, "a", both).await;
     assert!(matches!(refused, Err(InboxError::Invalid(mistake)) if mistake.path == "/default/mail"));
 }
@@ -128,7 +125,8 @@ async fn an_erased_user_is_gone_and_what_waits_for_them_as_well(kind: Kind) {
     stage.at_rest().await;
     assert_eq!(stage.state("7").await, campanile_inbox::State::default());
     assert_eq!(stage.inbox.members_among(APP, "team", vec!["7".into(), "8".into()]).await.unwrap(), ["8"]);
-    for table in ["users", "notifications", "deliveries", "preferences", "digested", "tombstones", "floors", "members"] {
+    for table in ["users", "notifications", "deliveries", "preferences", "digested", "tombstones", "floors", "members"]
+    {
         let (column, value) = match table {
             "users" | "members" => ("name", "'7'".to_owned()),
             _ => ("user_id", "1".to_owned()),
