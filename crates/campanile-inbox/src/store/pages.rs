@@ -39,9 +39,9 @@ pub(crate) async fn notification(tx: &mut Tx, app: &str, name: &str, id: Uuid) -
 }
 
 macro_rules! own_page {
-    ($($which:literal)?, $status:expr) => {
+    ($($which:literal)?, $index:literal, $status:expr) => {
         sql!(
-            "SELECT ", own!(), " WHERE n.user_id = $1 AND n.seq < $2", $($which,)? $status,
+            "SELECT ", own!($index), " WHERE n.user_id = $1 AND n.seq < $2", $($which,)? $status,
             " ORDER BY n.seq DESC LIMIT $3"
         )
     };
@@ -50,12 +50,13 @@ macro_rules! own_page {
 macro_rules! of_each_status {
     ($status:expr, $($which:literal)?) => {
         match $status {
-            Status::Open => own_page!($($which)?, " AND n.hidden = 0"),
-            Status::Archived => own_page!($($which)?, " AND n.hidden = 1"),
-            Status::Snoozed => own_page!($($which)?, " AND n.hidden = 2"),
-            Status::All => own_page!($($which)?, ""),
+            Status::Open => own_page!($($which)?, "", " AND n.hidden = 0"),
+            Status::Archived => own_page!($($which)?, "", " AND n.hidden = 1"),
+            Status::Snoozed => own_page!($($which)?, "", " AND n.hidden = 2"),
+            Status::All => own_page!($($which)?, "", ""),
             Status::Unread => own_page!(
                 $($which)?,
+                "{unread index}",
                 " AND n.unread > 0 AND n.seq > $4 AND (n.unread = 2 OR n.seq > coalesce(f.read_floor, 0))"
             ),
         }

@@ -108,10 +108,16 @@ impl Stored {
 /// Of a user's own notification `n`, joined with `f`, its category's floor.
 macro_rules! own {
     () => {
-        "n.seq, n.rev, n.id, n.kind, n.category, n.content, n.digest, n.group_count, n.created_at, n.updated_at, \
-         n.expires_at, n.read_at, n.seen_at, n.archived_at, n.snoozed_until, n.unread, n.unseen, n.hidden, \
-         coalesce(f.read_floor, 0), coalesce(f.floor_at, 0) FROM campanile_inbox_notifications n \
-         LEFT JOIN campanile_inbox_floors f ON f.user_id = n.user_id AND f.category = n.category"
+        own!("")
+    };
+    ($index:literal) => {
+        concat!(
+            "n.seq, n.rev, n.id, n.kind, n.category, n.content, n.digest, n.group_count, n.created_at, n.updated_at, \
+             n.expires_at, n.read_at, n.seen_at, n.archived_at, n.snoozed_until, n.unread, n.unseen, n.hidden, \
+             coalesce(f.read_floor, 0), coalesce(f.floor_at, 0) FROM campanile_inbox_notifications n ",
+            $index,
+            " LEFT JOIN campanile_inbox_floors f ON f.user_id = n.user_id AND f.category = n.category"
+        )
     };
 }
 pub(crate) use own;

@@ -45,6 +45,12 @@ async fn neither_a_state_nor_a_page_scans_a_table() {
     assert!(open[0].contains("campanile_inbox_open"), "{open:#?}");
     let unread = plan(&file, pages::page_statement(Status::Unread, false).of(Dialect::Sqlite)).await;
     assert!(unread[0].contains("campanile_inbox_unread"), "{unread:#?}");
+    for (is_unread, index) in [(true, "campanile_inbox_unread"), (false, "campanile_inbox_unseen")] {
+        let count = plan(&file, users::count_statement(is_unread).of(Dialect::Sqlite)).await;
+        assert!(!count.iter().any(|step| step.starts_with("SCAN n")), "{count:#?}");
+        let covering = format!("USING COVERING INDEX {index}");
+        assert!(count.iter().any(|step| step.contains(&covering)), "{count:#?}");
+    }
     inbox.close().await;
 }
 

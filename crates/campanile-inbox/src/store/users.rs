@@ -97,6 +97,27 @@ pub(crate) fn find_statement() -> &'static Statement {
     sql!("SELECT ", columns!(), " FROM campanile_inbox_users u WHERE u.app = $1 AND u.name = $2")
 }
 
+/// How rows are counted after a mark at a stroke: above the floor, and the few that are kept below it.
+pub(crate) fn count_statement(is_unread: bool) -> &'static Statement {
+    if is_unread {
+        sql!(
+            "SELECT (SELECT count(*) FROM campanile_inbox_notifications n {unread index} LEFT JOIN campanile_inbox_floors f \
+             ON f.user_id = n.user_id AND f.category = n.category WHERE n.user_id = $1 AND n.unread > 0 AND n.seq > $2 \
+             AND (n.unread = 2 OR n.seq > coalesce(f.read_floor, 0))) \
+             + (SELECT count(*) FROM campanile_inbox_notifications n WHERE n.user_id = $1 AND n.kept = 1 \
+             AND n.unread = 2 AND n.seq <= $2)"
+        )
+    } else {
+        sql!(
+            "SELECT (SELECT count(*) FROM campanile_inbox_notifications n {unseen index} LEFT JOIN campanile_inbox_floors f \
+             ON f.user_id = n.user_id AND f.category = n.category WHERE n.user_id = $1 AND n.unseen > 0 AND n.seq > $2 \
+             AND (n.unseen = 2 OR n.seq > coalesce(f.read_floor, 0))) \
+             + (SELECT count(*) FROM campanile_inbox_notifications n WHERE n.user_id = $1 AND n.kept = 1 \
+             AND n.unseen = 2 AND n.seq <= $2)"
+        )
+    }
+}
+
 fn user(row: &Row) -> Result<User, sqlx::Error> {
     Ok(User {
         id: row.int(0)?,
@@ -231,21 +252,7 @@ impl User {
 
     /// Counts the rows that count, above the floors and kept below them.
     pub(crate) async fn recount(&mut self, tx: &mut Tx) -> Result<(), Failure> {
-        // Each looks at what is above the floor, and at the few that are kept below it.
-        let unread = sql!(
-            "SELECT (SELECT count(*) FROM campanile_inbox_notifications n LEFT JOIN campanile_inbox_floors f \
-             ON f.user_id = n.user_id AND f.category = n.category WHERE n.user_id = $1 AND n.unread > 0 AND n.seq > $2 \
-             AND (n.unread = 2 OR n.seq > coalesce(f.read_floor, 0))) \
-             + (SELECT count(*) FROM campanile_inbox_notifications n WHERE n.user_id = $1 AND n.kept = 1 \
-             AND n.unread = 2 AND n.seq <= $2)"
-        );
-        let unseen = sql!(
-            "SELECT (SELECT count(*) FROM campanile_inbox_notifications n LEFT JOIN campanile_inbox_floors f \
-             ON f.user_id = n.user_id AND f.category = n.category WHERE n.user_id = $1 AND n.unseen > 0 AND n.seq > $2 \
-             AND (n.unseen = 2 OR n.seq > coalesce(f.read_floor, 0))) \
-             + (SELECT count(*) FROM campanile_inbox_notifications n WHERE n.user_id = $1 AND n.kept = 1 \
-             AND n.unseen = 2 AND n.seq <= $2)"
-        );
+        let (unread, unseen) = (count_statement(true), count_statement(false));
         self.unread = tx.number(unread, values![self.id, self.read.up_to]).await?;
         self.unseen = tx.number(unseen, values![self.id, self.seen.up_to.max(self.read.up_to)]).await?;
         Ok(())
