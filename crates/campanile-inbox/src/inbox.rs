@@ -604,7 +604,7 @@ impl Inbox {
         answer.await.map_err(|_| closed())?
     }
 
-    /// Loses the writer, as a bug would, for the test of what comes after.
+    /// Goes wrong within an operation, as a bug would.
     #[cfg(test)]
     pub(crate) async fn panic_in_an_operation(&self) -> Answer<()> {
         self.write(async move |tx: &mut Tx| {
@@ -612,6 +612,16 @@ impl Inbox {
                 return Ok(());
             }
             panic!("planted")
+        })
+        .await
+    }
+
+    /// Goes wrong where no operation is to blame: in the writer, after the commit.
+    #[cfg(test)]
+    pub(crate) async fn lose_the_writer(&self) -> Answer<()> {
+        self.write(async move |tx: &mut Tx| {
+            tx.loses_writer = true;
+            Ok(())
         })
         .await
     }

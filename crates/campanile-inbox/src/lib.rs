@@ -33,7 +33,7 @@ pub use inbox::Inbox;
 pub use job::{JobRecord, JobState};
 pub use mark::{Mark, Marked, Seen};
 pub use notification::{Action, Notification, State, Subject};
-pub use page::{ChangesPage, ChangesQuery, Cursor, Floor, Page, PageQuery, Status};
+pub use page::{ChangesPage, ChangesQuery, Cursor, Floor, Page, PageQuery, Status, Stroke};
 pub use preferences::{Category, Channel, NamedCategory, Preference, Preferences, Switches};
 pub use reports::{Depths, Erased, Export, Reconciled};
 pub use settings::{Limits, Settings, StoreUrl, Synchronous};

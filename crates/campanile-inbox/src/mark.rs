@@ -116,8 +116,16 @@ impl Due {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Floors {
     pub(crate) read: i64,
+    pub(crate) read_at: i64,
     pub(crate) seen: i64,
-    pub(crate) at: i64,
+    pub(crate) seen_at: i64,
+}
+
+impl Floors {
+    /// When one that no mark of its own has made seen became so.
+    fn seen_at(self, seq: i64) -> Timestamp {
+        Timestamp::from_millis(if seq <= self.seen { self.seen_at } else { self.read_at })
+    }
 }
 
 /// All that marks have to do with.
@@ -200,7 +208,7 @@ impl Standing {
                 // It was seen because it was read. That it is unread again does not undo it.
                 if !self.is_unseen(seq, floors) && self.seen_at.is_none() {
                     after.unseen = Due::No;
-                    after.seen_at = Some(Timestamp::from_millis(floors.at));
+                    after.seen_at = Some(floors.seen_at(seq));
                 }
             }
             Mark::Seen if self.is_unseen(seq, floors) => {
@@ -241,12 +249,12 @@ impl Standing {
 
     /// When it was read, if it was.
     pub(crate) fn shown_read_at(self, seq: i64, floors: Floors) -> Option<Timestamp> {
-        (!self.is_unread(seq, floors)).then(|| self.read_at.unwrap_or(Timestamp::from_millis(floors.at)))
+        (!self.is_unread(seq, floors)).then(|| self.read_at.unwrap_or(Timestamp::from_millis(floors.read_at)))
     }
 
     /// When it was seen, if it was.
     pub(crate) fn shown_seen_at(self, seq: i64, floors: Floors) -> Option<Timestamp> {
-        (!self.is_unseen(seq, floors)).then(|| self.seen_at.unwrap_or(Timestamp::from_millis(floors.at)))
+        (!self.is_unseen(seq, floors)).then(|| self.seen_at.unwrap_or(floors.seen_at(seq)))
     }
 }
 

@@ -115,19 +115,28 @@ pub struct Page {
     pub state: State,
 }
 
-/// What one call marked at a stroke, up to a number.
+/// What is marked at a stroke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stroke {
+    /// They are read, and so they are seen.
+    Read,
+    /// They are seen.
+    Seen,
+}
+
+/// Up to where something is marked, at a stroke. What has a higher `rev` than the floor was changed since, and is as it
+/// says itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Floor {
-    /// Of one category, or of all.
+    /// What they are.
+    pub mark: Stroke,
+    /// Whether it is announcements that are marked, or the user's own.
+    pub announcements: bool,
+    /// Of which category; of all if there is none.
     pub category: Option<String>,
-    /// Notifications up to this number are read, but for those that were marked as unread since (their rev is higher).
-    pub read_up_to: i64,
-    /// Notifications up to this number are seen.
-    pub seen_up_to: i64,
-    /// Announcements up to this one are read.
-    pub announced_read_up_to: i64,
-    /// Announcements up to this one are seen.
-    pub announced_seen_up_to: i64,
+    /// Those up to this number.
+    pub up_to: i64,
     /// When.
     pub at: Timestamp,
     /// Which change it was.

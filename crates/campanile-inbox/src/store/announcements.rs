@@ -80,7 +80,12 @@ pub(crate) fn read(row: &Row, user: &User) -> Result<Stored, Failure> {
             archived_at: row.maybe_moment(10)?,
             snoozed_until: row.maybe_moment(11)?,
         },
-        floors: Floors { read: user.announced_read_floor, seen: user.announced_seen_floor, at: user.floor_at },
+        floors: Floors {
+            read: user.announced_read.up_to,
+            read_at: user.announced_read.at,
+            seen: user.announced_seen.up_to,
+            seen_at: user.announced_seen.at,
+        },
     })
 }
 
@@ -249,21 +254,31 @@ pub(crate) async fn save(tx: &mut Tx, user: &User, stored: &Stored) -> Result<()
     Ok(())
 }
 
-/// Marks those that were touched before as read or seen, as the floor does with the others.
-pub(crate) async fn touched_up_to(tx: &mut Tx, user_id: i64, is_read: bool, up_to: i64) -> Result<bool, Failure> {
-    let now = tx.now;
-    let touch = if is_read {
-        sql!(
-            "UPDATE campanile_inbox_announcement_states SET unread = 0, unseen = 0, read_at = coalesce(read_at, $3), \
-             seen_at = coalesce(seen_at, $3) WHERE user_id = $1 AND number <= $2 AND (unread <> 0 OR unseen <> 0)"
-        )
-    } else {
-        sql!(
-            "UPDATE campanile_inbox_announcement_states SET unseen = 0, seen_at = coalesce(seen_at, $3) \
-             WHERE user_id = $1 AND number <= $2 AND unseen <> 0"
-        )
-    };
-    Ok(tx.execute(touch, values![user_id, up_to, now]).await? > 0)
+/// Marks those that were touched before, each by itself: the floor is for the others.
+pub(crate) async fn touched_up_to(tx: &mut Tx, user: &mut User, mark: Mark, up_to: i64) -> Result<bool, Failure> {
+    let touched = sql!(
+        "SELECT ",
+        announced!(),
+        " WHERE u.app = $1 AND u.name = $2 AND s.number <= $3 AND (s.unread <> 0 OR s.unseen <> 0) ORDER BY a.number"
+    );
+    let found = tx.fetch(touched, values![&user.app, &user.name, up_to]).await?;
+    mark_each(tx, user, &found, mark).await
+}
+
+async fn mark_each(tx: &mut Tx, user: &mut User, found: &[Row], mark: Mark) -> Result<bool, Failure> {
+    let mut has_changed = false;
+    for row in found {
+        let mut stored = read(row, user)?;
+        let after = stored.standing.after(mark, stored.seq, stored.floors, tx.now);
+        if after == stored.standing {
+            continue;
+        }
+        stored.standing = after;
+        stored.rev = user.next_rev();
+        save(tx, user, &stored).await?;
+        has_changed = true;
+    }
+    Ok(has_changed)
 }
 
 /// Marks the announcements of one category as read, each by itself.
@@ -282,17 +297,5 @@ pub(crate) async fn read_of_category(
         " ORDER BY a.number"
     );
     let found = tx.fetch(unread, values![&user.app, &user.name, now, up_to, category]).await?;
-    let mut has_changed = false;
-    for row in &found {
-        let mut stored = read(row, user)?;
-        let after = stored.standing.after(Mark::Read, stored.seq, stored.floors, now);
-        if after == stored.standing {
-            continue;
-        }
-        stored.standing = after;
-        stored.rev = user.next_rev();
-        save(tx, user, &stored).await?;
-        has_changed = true;
-    }
-    Ok(has_changed)
+    mark_each(tx, user, &found, Mark::Read).await
 }

@@ -5,6 +5,7 @@
 
 use uuid::Uuid;
 
+use crate::clock::Timestamp;
 use crate::error::{InboxError, Mistake, Thing};
 use crate::mark::{Mark, Marked};
 use crate::notification::State;
@@ -101,24 +102,25 @@ pub(crate) async fn at_a_stroke(tx: &mut Tx, app: &str, name: &str, stroke: &Str
     // What comes in meanwhile stays as it is, whatever number the client has made up.
     let up_to = stroke.up_to_seq.clamp(0, user.seq);
     let announced = stroke.up_to_announced.map(|up_to| up_to.clamp(0, user.announced));
-    let rev = user.rev + 1;
-    let has_changed = match &stroke.category {
-        None => raise(tx, &mut user, stroke.is_read, up_to, announced).await?,
-        Some(category) => {
-            let raised = raise_of_category(tx, &mut user, category, up_to, rev).await?;
-            if let Some(announced) = announced {
-                // Its own revs come after that of the floor.
-                user.rev = if raised { rev } else { user.rev };
-                announcements::read_of_category(tx, &mut user, category, announced).await? || raised
-            } else {
-                raised
-            }
+    let mark = if stroke.is_read { Mark::Read } else { Mark::Seen };
+    let mut has_changed = mark_kept(tx, &mut user, stroke.category.as_deref(), up_to, mark).await?;
+    match (&stroke.category, announced) {
+        (None, Some(announced)) => {
+            has_changed |= announcements::touched_up_to(tx, &mut user, mark, announced).await?;
         }
+        (Some(category), Some(announced)) => {
+            has_changed |= announcements::read_of_category(tx, &mut user, category, announced).await?;
+        }
+        (_, None) => {}
+    }
+    // The floors come last: what has a lower rev, and is not above them, is covered.
+    has_changed |= match &stroke.category {
+        None => raise(&mut user, stroke.is_read, up_to, announced, tx.now),
+        Some(category) => raise_of_category(tx, &mut user, category, up_to).await?,
     };
     if !has_changed {
         return Ok(user.state());
     }
-    user.rev = user.rev.max(rev);
     user.recount(tx).await?;
     user.save(tx).await?;
     match &stroke.category {
@@ -130,75 +132,66 @@ pub(crate) async fn at_a_stroke(tx: &mut Tx, app: &str, name: &str, stroke: &Str
     Ok(state)
 }
 
-/// Raises the user's own floors. Says whether that has changed anything.
-async fn raise(
+/// Marks, each by itself, the few that a floor has not covered: those that were marked as unread below one, or came back.
+async fn mark_kept(
     tx: &mut Tx,
     user: &mut User,
-    is_read: bool,
+    category: Option<&str>,
     up_to: i64,
-    announced: Option<i64>,
+    mark: Mark,
 ) -> Result<bool, Failure> {
-    let kept = if is_read {
-        sql!(
-            "UPDATE campanile_inbox_notifications SET kept = 0, unread = CASE WHEN unread = 2 THEN 1 \
-             WHEN unread = -2 THEN -1 ELSE unread END, unseen = CASE WHEN unseen = 2 THEN 1 WHEN unseen = -2 THEN -1 \
-             ELSE unseen END WHERE user_id = $1 AND kept = 1 AND seq <= $2"
-        )
-    } else {
-        sql!(
-            "UPDATE campanile_inbox_notifications SET kept = CASE WHEN unread = 2 OR unread = -2 THEN 1 ELSE 0 END, \
-             unseen = CASE WHEN unseen = 2 THEN 1 WHEN unseen = -2 THEN -1 ELSE unseen END \
-             WHERE user_id = $1 AND kept = 1 AND seq <= $2 AND (unseen = 2 OR unseen = -2)"
-        )
-    };
-    let mut has_changed = tx.execute(kept, values![user.id, up_to]).await? > 0;
-    let mut rise = |floor: &mut i64, to: i64| {
-        has_changed |= to > *floor;
-        *floor = to.max(*floor);
-    };
-    rise(&mut user.seen_floor, up_to);
-    if is_read {
-        rise(&mut user.read_floor, up_to);
-    }
-    if let Some(announced) = announced {
-        rise(&mut user.announced_seen_floor, announced);
-        if is_read {
-            rise(&mut user.announced_read_floor, announced);
+    let kept = sql!(
+        "SELECT ",
+        own!(),
+        " WHERE n.user_id = $1 AND n.kept = 1 AND n.seq <= $2 AND (CAST($3 AS TEXT) IS NULL OR n.category = $3) \
+         ORDER BY n.seq"
+    );
+    let mut has_changed = false;
+    for row in tx.fetch(kept, values![user.id, up_to, category]).await? {
+        let mut stored = rows::read(&row, user)?;
+        let after = stored.standing.after(mark, stored.seq, stored.floors, tx.now);
+        if after != stored.standing {
+            stored.standing = after;
+            stored.rev = user.next_rev();
+            rows::save(tx, user, &stored).await?;
+            has_changed = true;
         }
-        has_changed |= announcements::touched_up_to(tx, user.id, is_read, announced).await?;
-    }
-    if has_changed {
-        user.floor_at = tx.now.millis();
-        user.floor_rev = user.next_rev();
     }
     Ok(has_changed)
 }
 
-async fn raise_of_category(
-    tx: &mut Tx,
-    user: &mut User,
-    category: &str,
-    up_to: i64,
-    rev: i64,
-) -> Result<bool, Failure> {
-    let now = tx.now;
-    let kept = sql!(
-        "UPDATE campanile_inbox_notifications SET kept = 0, unread = CASE WHEN unread = 2 THEN 1 \
-         WHEN unread = -2 THEN -1 ELSE unread END, unseen = CASE WHEN unseen = 2 THEN 1 WHEN unseen = -2 THEN -1 \
-         ELSE unseen END WHERE user_id = $1 AND kept = 1 AND seq <= $2 AND category = $3"
-    );
-    let freed = tx.execute(kept, values![user.id, up_to, category]).await? > 0;
+/// Raises the user's own floors, all by one change. Says whether one has risen.
+fn raise(user: &mut User, is_read: bool, up_to: i64, announced: Option<i64>, now: Timestamp) -> bool {
+    let rev = user.rev + 1;
+    let mut has_risen = user.seen.rise(up_to, now, rev);
+    if is_read {
+        has_risen |= user.read.rise(up_to, now, rev);
+    }
+    if let Some(announced) = announced {
+        has_risen |= user.announced_seen.rise(announced, now, rev);
+        if is_read {
+            has_risen |= user.announced_read.rise(announced, now, rev);
+        }
+    }
+    if has_risen {
+        user.rev = rev;
+    }
+    has_risen
+}
+
+async fn raise_of_category(tx: &mut Tx, user: &mut User, category: &str, up_to: i64) -> Result<bool, Failure> {
     let floor = sql!("SELECT read_floor FROM campanile_inbox_floors WHERE user_id = $1 AND category = $2");
-    let floor = tx.number(floor, values![user.id, category]).await?.max(user.read_floor);
-    if up_to <= floor && !freed {
+    let floor = tx.number(floor, values![user.id, category]).await?.max(user.read.up_to);
+    if up_to <= floor {
         return Ok(false);
     }
+    let (rev, now) = (user.next_rev(), tx.now);
     let raise = sql!(
         "INSERT INTO campanile_inbox_floors (user_id, category, read_floor, floor_at, rev) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (user_id, category) DO UPDATE SET read_floor = excluded.read_floor, \
          floor_at = excluded.floor_at, rev = excluded.rev"
     );
-    tx.execute(raise, values![user.id, category, up_to.max(floor), now, rev]).await?;
+    tx.execute(raise, values![user.id, category, up_to, now, rev]).await?;
     Ok(true)
 }
 
@@ -214,7 +207,7 @@ pub(crate) async fn archive_read(tx: &mut Tx, app: &str, name: &str, up_to_seq: 
         " WHERE n.user_id = $1 AND n.hidden = 0 AND n.seq <= $2 AND (n.unread = 0 OR (n.unread = 1 \
          AND (n.seq <= $3 OR n.seq <= coalesce(f.read_floor, 0)))) ORDER BY n.seq LIMIT $4"
     );
-    let found = tx.fetch(read, values![user.id, up_to_seq, user.read_floor, limit]).await?;
+    let found = tx.fetch(read, values![user.id, up_to_seq, user.read.up_to, limit]).await?;
     let mut changed = Vec::new();
     for row in &found {
         let mut stored = rows::read(row, &user)?;

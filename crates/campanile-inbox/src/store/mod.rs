@@ -20,6 +20,8 @@ pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod sql;
 pub(crate) mod sweeps;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tx;
 pub(crate) mod users;
 pub(crate) mod writer;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::error::{InboxError, Mistake, Thing};
 use crate::mark::Place;
 use crate::notification::Notification;
-use crate::page::{ChangesPage, ChangesQuery, Cursor, Floor, Page, PageQuery, Status};
+use crate::page::{ChangesPage, ChangesQuery, Cursor, Floor, Page, PageQuery, Status, Stroke};
 use crate::settings::PAGE_MAX;
 use crate::store::announcements::{self, announced, announced_to_a_stranger};
 use crate::store::connection::{Failure, Value, values};
@@ -39,9 +39,9 @@ pub(crate) async fn notification(tx: &mut Tx, app: &str, name: &str, id: Uuid) -
 }
 
 macro_rules! own_page {
-    ($($which:literal)?, $status:expr) => {
+    ($($which:literal)?, $index:literal, $status:expr) => {
         sql!(
-            "SELECT ", own!(), " WHERE n.user_id = $1 AND n.seq < $2", $($which,)? $status,
+            "SELECT ", own!($index), " WHERE n.user_id = $1 AND n.seq < $2", $($which,)? $status,
             " ORDER BY n.seq DESC LIMIT $3"
         )
     };
@@ -50,12 +50,13 @@ macro_rules! own_page {
 macro_rules! of_each_status {
     ($status:expr, $($which:literal)?) => {
         match $status {
-            Status::Open => own_page!($($which)?, " AND n.hidden = 0"),
-            Status::Archived => own_page!($($which)?, " AND n.hidden = 1"),
-            Status::Snoozed => own_page!($($which)?, " AND n.hidden = 2"),
-            Status::All => own_page!($($which)?, ""),
+            Status::Open => own_page!($($which)?, "", " AND n.hidden = 0"),
+            Status::Archived => own_page!($($which)?, "", " AND n.hidden = 1"),
+            Status::Snoozed => own_page!($($which)?, "", " AND n.hidden = 2"),
+            Status::All => own_page!($($which)?, "", ""),
             Status::Unread => own_page!(
                 $($which)?,
+                "{unread index}",
                 " AND n.unread > 0 AND n.seq > $4 AND (n.unread = 2 OR n.seq > coalesce(f.read_floor, 0))"
             ),
         }
@@ -85,7 +86,7 @@ async fn own_rows(
     let limit_value = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut given: Vec<Value<'_>> = vec![user.id.into(), below.into(), limit_value.into()];
     if query.status == Status::Unread {
-        given.push(user.read_floor.into());
+        given.push(user.read.up_to.into());
     }
     if let Some(category) = category {
         given.push(category.into());
@@ -99,7 +100,7 @@ async fn own_rows(
             " WHERE n.user_id = $1 AND n.kept = 1 AND n.unread = 2 AND n.seq < $2 AND n.seq <= $4 \
              AND (CAST($5 AS TEXT) IS NULL OR n.category = $5) ORDER BY n.seq DESC LIMIT $3"
         );
-        let below_floor = values![user.id, below, limit_value, user.read_floor, category];
+        let below_floor = values![user.id, below, limit_value, user.read.up_to, category];
         found.extend(tx.fetch(kept, below_floor).await?);
         found.truncate(limit);
     }
@@ -233,30 +234,28 @@ pub(crate) async fn changes_since(
             let stored = announcements::read(&row, &user)?;
             told.push((stored.rev, Told::Notification(Box::new(stored))));
         }
-        if user.floor_rev > query.since {
-            let floor = Floor {
-                category: None,
-                read_up_to: user.read_floor,
-                seen_up_to: user.seen_floor.max(user.read_floor),
-                announced_read_up_to: user.announced_read_floor,
-                announced_seen_up_to: user.announced_seen_floor.max(user.announced_read_floor),
-                at: crate::Timestamp::from_millis(user.floor_at),
-                rev: user.floor_rev,
-            };
-            told.push((floor.rev, Told::Floor(floor)));
+        for (mark, announcements, stroked) in [
+            (Stroke::Read, false, user.read),
+            (Stroke::Seen, false, user.seen),
+            (Stroke::Read, true, user.announced_read),
+            (Stroke::Seen, true, user.announced_seen),
+        ] {
+            if stroked.rev > query.since {
+                let at = crate::Timestamp::from_millis(stroked.at);
+                let (category, up_to, rev) = (None, stroked.up_to, stroked.rev);
+                told.push((rev, Told::Floor(Floor { mark, announcements, category, up_to, at, rev })));
+            }
         }
         let floors = sql!(
             "SELECT category, read_floor, floor_at, rev FROM campanile_inbox_floors WHERE user_id = $1 AND rev > $2 \
              ORDER BY rev LIMIT $3"
         );
         for row in tx.fetch(floors, values![user.id, query.since, most]).await? {
-            let read_up_to = row.int(1)?;
             let floor = Floor {
+                mark: Stroke::Read,
+                announcements: false,
                 category: Some(row.text(0)?),
-                read_up_to,
-                seen_up_to: read_up_to,
-                announced_read_up_to: 0,
-                announced_seen_up_to: 0,
+                up_to: row.int(1)?,
                 at: row.moment(2)?,
                 rev: row.int(3)?,
             };
@@ -264,8 +263,13 @@ pub(crate) async fn changes_since(
         }
     }
     told.sort_by_key(|(rev, _)| *rev);
-    let has_more = told.len() > limit;
-    told.truncate(limit);
+    // The floors that one change has raised are told together, if that is one or two more than was asked for.
+    let mut end = limit.min(told.len());
+    while end > 0 && end < told.len() && told[end].0 == told[end - 1].0 {
+        end += 1;
+    }
+    let has_more = end < told.len();
+    told.truncate(end);
     let next = if has_more { told.last().map(|(rev, _)| *rev) } else { None };
     let mut page = ChangesPage { notifications: Vec::new(), next, gone: Vec::new(), floors: Vec::new(), state };
     for (_, change) in told {

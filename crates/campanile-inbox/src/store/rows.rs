@@ -108,10 +108,16 @@ impl Stored {
 /// Of a user's own notification `n`, joined with `f`, its category's floor.
 macro_rules! own {
     () => {
-        "n.seq, n.rev, n.id, n.kind, n.category, n.content, n.digest, n.group_count, n.created_at, n.updated_at, \
-         n.expires_at, n.read_at, n.seen_at, n.archived_at, n.snoozed_until, n.unread, n.unseen, n.hidden, \
-         coalesce(f.read_floor, 0), coalesce(f.floor_at, 0) FROM campanile_inbox_notifications n \
-         LEFT JOIN campanile_inbox_floors f ON f.user_id = n.user_id AND f.category = n.category"
+        own!("")
+    };
+    ($index:literal) => {
+        concat!(
+            "n.seq, n.rev, n.id, n.kind, n.category, n.content, n.digest, n.group_count, n.created_at, n.updated_at, \
+             n.expires_at, n.read_at, n.seen_at, n.archived_at, n.snoozed_until, n.unread, n.unseen, n.hidden, \
+             coalesce(f.read_floor, 0), coalesce(f.floor_at, 0) FROM campanile_inbox_notifications n ",
+            $index,
+            " LEFT JOIN campanile_inbox_floors f ON f.user_id = n.user_id AND f.category = n.category"
+        )
     };
 }
 pub(crate) use own;
@@ -124,8 +130,7 @@ pub(crate) fn id_of(text: &str) -> Result<Uuid, Failure> {
 pub(crate) fn read(row: &Row, user: &User) -> Result<Stored, Failure> {
     let (unread, unseen) = Standing::dues(row.int(15)?, row.int(16)?);
     let category_floor = row.int(18)?;
-    // What was marked first is what made it read.
-    let at = if category_floor > user.read_floor { row.int(19)? } else { user.floor_at };
+    let read_at = if category_floor > user.read.up_to { row.int(19)? } else { user.read.at };
     Ok(Stored {
         is_announcement: false,
         seq: row.int(0)?,
@@ -148,7 +153,12 @@ pub(crate) fn read(row: &Row, user: &User) -> Result<Stored, Failure> {
             archived_at: row.maybe_moment(13)?,
             snoozed_until: row.maybe_moment(14)?,
         },
-        floors: Floors { read: category_floor.max(user.read_floor), seen: user.seen_floor, at },
+        floors: Floors {
+            read: category_floor.max(user.read.up_to),
+            read_at,
+            seen: user.seen.up_to,
+            seen_at: user.seen.at,
+        },
     })
 }
 

@@ -35,12 +35,15 @@ impl Statement {
 }
 
 /// What stands for each `{..}`. A list is a JSON array of texts, or of numbers, in one value.
-type Words = [(&'static str, &'static str); 5];
+type Words = [(&'static str, &'static str); 7];
 
 const SQLITE: Words = [
     ("{serial}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
     ("{for update}", ""),
     ("{skip locked}", ""),
+    // Left to itself, SQLite takes the primary key, and looks at every row above the floor.
+    ("{unread index}", "INDEXED BY campanile_inbox_unread"),
+    ("{unseen index}", "INDEXED BY campanile_inbox_unseen"),
     ("{list ", "(SELECT value FROM json_each("),
     ("{numbers ", "(SELECT value FROM json_each("),
 ];
@@ -48,6 +51,8 @@ const POSTGRES: Words = [
     ("{serial}", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
     ("{for update}", "FOR UPDATE"),
     ("{skip locked}", "FOR UPDATE SKIP LOCKED"),
+    ("{unread index}", ""),
+    ("{unseen index}", ""),
     ("{list ", "(SELECT json_array_elements_text(CAST("),
     ("{numbers ", "(SELECT CAST(json_array_elements_text(CAST("),
 ];

@@ -11,7 +11,7 @@ use crate::mark::Place;
 use crate::reports::Reconciled;
 use crate::settings::CHUNK_ROWS;
 use crate::store::connection::{Failure, Row, Value, values};
-use crate::store::rows::{self, id_of};
+use crate::store::rows::{self, id_of, own};
 use crate::store::sql::{Statement, sql};
 use crate::store::tx::Tx;
 use crate::store::users::User;
@@ -284,7 +284,7 @@ pub(crate) async fn users_after(tx: &mut Tx, after: i64) -> Result<Vec<(i64, Str
 /// Proves one user's counts by reading every row, and puts them right.
 pub(crate) async fn reconcile(tx: &mut Tx, app: &str, name: &str, report: &mut Reconciled) -> Result<(), Failure> {
     let Some(mut user) = User::lock_known(tx, app, name).await? else { return Ok(()) };
-    let all = sql!("SELECT ", rows::own!(), " WHERE n.user_id = $1 ORDER BY n.seq");
+    let all = sql!("SELECT ", own!(), " WHERE n.user_id = $1 ORDER BY n.seq");
     let (mut unread, mut unseen) = (0, 0);
     for row in tx.fetch(all, values![user.id]).await? {
         let stored = rows::read(&row, &user)?;

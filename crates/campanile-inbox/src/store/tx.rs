@@ -24,6 +24,8 @@ pub(crate) struct Tx {
     pub(crate) changes: Vec<Change>,
     /// Whether a courier has something to do once it has committed.
     pub(crate) has_work: bool,
+    #[cfg(test)]
+    pub(crate) loses_writer: bool,
     /// How many statements have changed something.
     writes: u64,
 }
@@ -31,7 +33,16 @@ pub(crate) struct Tx {
 impl Tx {
     pub(crate) fn new(connection: Connection, settings: &Arc<Settings>) -> Self {
         let now = settings.clock.now();
-        Self { connection, now, settings: Arc::clone(settings), changes: Vec::new(), has_work: false, writes: 0 }
+        Self {
+            connection,
+            now,
+            settings: Arc::clone(settings),
+            changes: Vec::new(),
+            has_work: false,
+            #[cfg(test)]
+            loses_writer: false,
+            writes: 0,
+        }
     }
 
     pub(crate) fn dialect(&self) -> Dialect {

@@ -9,6 +9,29 @@ use crate::store::connection::{Failure, Row, values};
 use crate::store::sql::{Statement, sql};
 use crate::store::tx::Tx;
 
+/// Up to where something was marked at a stroke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stroked {
+    pub(crate) up_to: i64,
+    pub(crate) at: i64,
+    pub(crate) rev: i64,
+}
+
+impl Stroked {
+    fn of(row: &Row, at: usize) -> Result<Self, sqlx::Error> {
+        Ok(Self { up_to: row.int(at)?, at: row.int(at + 1)?, rev: row.int(at + 2)? })
+    }
+
+    /// Rises, if that is a rise.
+    pub(crate) fn rise(&mut self, up_to: i64, at: crate::Timestamp, rev: i64) -> bool {
+        let rises = up_to > self.up_to;
+        if rises {
+            *self = Self { up_to, at: at.millis(), rev };
+        }
+        rises
+    }
+}
+
 /// A user's row, and what the announcements add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct User {
@@ -20,12 +43,10 @@ pub(crate) struct User {
     pub(crate) rev: i64,
     pub(crate) unread: i64,
     pub(crate) unseen: i64,
-    pub(crate) read_floor: i64,
-    pub(crate) seen_floor: i64,
-    pub(crate) announced_read_floor: i64,
-    pub(crate) announced_seen_floor: i64,
-    pub(crate) floor_at: i64,
-    pub(crate) floor_rev: i64,
+    pub(crate) read: Stroked,
+    pub(crate) seen: Stroked,
+    pub(crate) announced_read: Stroked,
+    pub(crate) announced_seen: Stroked,
     pub(crate) forgotten_rev: i64,
     pub(crate) announced: i64,
     pub(crate) announced_forgotten: i64,
@@ -48,8 +69,10 @@ pub(crate) use visible;
 macro_rules! columns {
     () => {
         concat!(
-            "u.id, u.app, u.name, u.seq, u.rev, u.unread, u.unseen, u.read_floor, u.seen_floor, \
-             u.announced_read_floor, u.announced_seen_floor, u.floor_at, u.floor_rev, u.forgotten_rev, \
+            "u.id, u.app, u.name, u.seq, u.rev, u.unread, u.unseen, u.read_floor, u.read_floor_at, u.read_floor_rev, \
+             u.seen_floor, u.seen_floor_at, u.seen_floor_rev, u.announced_read_floor, u.announced_read_floor_at, \
+             u.announced_read_floor_rev, u.announced_seen_floor, u.announced_seen_floor_at, \
+             u.announced_seen_floor_rev, u.forgotten_rev, \
              coalesce((SELECT announced FROM campanile_inbox_apps WHERE app = u.app), 0), \
              coalesce((SELECT forgotten FROM campanile_inbox_apps WHERE app = u.app), 0), \
              (SELECT count(*) FROM campanile_inbox_announcements a WHERE a.number > u.announced_read_floor AND ",
@@ -74,6 +97,27 @@ pub(crate) fn find_statement() -> &'static Statement {
     sql!("SELECT ", columns!(), " FROM campanile_inbox_users u WHERE u.app = $1 AND u.name = $2")
 }
 
+/// How rows are counted after a mark at a stroke: above the floor, and the few that are kept below it.
+pub(crate) fn count_statement(is_unread: bool) -> &'static Statement {
+    if is_unread {
+        sql!(
+            "SELECT (SELECT count(*) FROM campanile_inbox_notifications n {unread index} LEFT JOIN campanile_inbox_floors f \
+             ON f.user_id = n.user_id AND f.category = n.category WHERE n.user_id = $1 AND n.unread > 0 AND n.seq > $2 \
+             AND (n.unread = 2 OR n.seq > coalesce(f.read_floor, 0))) \
+             + (SELECT count(*) FROM campanile_inbox_notifications n WHERE n.user_id = $1 AND n.kept = 1 \
+             AND n.unread = 2 AND n.seq <= $2)"
+        )
+    } else {
+        sql!(
+            "SELECT (SELECT count(*) FROM campanile_inbox_notifications n {unseen index} LEFT JOIN campanile_inbox_floors f \
+             ON f.user_id = n.user_id AND f.category = n.category WHERE n.user_id = $1 AND n.unseen > 0 AND n.seq > $2 \
+             AND (n.unseen = 2 OR n.seq > coalesce(f.read_floor, 0))) \
+             + (SELECT count(*) FROM campanile_inbox_notifications n WHERE n.user_id = $1 AND n.kept = 1 \
+             AND n.unseen = 2 AND n.seq <= $2)"
+        )
+    }
+}
+
 fn user(row: &Row) -> Result<User, sqlx::Error> {
     Ok(User {
         id: row.int(0)?,
@@ -83,17 +127,15 @@ fn user(row: &Row) -> Result<User, sqlx::Error> {
         rev: row.int(4)?,
         unread: row.int(5)?,
         unseen: row.int(6)?,
-        read_floor: row.int(7)?,
-        seen_floor: row.int(8)?,
-        announced_read_floor: row.int(9)?,
-        announced_seen_floor: row.int(10)?,
-        floor_at: row.int(11)?,
-        floor_rev: row.int(12)?,
-        forgotten_rev: row.int(13)?,
-        announced: row.int(14)?,
-        announced_forgotten: row.int(15)?,
-        announced_unread: row.int(16)?,
-        announced_unseen: row.int(17)?,
+        read: Stroked::of(row, 7)?,
+        seen: Stroked::of(row, 10)?,
+        announced_read: Stroked::of(row, 13)?,
+        announced_seen: Stroked::of(row, 16)?,
+        forgotten_rev: row.int(19)?,
+        announced: row.int(20)?,
+        announced_forgotten: row.int(21)?,
+        announced_unread: row.int(22)?,
+        announced_unseen: row.int(23)?,
     })
 }
 
@@ -109,9 +151,14 @@ impl User {
             columns!(),
             " FROM (SELECT CAST(0 AS BIGINT) AS id, CAST($1 AS TEXT) AS app, CAST($2 AS TEXT) AS name, \
              CAST(0 AS BIGINT) AS seq, CAST(0 AS BIGINT) AS rev, CAST(0 AS BIGINT) AS unread, \
-             CAST(0 AS BIGINT) AS unseen, CAST(0 AS BIGINT) AS read_floor, CAST(0 AS BIGINT) AS seen_floor, \
-             CAST(0 AS BIGINT) AS announced_read_floor, CAST(0 AS BIGINT) AS announced_seen_floor, \
-             CAST(0 AS BIGINT) AS floor_at, CAST(0 AS BIGINT) AS floor_rev, CAST(0 AS BIGINT) AS forgotten_rev) AS u"
+             CAST(0 AS BIGINT) AS unseen, \
+             CAST(0 AS BIGINT) AS read_floor, CAST(0 AS BIGINT) AS read_floor_at, \
+             CAST(0 AS BIGINT) AS read_floor_rev, CAST(0 AS BIGINT) AS seen_floor, \
+             CAST(0 AS BIGINT) AS seen_floor_at, CAST(0 AS BIGINT) AS seen_floor_rev, \
+             CAST(0 AS BIGINT) AS announced_read_floor, CAST(0 AS BIGINT) AS announced_read_floor_at, \
+             CAST(0 AS BIGINT) AS announced_read_floor_rev, CAST(0 AS BIGINT) AS announced_seen_floor, \
+             CAST(0 AS BIGINT) AS announced_seen_floor_at, CAST(0 AS BIGINT) AS announced_seen_floor_rev, \
+             CAST(0 AS BIGINT) AS forgotten_rev) AS u"
         );
         let row = tx.row(blank, values![app, name, now]).await?;
         Ok(user(&row.ok_or_else(|| Failure::Broken("one row was asked for, and none came".to_owned()))?)?)
@@ -171,23 +218,33 @@ impl User {
     /// Writes the row, whose lock is ours.
     pub(crate) async fn save(&self, tx: &mut Tx) -> Result<(), Failure> {
         let save = sql!(
-            "UPDATE campanile_inbox_users SET seq = $2, rev = $3, unread = $4, unseen = $5, read_floor = $6, \
-             seen_floor = $7, announced_read_floor = $8, announced_seen_floor = $9, floor_at = $10, floor_rev = $11, \
-             forgotten_rev = $12 WHERE id = $1"
+            "UPDATE campanile_inbox_users SET seq = $2, rev = $3, unread = $4, unseen = $5, forgotten_rev = $6, \
+             read_floor = $7, read_floor_at = $8, read_floor_rev = $9, seen_floor = $10, seen_floor_at = $11, \
+             seen_floor_rev = $12, announced_read_floor = $13, announced_read_floor_at = $14, \
+             announced_read_floor_rev = $15, announced_seen_floor = $16, announced_seen_floor_at = $17, \
+             announced_seen_floor_rev = $18 WHERE id = $1"
         );
+        let (read, seen) = (self.read, self.seen);
+        let (announced_read, announced_seen) = (self.announced_read, self.announced_seen);
         let written = values![
             self.id,
             self.seq,
             self.rev,
             self.unread,
             self.unseen,
-            self.read_floor,
-            self.seen_floor,
-            self.announced_read_floor,
-            self.announced_seen_floor,
-            self.floor_at,
-            self.floor_rev,
             self.forgotten_rev,
+            read.up_to,
+            read.at,
+            read.rev,
+            seen.up_to,
+            seen.at,
+            seen.rev,
+            announced_read.up_to,
+            announced_read.at,
+            announced_read.rev,
+            announced_seen.up_to,
+            announced_seen.at,
+            announced_seen.rev,
         ];
         tx.execute(save, written).await?;
         Ok(())
@@ -195,23 +252,9 @@ impl User {
 
     /// Counts the rows that count, above the floors and kept below them.
     pub(crate) async fn recount(&mut self, tx: &mut Tx) -> Result<(), Failure> {
-        // Each looks at what is above the floor, and at the few that are kept below it.
-        let unread = sql!(
-            "SELECT (SELECT count(*) FROM campanile_inbox_notifications n LEFT JOIN campanile_inbox_floors f \
-             ON f.user_id = n.user_id AND f.category = n.category WHERE n.user_id = $1 AND n.unread > 0 AND n.seq > $2 \
-             AND (n.unread = 2 OR n.seq > coalesce(f.read_floor, 0))) \
-             + (SELECT count(*) FROM campanile_inbox_notifications n WHERE n.user_id = $1 AND n.kept = 1 \
-             AND n.unread = 2 AND n.seq <= $2)"
-        );
-        let unseen = sql!(
-            "SELECT (SELECT count(*) FROM campanile_inbox_notifications n LEFT JOIN campanile_inbox_floors f \
-             ON f.user_id = n.user_id AND f.category = n.category WHERE n.user_id = $1 AND n.unseen > 0 AND n.seq > $2 \
-             AND (n.unseen = 2 OR n.seq > coalesce(f.read_floor, 0))) \
-             + (SELECT count(*) FROM campanile_inbox_notifications n WHERE n.user_id = $1 AND n.kept = 1 \
-             AND n.unseen = 2 AND n.seq <= $2)"
-        );
-        self.unread = tx.number(unread, values![self.id, self.read_floor]).await?;
-        self.unseen = tx.number(unseen, values![self.id, self.seen_floor.max(self.read_floor)]).await?;
+        let (unread, unseen) = (count_statement(true), count_statement(false));
+        self.unread = tx.number(unread, values![self.id, self.read.up_to]).await?;
+        self.unseen = tx.number(unseen, values![self.id, self.seen.up_to.max(self.read.up_to)]).await?;
         Ok(())
     }
 }

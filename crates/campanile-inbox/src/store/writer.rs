@@ -219,6 +219,8 @@ async fn attempt(core: &Rc<Core>, tx: &mut Tx, batch: &mut VecDeque<Box<dyn Oper
         }
     }
     tx.commit().await?;
+    #[cfg(test)]
+    assert!(!tx.loses_writer, "planted");
     if std::mem::take(&mut tx.has_work) {
         core.work.notify_one();
     }

@@ -8,6 +8,7 @@ mod postgres;
 #[path = "../support/stage.rs"]
 mod stage;
 
+mod agreeing;
 mod announcing;
 mod arriving;
 mod delivering;

@@ -30,7 +30,6 @@ pub(crate) struct Stage {
     pub(crate) changes: Changes,
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
-    pub(crate) kind: Kind,
     stop: Arc<Notify>,
     _directory: tempfile::TempDir,
 }
@@ -51,7 +50,7 @@ impl Stage {
         adapt(&mut settings);
         let (inbox, changes) = Inbox::open(settings.clone()).await.unwrap();
         let stop = Arc::new(Notify::new());
-        let stage = Self { inbox, changes, clock, settings, kind, stop, _directory: directory };
+        let stage = Self { inbox, changes, clock, settings, stop, _directory: directory };
         stage.run(&stage.inbox);
         stage
     }
