@@ -710,6 +710,29 @@ fn an_applications_servers_look_after_users_audiences_categories_and_jobs() {
 }
 
 #[test]
+fn an_app_sends_no_more_notifications_a_second_than_events() {
+    let server = with(&[("apps.0.backend_events_per_sec", "1")]);
+    let answers: Vec<Answer> = (0..4).map(|number| notify(&server, &comment(&number.to_string()))).collect();
+    assert_eq!(answers[0].status, 202);
+    let late = answers.iter().find(|answer| answer.status == 429).expect("faster than one a second");
+    assert_eq!(code(late), (429, "too_many_requests".to_owned()));
+    assert!(late.head.to_lowercase().contains("retry-after: "), "{}", late.head);
+}
+
+#[test]
+fn what_a_reload_wants_captured_before_there_is_a_store_is_published_and_its_publisher_told() {
+    let server = start(&[]);
+    server.reload(SETTINGS);
+    let mut client = Client::connect(&server);
+    client.subscribe(CHANNEL);
+    let data = json!({ "id": ID, "type": "t" }).to_string();
+    let answer = server.post("/apps/app/events", &json!({ "name": LARAVEL, "channel": CHANNEL, "data": data }));
+    assert!(answer.status == 200 && answer.head.contains("x-campanile-outcome: uncaptured"), "{answer:?}");
+    assert_eq!(client.event()["event"], LARAVEL);
+    assert_eq!(code(&notify(&server, &comment("c"))), (404, "no_inbox".to_owned()));
+}
+
+#[test]
 fn a_reload_gives_and_takes_inboxes() {
     let server = with(&[]);
     let (mut client, _) = page(&server);
