@@ -77,7 +77,7 @@ where
     }
     let origin = cors::allowed(&config.cors, request.headers());
     let reply = if request.method() == Method::OPTIONS {
-        options(&route, origin.is_some())
+        options(&route.methods(), origin.is_some())
     } else if !route.methods().contains(request.method()) {
         ApiError::Method { allowed: router::listed(&route.methods()) }.into_reply()
     } else {
@@ -133,10 +133,10 @@ fn held(reply: Reply, door: &Door) -> Result<Reply, ApiError> {
     Ok(reply.map(|body| share.keep(body)))
 }
 
-fn options(route: &Route, is_cross_origin: bool) -> Reply {
+fn options(methods: &[Method], is_cross_origin: bool) -> Reply {
     let mut reply = Response::new(Bytes::new());
     *reply.status_mut() = StatusCode::NO_CONTENT;
-    let allowed = router::listed(&route.methods());
+    let allowed = router::listed(methods);
     // Method names are ASCII, so the fallback is never taken.
     let allowed = HeaderValue::from_str(&allowed).unwrap_or(HeaderValue::from_static("GET"));
     if is_cross_origin {

@@ -98,6 +98,9 @@ pub const SESSION_SECS: u64 = 600;
 /// Characters of the id of a user for whom a session is opened.
 pub const SESSION_USER_LENGTH_MAX: usize = 200;
 
+/// Bytes of a body that a browser sends.
+pub const INBOX_BROWSER_BODY_BYTES_MAX: usize = 16 * 1024;
+
 /// Bytes of a JSON Web Token.
 pub const JWT_BYTES_MAX: usize = 4096;
 
@@ -709,6 +712,7 @@ pub fn to_markdown() -> String {
          `limits.permits_per_worker` | as where the store does not answer: 503, or pushed alone |\n\
          | a browser's session | {SESSION_SECS} s, and its socket's life | answered 401 |\n\
          | the id of a user for whom a session is opened | {SESSION_USER_LENGTH_MAX} characters | answered 401 |\n\
+         | a body that a browser sends to /inbox | {INBOX_BROWSER_BODY_BYTES_MAX} bytes | answered 413 and closed |\n\
          | a JSON Web Token | {JWT_BYTES_MAX} bytes | answered 401 |\n\
          | a server token | {SERVER_TOKEN_LENGTH_MIN} to {SERVER_TOKEN_LENGTH_MAX} characters | the start is refused |\n\
          | the path of a Unix socket | {UNIX_SOCKET_PATH_BYTES_MAX} bytes | the start is refused |\n\

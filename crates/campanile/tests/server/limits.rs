@@ -166,6 +166,7 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
         "a_token_says_what_it_was_given_until_it_is_over_and_only_here",
     ),
     ("the id of a user for whom a session is opened", INBOX, "a_users_id_may_be_as_long_as_the_bound_and_no_longer"),
+    ("a body that a browser sends to /inbox", INBOX, "a_browsers_body_may_be_as_large_as_the_bound_and_no_larger"),
     ("a JSON Web Token", "campanile/src/inbox/jwt.rs", "whatever_else_comes_names_nobody_and_is_told_why"),
     ("a server token", CONFIG, "a_server_token_is_long_and_stands_once"),
     ("the path of a Unix socket", CONFIG, "the_path_of_a_unix_socket_must_fit_the_address"),
