@@ -1,7 +1,7 @@
 //! A notification comes into an inbox, and goes from it.
 //!
 //! Owns the insert, the gathering of digests, and the tombstones. Never decides whether a user wants it. The invariant: a
-//! number is given only to a row that is there, so the numbers have no gaps (I11).
+//! number is given only to a row that is there, so the numbers have no gaps (I19).
 
 use uuid::Uuid;
 

@@ -352,7 +352,7 @@ fn agree(kind: Kind, cases: u32) {
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
-    runtime.block_on(async { stage.borrow().reconciles().await });
+    runtime.block_on(stage.into_inner().reconciles());
 }
 
 #[test]
