@@ -1,7 +1,7 @@
 //! What of an inbox is shown at once.
 //!
 //! Owns filters, cursors and pages. Never asks the database. The invariant: a cursor is where the page before has ended,
-//! so what comes in between changes no page that is still to come. Read on in [`crate::store`].
+//! so what comes in between changes no page that is still to come. Read on in `store/`.
 
 use std::fmt;
 

@@ -79,6 +79,7 @@ pub(crate) async fn stow(tx: &mut Tx, user: &mut User, arrival: &Arrival<'_>) ->
         category: arrival.category.to_owned(),
         content: arrival.content.clone(),
         digest: arrival.digest.map(ToOwned::to_owned),
+        gathers: true,
         group_count: 1,
         created_at: now,
         updated_at: now,

@@ -181,6 +181,12 @@ async fn a_digest_gathers_while_it_is_unread(kind: Kind) {
     let third = stage.deliver(draft("four")).await;
     assert_eq!((third.group_count, third.seq), (1, head + 1));
     assert_eq!(stage.state("7").await.unread, 1);
+    // Nor when it is marked as unread again.
+    let head = stage.state("7").await.seq;
+    stage.inbox.read_all(APP, "7", head, None, None).await.unwrap();
+    stage.inbox.mark(APP, "7", third.id, Mark::Unread).await.unwrap();
+    assert_ne!(stage.deliver(draft("five")).await.id, third.id);
+    assert_eq!(stage.state("7").await.unread, 2);
     stage.at_rest().await;
     stage.reconciles().await;
 }
