@@ -228,3 +228,14 @@ async fn two_couriers_on_one_postgres_store_each_notification_once() {
     stage.reconciles().await;
     assert!(second_changes.try_next().is_some(), "both have worked");
 }
+
+#[tokio::test]
+async fn several_servers_may_make_the_tables_at_one_time() {
+    let url = crate::stage::postgres_url().await;
+    let servers = (0..6).map(|_| tokio::spawn(Inbox::open(Settings::new(StoreUrl::Postgres(url.clone())))));
+    for server in servers.collect::<Vec<_>>() {
+        let (inbox, _changes) = server.await.unwrap().unwrap();
+        assert_eq!(inbox.state(APP, "7").await.unwrap().unread, 0);
+        inbox.close().await;
+    }
+}
