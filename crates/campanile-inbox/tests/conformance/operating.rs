@@ -239,3 +239,23 @@ async fn several_servers_may_make_the_tables_at_one_time() {
         inbox.close().await;
     }
 }
+
+#[tokio::test]
+async fn a_file_that_somebody_else_has_locked_is_told_and_it_goes_on() {
+    let mut stage = Stage::open(Kind::Sqlite).await;
+    stage.deliver(to("7", "before")).await;
+    stage.at_rest().await;
+    let StoreUrl::Sqlite(file) = &stage.settings.store else { unreachable!("it was asked for") };
+    let other = sqlx::SqlitePool::connect(&format!("sqlite:{}", file.display())).await.unwrap();
+    let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let refused = stage.inbox.accept(APP, to("7", "meanwhile")).await;
+    let Err(InboxError::Unavailable { reason }) = &refused else { panic!("{refused:?}") };
+    assert!(reason.contains("locked"), "{reason}");
+    assert_eq!(stage.state("7").await.unread, 1, "what is there can be read");
+    lock.rollback().await.unwrap();
+    let began = std::time::Instant::now();
+    while let Err(error) = stage.inbox.accept(APP, to("7", "after")).await {
+        assert!(began.elapsed() < SOON, "{error}");
+    }
+    assert_eq!(stage.arrives().await.1.title, "after");
+}
