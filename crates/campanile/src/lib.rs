@@ -14,6 +14,7 @@ mod forwarded;
 mod http;
 mod ledger;
 mod mailbox;
+mod neighbour;
 mod node;
 mod outcomes;
 mod send_queue;
