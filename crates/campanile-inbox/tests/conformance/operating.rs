@@ -16,6 +16,7 @@ promises![
     at_the_bound_a_caller_is_told_to_come_back,
     it_may_be_called_from_any_runtime,
     a_store_that_is_closed_says_so,
+    what_was_answered_before_a_close_is_stored_and_told,
     a_setting_out_of_its_bounds_is_refused,
     the_second_start_finds_what_the_first_has_stored,
 ];
@@ -136,6 +137,46 @@ async fn a_store_that_is_closed_says_so(kind: Kind) {
     assert!(matches!(stage.inbox.accept(APP, to("7", "t")).await, Err(InboxError::Unavailable { .. })));
     let ended = async { while stage.changes.next().await.is_some() {} };
     tokio::time::timeout(SOON, ended).await.expect("the changes end");
+}
+
+async fn what_was_answered_before_a_close_is_stored_and_told(kind: Kind) {
+    let mut stage = Stage::open(kind).await;
+    let calls: Vec<_> = (0..200)
+        .map(|number| {
+            let inbox = stage.inbox.clone();
+            let captured = campanile_inbox::Captured {
+                user: (number % 7).to_string(),
+                id: campanile_inbox::Uuid::now_v7(),
+                kind: "k".into(),
+                category: None,
+                title: "t".into(),
+                body: None,
+                action_url: None,
+                data: serde_json::Map::new(),
+            };
+            tokio::spawn(async move { inbox.capture(APP, captured).await })
+        })
+        .collect();
+    tokio::time::timeout(SOON, stage.inbox.close()).await.unwrap();
+    let mut stored = 0;
+    for call in calls {
+        match call.await.unwrap() {
+            Ok(_) => stored += 1,
+            Err(InboxError::Unavailable { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let mut told = 0;
+    while let Some(change) = stage.changes.next().await {
+        told += i64::from(matches!(change, Change::Arrived { .. }));
+    }
+    let (inbox, _changes) = Inbox::open(stage.settings.clone()).await.unwrap();
+    let mut there = 0;
+    for user in 0..7 {
+        there += inbox.state(APP, &user.to_string()).await.unwrap().seq;
+    }
+    assert_eq!(told, there, "what is there was told");
+    assert!(stored <= there, "{stored} were answered and {there} are there");
 }
 
 async fn a_setting_out_of_its_bounds_is_refused(kind: Kind) {
