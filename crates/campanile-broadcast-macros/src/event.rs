@@ -128,7 +128,7 @@ fn job(said: &Said) -> Result<TokenStream> {
     })
 }
 
-fn check_queue(queue: &LitStr) -> Result<()> {
+pub(crate) fn check_queue(queue: &LitStr) -> Result<()> {
     let name = queue.value();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     match (1..=QUEUE_NAME_LENGTH_MAX).contains(&name.len()) && name.bytes().all(plain) {
@@ -174,7 +174,7 @@ fn said(input: &DeriveInput) -> Result<Said> {
     Ok(said)
 }
 
-fn once<T: ToTokens>(place: &mut Option<T>, value: T) -> Result<()> {
+pub(crate) fn once<T: ToTokens>(place: &mut Option<T>, value: T) -> Result<()> {
     match place.is_some() {
         true => Err(Error::new_spanned(value, "said twice")),
         false => {

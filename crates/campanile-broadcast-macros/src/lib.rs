@@ -1,12 +1,13 @@
-//! The derives of `campanile-broadcast`: [`macro@Channel`] and [`macro@Broadcast`].
+//! The derives of `campanile-broadcast`: [`macro@Channel`], [`macro@Broadcast`] and [`macro@Notification`].
 //!
 //! Owns what can be known when the application is compiled: whether a pattern and the fields of its struct agree, who
 //! may subscribe, whether an event's name is the application's to use. Never emits code that checks these again. The
 //! invariant: a mistake is reported where it was written, in a sentence that says what to write instead. Read on in
-//! `channel.rs` and `event.rs`; the traits that are implemented are in `campanile-broadcast`.
+//! `channel.rs`, `event.rs` and `notification.rs`; the traits that are implemented are in `campanile-broadcast`.
 
 mod channel;
 mod event;
+mod notification;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
@@ -50,4 +51,28 @@ pub fn derive_channel(input: TokenStream) -> TokenStream {
 pub fn derive_broadcast(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     event::derive(&input).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// Implements `campanile_broadcast::NotificationKind` from `#[notification(kind = "..")]`, and, with a `title`,
+/// `campanile_broadcast::Notification` for every recipient.
+///
+/// * `kind = "comment.added"`: what pages and preferences know it by.
+/// * `category = "comments"`: what users' preferences are about.
+/// * `via = [Inbox, Broadcast, Mail]`: the ways that it goes by, of `Inbox`, `Broadcast`, `Mail`, `WebPush` and `Webhook`;
+///   without it, the first two.
+/// * `title = format!("{} has commented", self.author)`, and with it `body`, `action_url` and `when`: what every recipient
+///   reads, and whether it is sent. Without a `title`, `impl Notification<User> for ..` says so for each recipient.
+/// * For the outbox: `queue = "high"`, `priority = 5`, `tries = 5`, `backoff = [Duration::from_secs(1), ..]`.
+///
+/// The fields are the notification's `data`, as serde writes them: `#[serde(skip)]` keeps one out of it.
+///
+/// ```text
+/// #[derive(Serialize, Notification)]
+/// #[notification(kind = "comment.added", category = "comments", title = format!("{} has commented", self.author))]
+/// struct CommentNotification { document_id: i64, author: String }
+/// ```
+#[proc_macro_derive(Notification, attributes(notification))]
+pub fn derive_notification(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    notification::derive(&input).unwrap_or_else(|error| error.to_compile_error()).into()
 }

@@ -15,11 +15,12 @@ use campanile_protocol::Secret;
 use crate::authorize::{Authorizer, AuthorizerError, Channels, Signer};
 use crate::event::BroadcastEvent;
 use crate::fake::{Fake, Recorder};
+use crate::notify::Noted;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 use crate::outbox::OutboxTransaction;
 use crate::outbox::job::{JobOptions, NewJob, OnExceed, Posted, Rate};
 use crate::outbox::{Courier, Outbox};
-use crate::publish::{Plan, Publication, PublishError, Server, Undelivered, random_key};
+use crate::publish::{Acceptance, Plan, Publication, PublishError, Server, Undelivered, random_key};
 use crate::settings::{EVENTS_IN_MEMORY_MAX_DEFAULT, Settings, SettingsError, Timeouts};
 use crate::socket_id::SocketId;
 
@@ -55,7 +56,8 @@ pub enum Published {
     Queued,
     /// It is in the outbox, in the place of an earlier one of its key: see [`JobOptions::debounce`].
     Replaced,
-    /// It is left out, because there was one of its key within the window: see [`JobOptions::unique_for`].
+    /// It is left out, because there was one of its key within the window: see [`JobOptions::unique_for`]. Of a
+    /// notification that is sent at once: the server has had it before.
     Duplicate,
     /// It is left out, because it exceeds the rate of its key: see [`JobOptions::rate_limit`].
     Dropped,
@@ -167,10 +169,26 @@ impl Campanile {
     }
 
     /// Sends what the server has not accepted yet.
-    pub(crate) async fn deliver(&self, plan: &Plan, accepted: usize, patience: Duration) -> Result<(), Undelivered> {
+    pub(crate) async fn deliver(
+        &self,
+        plan: &Plan,
+        accepted: usize,
+        patience: Duration,
+    ) -> Result<Acceptance, Undelivered> {
         match &self.0.way {
             Way::Server(server) => server.deliver(plan, accepted, &self.0.signer, patience).await,
-            Way::Recorder(_) => Ok(()),
+            Way::Recorder(_) => Ok(Acceptance::New),
+        }
+    }
+
+    /// Records notifications where that is all, and gives them back where they are to be sent.
+    pub(crate) fn unless_recorded(&self, noted: Vec<Noted>) -> Option<Vec<Noted>> {
+        match &self.0.way {
+            Way::Recorder(recorder) if !noted.is_empty() => {
+                recorder.note(noted);
+                None
+            }
+            _ => Some(noted),
         }
     }
 
@@ -225,8 +243,17 @@ impl Campanile {
             recorder.record(events);
             return Ok(Published::Sent);
         }
-        let delivered = self.deliver(&plan, 0, self.0.timeouts.now).await;
-        delivered.map(|()| Published::Sent).map_err(|undelivered| plan.undelivered(undelivered))
+        // That an event was known already makes no difference to whoever waits for it.
+        self.deliver_now(&plan).await.map(|_| Published::Sent)
+    }
+
+    /// Sends requests past the outbox.
+    pub(crate) async fn deliver_now(&self, plan: &Plan) -> Result<Published, PublishError> {
+        match self.deliver(plan, 0, self.0.timeouts.now).await {
+            Ok(Acceptance::New) => Ok(Published::Sent),
+            Ok(Acceptance::Duplicate) => Ok(Published::Duplicate),
+            Err(undelivered) => Err(plan.undelivered(undelivered)),
+        }
     }
 
     /// Writes events down in a transaction of their own, or in memory.
@@ -236,10 +263,18 @@ impl Campanile {
         if jobs.is_empty() {
             return Ok(Published::Queued);
         }
+        self.post(&name, jobs).await
+    }
+
+    /// Writes jobs down in a transaction of their own, or in memory.
+    pub(crate) async fn post(&self, name: &str, jobs: Vec<NewJob>) -> Result<Published, PublishError> {
+        if jobs.is_empty() {
+            return Ok(Published::Suppressed);
+        }
         let outbox = &self.0.outbox;
         // Boxed, or every future of the application that sends an event would be as large as a database's driver makes it.
-        let posted =
-            Box::pin(outbox.post_all(jobs)).await.map_err(|source| PublishError::Outbox { event: name, source })?;
+        let posted = Box::pin(outbox.post_all(jobs)).await;
+        let posted = posted.map_err(|source| PublishError::Outbox { event: name.to_owned(), source })?;
         if outbox.wants_courier() {
             self.courier().serve_memory();
         }
@@ -251,17 +286,32 @@ impl Campanile {
     async fn within(
         &self,
         events: Vec<Prepared>,
-        mut transaction: impl OutboxTransaction,
+        transaction: impl OutboxTransaction,
     ) -> Result<Published, PublishError> {
         let Some(name) = first_name(&events) else { return Ok(Published::Suppressed) };
         let jobs = self.jobs(events)?;
         if jobs.is_empty() {
             return Ok(Published::Queued);
         }
+        self.post_within(&name, jobs, transaction).await
+    }
+
+    /// Writes jobs down in a transaction of the application.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) async fn post_within(
+        &self,
+        name: &str,
+        jobs: Vec<NewJob>,
+        mut transaction: impl OutboxTransaction,
+    ) -> Result<Published, PublishError> {
+        if jobs.is_empty() {
+            return Ok(Published::Suppressed);
+        }
         let mut connection = transaction.connection();
-        // Boxed for the same reason as in `send`.
+        // Boxed for the same reason as in `post`.
         let posted = Box::pin(self.0.outbox.post_within(&mut connection, &jobs)).await;
-        posted.map(|posted| together(&posted)).map_err(|source| PublishError::Outbox { event: name, source })
+        let outbox = |source| PublishError::Outbox { event: name.to_owned(), source };
+        posted.map(|posted| together(&posted)).map_err(outbox)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The test double: records events in place of sending them.
+//! The test double: records events and notifications in place of sending them.
 //!
 //! Owns what was recorded and the assertions. Never lets an event pass that a server would not take: it is checked,
 //! serialised and encrypted as always. The invariant: what an assertion sees is the event itself, skipped fields too.
@@ -12,16 +12,29 @@ use parking_lot::Mutex;
 
 use crate::authorize::Signer;
 use crate::campanile::{Campanile, Prepared};
+use crate::draft::Draft;
 use crate::encryption::{MASTER_KEY_BYTES, MasterKey};
 use crate::event::BroadcastEvent;
+use crate::notification::NotificationKind;
+use crate::notify::Noted;
 use crate::outbox::JobOptions;
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Recorder(Arc<Mutex<Vec<Prepared>>>);
+pub(crate) struct Recorder(Arc<Recorded>);
+
+#[derive(Debug, Default)]
+struct Recorded {
+    events: Mutex<Vec<Prepared>>,
+    notifications: Mutex<Vec<Noted>>,
+}
 
 impl Recorder {
     pub(crate) fn record(&self, events: impl IntoIterator<Item = Prepared>) {
-        self.0.lock().extend(events);
+        self.0.events.lock().extend(events);
+    }
+
+    pub(crate) fn note(&self, notifications: Vec<Noted>) {
+        self.0.notifications.lock().extend(notifications);
     }
 }
 
@@ -105,7 +118,7 @@ impl Fake {
     /// When there was none.
     #[track_caller]
     pub fn assert_options<E: BroadcastEvent + 'static>(&self, expected: impl Fn(&JobOptions) -> bool) {
-        let recorded = self.recorder.0.lock();
+        let recorded = self.recorder.0.events.lock();
         let of_type = recorded.iter().filter(|prepared| prepared.event.is::<E>());
         let options: Vec<&JobOptions> = of_type.map(|prepared| &prepared.options).collect();
         assert!(options.iter().any(|options| expected(options)), "{} was broadcast with {options:?}", type_name::<E>());
@@ -132,20 +145,62 @@ impl Fake {
         self.assert_broadcast_times::<E>(0);
     }
 
-    /// Asserts that nothing was broadcast at all.
+    /// Asserts that somebody was notified by this type for which `expected` holds, given what the server is asked.
     ///
     /// # Panics
     ///
-    /// When something was; the message names the events.
+    /// When nobody was.
+    #[track_caller]
+    pub fn assert_notified<N: NotificationKind + 'static>(&self, expected: impl Fn(&N, &Draft) -> bool) {
+        let of_type = self.noted::<N>(|_, _| true);
+        let found = self.noted::<N>(expected);
+        assert!(found > 0, "no {} was sent as expected, of {of_type} that were", type_name::<N>());
+    }
+
+    /// Asserts how many notifications of this type were sent. Recipients who read the same share one.
+    ///
+    /// # Panics
+    ///
+    /// When there were more or fewer.
+    #[track_caller]
+    pub fn assert_notified_times<N: NotificationKind + 'static>(&self, times: usize) {
+        let found = self.noted::<N>(|_, _| true);
+        assert!(found == times, "{} was sent {found} times, not {times}", type_name::<N>());
+    }
+
+    /// Asserts that nobody was notified by this type.
+    ///
+    /// # Panics
+    ///
+    /// When somebody was.
+    #[track_caller]
+    pub fn assert_not_notified<N: NotificationKind + 'static>(&self) {
+        self.assert_notified_times::<N>(0);
+    }
+
+    /// Asserts that nothing was broadcast at all, and nobody notified.
+    ///
+    /// # Panics
+    ///
+    /// When something was; the message names the events, and the notifications' kinds.
     #[track_caller]
     pub fn assert_nothing_sent(&self) {
-        let recorded = self.recorder.0.lock();
-        let names: Vec<&str> = recorded.iter().map(|prepared| prepared.publication.event.as_str()).collect();
+        let events = self.recorder.0.events.lock();
+        let names: Vec<&str> = events.iter().map(|prepared| prepared.publication.event.as_str()).collect();
         assert!(names.is_empty(), "these were broadcast: {names:?}");
+        let notifications = self.recorder.0.notifications.lock();
+        let kinds: Vec<&str> = notifications.iter().map(|noted| noted.draft.kind).collect();
+        assert!(kinds.is_empty(), "these were notified of: {kinds:?}");
+    }
+
+    fn noted<N: 'static>(&self, matches: impl Fn(&N, &Draft) -> bool) -> usize {
+        let recorded = self.recorder.0.notifications.lock();
+        let of_type = recorded.iter().filter_map(|noted| Some((noted.notification.downcast_ref::<N>()?, &noted.draft)));
+        of_type.filter(|(notification, draft)| matches(notification, draft)).count()
     }
 
     fn count<E: 'static>(&self, matches: impl Fn(&E, &[&str], Option<SocketId>) -> bool) -> usize {
-        let recorded = self.recorder.0.lock();
+        let recorded = self.recorder.0.events.lock();
         let of_type = recorded.iter().filter_map(|prepared| Some((prepared, prepared.event.downcast_ref::<E>()?)));
         of_type
             .filter(|(prepared, event)| {

@@ -1,9 +1,9 @@
 //! Live events for applications in Rust: what Laravel Broadcasting is to PHP, checked by the compiler.
 //!
-//! Owns typed channels and events, who may subscribe, and how events leave. Never links the server: any server that
+//! Owns typed channels, events and notifications, who may subscribe, and how events and notifications leave. Never links the server: any server that
 //! speaks the Pusher Channels protocol will do. One invariant: an event or a channel that compiles has a name that the
 //! server takes, as far as the compiler can know. Reading order: [`channel`] and [`event`], [`campanile`], [`authorize`],
-//! then [`settings`], [`publish`], [`encryption`], [`fake`] and [`timing`].
+//! [`notification`] and [`notify`], then [`settings`], [`publish`], [`encryption`], [`fake`] and [`timing`].
 //!
 //! ```no_run
 //! use axum::{Router, extract::{FromRequestParts, State}, http::{StatusCode, request::Parts}, routing::post};
@@ -48,10 +48,13 @@ pub mod authorize;
 pub mod cache;
 pub mod campanile;
 pub mod channel;
+pub mod draft;
 pub mod encryption;
 pub mod event;
 pub mod fake;
 pub mod model;
+pub mod notification;
+pub mod notify;
 pub mod outbox;
 pub mod publish;
 #[cfg(feature = "axum")]
@@ -66,15 +69,17 @@ pub use anonymous::AnonymousEvent;
 pub use authorize::{Authorizer, ChannelAuth, Channels, Denied, Identity, Member, UserAuth};
 pub use cache::AuthorizationCache;
 pub use campanile::{Campanile, Published};
-pub use campanile_broadcast_macros::{Broadcast, Channel};
+pub use campanile_broadcast_macros::{Broadcast, Channel, Notification};
 pub use campanile_protocol::{ChannelName, Limits};
 pub use channel::{
     Channel, ChannelList, InvalidChannel, Listed, Parameter, Parameters, PresenceChannel, PrivateChannel, SignedInUser,
 };
+pub use draft::{Draft, InvalidNotification};
 pub use encryption::MasterKey;
 pub use event::{BroadcastEvent, NamedEvent};
 pub use fake::Fake;
 pub use model::{BroadcastModel, Change, ModelChanged};
+pub use notification::{Audience, Content, Everyone, Notification, NotificationKind, Recipient, To, Via};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use outbox::OutboxTransaction;
 pub use outbox::{Courier, JobOptions, OnExceed, Outbox, OutboxError, Rate, RunningCourier};

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authorize::Signer;
 use crate::channel::InvalidChannel;
+use crate::draft::{Draft, InvalidNotification};
 use crate::encryption::NoRandomness;
 use crate::outbox::OutboxError;
 use crate::outbox::job::QUEUE_NAME_LENGTH_MAX;
@@ -98,6 +99,14 @@ pub enum PublishError {
         /// The name.
         queue: String,
     },
+    /// Something is wrong with a notification.
+    #[error("notification {kind:?}: {source}")]
+    Notification {
+        /// Its kind.
+        kind: &'static str,
+        /// What is wrong.
+        source: InvalidNotification,
+    },
     /// The outbox did not take it.
     #[error("event {event:?}: {source}")]
     Outbox {
@@ -177,6 +186,7 @@ pub(crate) struct Request {
 enum Endpoint {
     Events,
     BatchEvents,
+    Notifications,
 }
 
 impl Endpoint {
@@ -184,8 +194,27 @@ impl Endpoint {
         match self {
             Self::Events => "/events",
             Self::BatchEvents => "/batch_events",
+            Self::Notifications => "/notifications",
         }
     }
+
+    /// Whether every server knows a request by its key, which a notification has in its body.
+    fn is_idempotent(self) -> bool {
+        self == Self::Notifications
+    }
+
+    /// Whether an answer with this status is a yes.
+    fn accepts_with(self, status: StatusCode) -> bool {
+        status == StatusCode::OK || (self == Self::Notifications && status == StatusCode::ACCEPTED)
+    }
+}
+
+/// What the server said of what it has accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Acceptance {
+    New,
+    /// It has had it before, all of it.
+    Duplicate,
 }
 
 /// A delivery that ended before all requests were accepted.
@@ -299,6 +328,12 @@ impl Plan {
         Ok(Self { event, key, requests: batches(&items, &signer.limits).collect() })
     }
 
+    /// Notifications, each with a key in its body.
+    pub(crate) fn of_drafts(kind: &str, key: String, drafts: &[&Draft]) -> Self {
+        let request = |draft: &&Draft| Request { endpoint: Endpoint::Notifications, body: json(draft) };
+        Self { event: kind.to_owned(), key, requests: drafts.iter().map(request).collect() }
+    }
+
     /// The key of the request at this position.
     fn idempotency_key(&self, at: usize) -> String {
         if self.requests.len() == 1 { self.key.clone() } else { format!("{}-{at}", self.key) }
@@ -373,13 +408,16 @@ impl Server {
         accepted: usize,
         signer: &Signer,
         patience: Duration,
-    ) -> Result<(), Undelivered> {
+    ) -> Result<Acceptance, Undelivered> {
         let deadline = Instant::now() + patience;
+        let mut acceptance = Acceptance::Duplicate;
         for (at, request) in plan.requests.iter().enumerate().skip(accepted) {
             let sent = self.send(request, &plan.idempotency_key(at), signer, deadline).await;
-            sent.map_err(|source| Undelivered { accepted: at, source })?;
+            if sent.map_err(|source| Undelivered { accepted: at, source })? == Acceptance::New {
+                acceptance = Acceptance::New;
+            }
         }
-        Ok(())
+        Ok(acceptance)
     }
 
     async fn send(
@@ -388,12 +426,17 @@ impl Server {
         key: &str,
         signer: &Signer,
         deadline: Instant,
-    ) -> Result<(), DeliveryError> {
+    ) -> Result<Acceptance, DeliveryError> {
         let mut retries = 0;
+        let idempotent_server = self.retry.idempotent_server || request.endpoint.is_idempotent();
+        let retry = Retry { idempotent_server, ..self.retry };
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Err(error) = self.attempt(request, key, signer, left).await else { return Ok(()) };
-            let Some(pause) = self.retry.pause(Failure::of(&error), retries, random_fraction()) else {
+            let error = match self.attempt(request, key, signer, left).await {
+                Ok(acceptance) => return Ok(acceptance),
+                Err(error) => error,
+            };
+            let Some(pause) = retry.pause(Failure::of(&error), retries, random_fraction()) else {
                 return Err(error);
             };
             if Instant::now() + pause >= deadline {
@@ -411,7 +454,7 @@ impl Server {
         key: &str,
         signer: &Signer,
         timeout: Duration,
-    ) -> Result<(), DeliveryError> {
+    ) -> Result<Acceptance, DeliveryError> {
         let path = format!("{}{}", self.base_path, request.endpoint.path());
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let query = sign_request(&signer.key, &signer.secret, "POST", &path, &[], request.body.as_bytes(), now);
@@ -419,16 +462,17 @@ impl Server {
             origin: self.origin.clone(),
             source: error.without_url(),
         };
-        let mut response = self
+        let mut post = self
             .http
             .post(format!("{}{path}?{query}", self.origin))
             .timeout(timeout)
             .header(CONTENT_TYPE, "application/json")
-            .header(IDEMPOTENCY_KEY, key)
-            .body(request.body.clone())
-            .send()
-            .await
-            .map_err(unanswered)?;
+            .body(request.body.clone());
+        // The key of a notification may have characters that no header takes.
+        if !request.endpoint.is_idempotent() {
+            post = post.header(IDEMPOTENCY_KEY, key);
+        }
+        let mut response = post.send().await.map_err(unanswered)?;
         let mut answer = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
             if answer.len() + chunk.len() > ANSWER_BYTES_MAX {
@@ -438,8 +482,9 @@ impl Server {
         }
         let answer = String::from_utf8_lossy(&answer);
         // Some servers refuse with 200, and only the body tells.
-        match response.status() == StatusCode::OK && !is_refusal(&answer) {
-            true => Ok(()),
+        match request.endpoint.accepts_with(response.status()) && !is_refusal(&answer) {
+            true if request.endpoint == Endpoint::Notifications && is_known(&answer) => Ok(Acceptance::Duplicate),
+            true => Ok(Acceptance::New),
             false => Err(DeliveryError::Refused {
                 status: response.status().as_u16(),
                 message: sentence(answer.trim()),
@@ -477,7 +522,7 @@ impl DeliveryError {
         match (Failure::of(self), self) {
             (Failure::NotSent, _) => Prospect::Away { retry_after: None },
             (Failure::Busy { retry_after }, _) => Prospect::Away { retry_after: Some(retry_after) },
-            (_, Self::Refused { status: 400 | 413 | 422, .. }) => Prospect::Never,
+            (_, Self::Refused { status: 400 | 405 | 410 | 413 | 415 | 422, .. }) => Prospect::Never,
             _ => Prospect::Again,
         }
     }
@@ -552,17 +597,31 @@ fn is_refusal(answer: &str) -> bool {
     serde_json::from_str::<Refusal>(answer).is_ok_and(|answer| answer.error.is_some())
 }
 
+/// Whether an answer says of a notification that it is known.
+fn is_known(answer: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Said {
+        outcome: String,
+    }
+    serde_json::from_str::<Said>(answer).is_ok_and(|said| said.outcome == "duplicate")
+}
+
 /// What the server says is wrong: the sentence in its JSON, or the text as it stands.
 fn sentence(answer: &str) -> String {
     #[derive(Deserialize)]
     struct Said {
-        #[serde(alias = "message")]
-        error: String,
+        error: Option<String>,
+        message: Option<String>,
+        path: Option<String>,
     }
     match serde_json::from_str::<Said>(answer) {
-        Ok(said) => said.error,
-        Err(_) if answer.is_empty() => "without a word".to_owned(),
-        Err(_) => answer.chars().take(ERROR_CHARACTERS_MAX).collect(),
+        // Of a notification: a code for programs, a sentence, and where it is wrong.
+        Ok(Said { error: Some(code), message: Some(message), path }) => {
+            path.map_or_else(|| format!("{message} ({code})"), |path| format!("{path}: {message} ({code})"))
+        }
+        Ok(Said { error: Some(sentence), .. } | Said { message: Some(sentence), .. }) => sentence,
+        _ if answer.is_empty() => "without a word".to_owned(),
+        _ => answer.chars().take(ERROR_CHARACTERS_MAX).collect(),
     }
 }
 
@@ -712,7 +771,7 @@ mod tests {
         for status in [401, 403, 404, 409, 429, 500, 503] {
             assert_eq!(prospect(status, None), Prospect::Again, "{status}");
         }
-        for status in [400, 413, 422] {
+        for status in [400, 405, 410, 413, 415, 422] {
             assert_eq!(prospect(status, retry_after), Prospect::Never, "{status}");
         }
         assert_eq!(DeliveryError::AnswerTooLong.prospect(), Prospect::Again);
@@ -730,10 +789,13 @@ mod tests {
     fn an_error_is_the_servers_own_sentence_and_a_page_is_cut_at_the_bound() {
         assert_eq!(sentence(r#"{"error":"no such key","code":401}"#), "no such key");
         assert_eq!(sentence(r#"{"message":"too long"}"#), "too long");
+        let notified = r#"{"error":"key_reused","message":"another was sent under it","path":"/key"}"#;
+        assert_eq!(sentence(notified), "/key: another was sent under it (key_reused)");
         assert_eq!(sentence(""), "without a word");
         let page = "é".repeat(ERROR_CHARACTERS_MAX);
         assert_eq!(sentence(&page), page);
         assert_eq!(sentence(&format!("{page}x")), page);
+        assert!(is_known(r#"{"id":"0","outcome":"duplicate"}"#) && !is_known(r#"{"id":"0","outcome":"accepted"}"#));
         assert!(is_refusal(r#"{"error":"no"}"#) && !is_refusal("{}") && !is_refusal(r#"{"batch":[{}]}"#));
     }
 }

@@ -11,10 +11,12 @@ use std::path::Path;
 use ts_rs::{Config, TS, TypeVisitor};
 
 use crate::event::{BroadcastEvent, NamedEvent};
+use crate::notification::NotificationKind;
 
 const HEAD: &str = "// Written by campanile-broadcast from the events' types in Rust; changes are lost.\n";
 
-/// Collects events, and writes `interface Events`, by name.
+/// Collects events, and writes `interface Events`, by name; and of notifications `interface Notifications`, by kind, with the
+/// type of their `data`.
 ///
 /// ```
 /// use campanile_broadcast::{Broadcast, Channel, Typescript, ts_rs::TS};
@@ -38,6 +40,8 @@ const HEAD: &str = "// Written by campanile-broadcast from the events' types in 
 #[derive(Debug, Default)]
 pub struct Typescript {
     events: BTreeMap<&'static str, String>,
+    /// The notifications' `data`, by kind.
+    notifications: BTreeMap<&'static str, String>,
     /// What the events' types mention, by name.
     declarations: BTreeMap<String, String>,
 }
@@ -55,6 +59,15 @@ impl Typescript {
         let config = config();
         self.events.insert(E::NAME, E::inline(&config));
         E::visit_dependencies(&mut Dependencies { config: &config, declarations: &mut self.declarations });
+        self
+    }
+
+    /// Adds a notification, and all types that it mentions.
+    #[must_use]
+    pub fn notification<N: NotificationKind + TS + 'static>(mut self) -> Self {
+        let config = config();
+        self.notifications.insert(N::KIND, N::inline(&config));
+        N::visit_dependencies(&mut Dependencies { config: &config, declarations: &mut self.declarations });
         self
     }
 
@@ -81,12 +94,17 @@ impl Display for Typescript {
         for declaration in self.declarations.values() {
             write!(f, "\nexport {declaration}\n")?;
         }
-        f.write_str("\nexport interface Events {\n")?;
-        for (name, payload) in &self.events {
-            writeln!(f, "  {}: {payload};", serde_json::json!(name))?;
-        }
-        f.write_str("}\n")
+        interface(f, "Events", &self.events)?;
+        if self.notifications.is_empty() { Ok(()) } else { interface(f, "Notifications", &self.notifications) }
     }
+}
+
+fn interface(f: &mut Formatter<'_>, name: &str, types: &BTreeMap<&'static str, String>) -> FmtResult {
+    write!(f, "\nexport interface {name} {{\n")?;
+    for (name, payload) in types {
+        writeln!(f, "  {}: {payload};", serde_json::json!(name))?;
+    }
+    f.write_str("}\n")
 }
 
 /// What JSON.parse makes of a number is a `number`, whatever it was in Rust.
@@ -183,6 +201,20 @@ mod tests {
             "",
         ];
         assert_eq!(written.lines().collect::<Vec<_>>().join("\n") + "\n", expected.join("\n"));
+    }
+
+    impl NotificationKind for Paid {
+        const KIND: &'static str = "invoice.paid";
+        const CATEGORY: Option<&'static str> = None;
+        const VIA: &'static [crate::Via] = &[crate::Via::Inbox];
+    }
+
+    #[test]
+    fn every_kind_of_notification_has_the_type_of_its_data() {
+        let written = Typescript::new().event::<Closed>().notification::<Paid>().to_string();
+        let expected = "export interface Notifications {\n  \"invoice.paid\": { orderId: number, total: Money, refunds: \
+                        Array<Money>, };\n}\n";
+        assert!(written.ends_with(expected) && written.contains("export type Money"), "{written}");
     }
 
     #[test]

@@ -241,7 +241,7 @@ impl Round {
         let (campanile, plan, accepted) = (self.courier.campanile.clone(), job.plan.clone(), job.accepted);
         let delivery = self.deliveries.spawn(async move {
             let patience = campanile.background_timeout();
-            campanile.deliver(&plan, accepted, patience).await
+            campanile.deliver(&plan, accepted, patience).await.map(drop)
         });
         self.held.insert(delivery.id(), job);
     }
