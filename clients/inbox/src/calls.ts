@@ -32,6 +32,7 @@ export interface Credentials {
 
 export class Calls {
   session: Session | undefined;
+  closed = false;
   #own: Session | undefined;
   #socketId: string | undefined;
   #waiting = deferred<void>();
@@ -117,6 +118,7 @@ export class Calls {
 
   /** One request with a session; with a new one if the server does not take the old one any more. */
   async call(method: string, path: string, body?: unknown): Promise<unknown> {
+    if (this.closed) throw new InboxError('closed', 'this inbox was closed');
     const token = await this.token();
     try {
       return await this.#fetch(method, path, body, token);
@@ -127,8 +129,8 @@ export class Calls {
   }
 
   async #fetch(method: string, path: string, body?: unknown, token?: string): Promise<unknown> {
-    let response: Response | undefined;
-    let answer: { error?: string; message?: string; path?: string } | undefined;
+    let response: Response;
+    let text: string;
     try {
       response = await fetch(`${this.#credentials.url}/inbox/${path}`, {
         method,
@@ -140,19 +142,18 @@ export class Calls {
         credentials: 'omit',
         signal: AbortSignal.timeout(REQUEST_MS),
       });
-      const text = await response.text();
-      if (text) answer = JSON.parse(text);
+      text = await response.text();
     } catch (error) {
-      const { name } = error as Error;
-      const [code, why] =
-        name === 'SyntaxError'
-          ? ['unexpected', 'answered no JSON']
-          : name === 'TimeoutError'
-            ? ['timeout', 'did not answer in time']
-            : ['network', 'could not be reached'];
-      throw new InboxError(code!, `the server ${why}`, response?.status, undefined, undefined, error);
+      const code = (error as Error).name === 'TimeoutError' ? 'timeout' : 'network';
+      throw new InboxError(code, 'the server did not answer', 0, undefined, undefined, error);
     }
-    if (response.ok) return answer;
+    let answer: { error?: string; message?: string; path?: string } | undefined;
+    try {
+      answer = JSON.parse(text || '{}');
+    } catch {
+      // Of a proxy between, or of something else at this address.
+    }
+    if (response.ok && answer) return answer;
     throw new InboxError(
       answer?.error ?? 'unexpected',
       answer?.message ?? `the server answered ${response.status}`,

@@ -60,11 +60,22 @@ export interface Snapshot {
   readonly error: InboxError | null;
 }
 
+/** What was marked at a stroke, on this device or another. */
+interface Floor {
+  category: string | null;
+  read_up_to: number;
+  seen_up_to: number;
+  announced_read_up_to: number;
+  announced_seen_up_to: number;
+  at: string;
+  rev: number;
+}
+
 interface Page extends State {
   notifications: Notification[];
   next: string | number | null;
   gone?: string[];
-  reset?: boolean;
+  floors?: Floor[];
 }
 
 type Said = State & { notification?: Notification };
@@ -110,6 +121,15 @@ const BLANK = {
   expires_at: null,
 };
 
+/** A notification that was there before something was marked at a stroke. */
+function floored(row: Notification, floor: Floor): Notification {
+  const mark = { key: '', at: floor.at, category: floor.category ?? undefined, unread: 0, unseen: 0 };
+  return marked(
+    marked(row, { ...mark, verb: 'seen', upToSeq: floor.seen_up_to, upToAnnounced: floor.announced_seen_up_to }),
+    { ...mark, verb: 'read', upToSeq: floor.read_up_to, upToAnnounced: floor.announced_read_up_to },
+  );
+}
+
 export class Inbox {
   #rows = new Map<string, Notification>();
   #marks = new Map<string, Mark>();
@@ -130,6 +150,10 @@ export class Inbox {
   #failures = 0;
   /** The next request for changes is made though nothing is missing. */
   #force = false;
+  /** The list is fetched again instead. */
+  #anew = false;
+  /** The steps of an answer to a mark that came before what is pushed of it. */
+  #settled = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   /** Counts what was asked to be loaded, so that only the last answer is taken. */
@@ -202,8 +226,9 @@ export class Inbox {
     if (pusher) this.#ends.push(follow(pusher, channel, listener, streamed));
     else streamed(true);
     const shown = () => this.#syncSoon(0);
-    globalThis.document?.addEventListener('visibilitychange', shown);
-    this.#ends.push(() => globalThis.document?.removeEventListener('visibilitychange', shown));
+    const page = globalThis.document as Document | undefined;
+    page?.addEventListener('visibilitychange', shown);
+    this.#ends.push(() => page?.removeEventListener('visibilitychange', shown));
     this.#tabs.tell({ say: 'hello' });
   }
 
@@ -301,8 +326,11 @@ export class Inbox {
     this.#learn(said);
     // On subscribing the server says where it is. Before what it has said already: it was restored from a backup.
     if (ahead < 0) this.#force ||= name !== UPDATED;
-    if (said.reset && ahead > 0) this.#startAnew().catch((error: InboxError) => this.#retry(error));
-    else if (ahead > 0 || this.#force) this.#syncSoon(known && said.rev === known.rev ? Math.random() * ANNOUNCEMENT_SPREAD_MS : SYNC_MS);
+    // No change of this user's, yet something is otherwise: an announcement was taken back.
+    if (!ahead && steps(said) === this.#settled) this.#settled = 0;
+    else if (!ahead && said.reset) this.#anew = true;
+    // What concerns one user is asked for at once; what concerns everybody, not by everybody at once.
+    if (ahead || this.#force || this.#anew) this.#syncSoon(known?.rev === said.rev ? Math.random() * ANNOUNCEMENT_SPREAD_MS : SYNC_MS);
     this.#changed();
   }
 
@@ -310,10 +338,16 @@ export class Inbox {
     // An event that the application has published and the server has captured: `inbox.updated` follows.
     if (!_campanile) return;
     const { unread, unseen, announced, notification, ...own } = _campanile as State & Partial<Notification> & { notification?: Notification };
-    const { seq, rev, announcement } = own;
-    const known = this.#state;
-    const state = { unread, unseen, seq: announcement ? (known?.seq ?? 0) : Math.max(known?.seq ?? 0, seq), rev, announced };
-    const ahead = known ? steps(state) - steps(known) : 1;
+    const { seq, announcement } = own;
+    const known = this.#state ?? NOTHING;
+    // What stands there as `seq` and `rev` is the notification's own, and an announcement's are of another kind.
+    const state = {
+      unread,
+      unseen,
+      announced,
+      ...(announcement ? { seq: known.seq, rev: known.rev } : { seq: Math.max(known.seq, seq), rev: own.rev }),
+    };
+    const ahead = steps(state) - steps(known);
     // Said already, by a request's answer or by another tab.
     if (ahead < 1) return;
     const at = new Date().toISOString();
@@ -322,7 +356,6 @@ export class Inbox {
       created_at: at,
       updated_at: at,
       ...own,
-      seq: announcement ? announced : seq,
       id,
       kind: type,
       title,
@@ -404,6 +437,7 @@ export class Inbox {
       this.#heads = { ...state };
       return this.#changed();
     }
+    this.#anew = false;
     const generation = ++this.#generation;
     const offered = this.#offered;
     this.#offered = undefined;
@@ -477,6 +511,8 @@ export class Inbox {
 
   #retry({ status, retryAfterMs }: InboxError): void {
     const wait = pause(this.#failures++);
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     // What asking again cannot mend waits for the next push.
     if (!status || status >= 500 || status === 429) this.#syncSoon(Math.max(retryAfterMs ?? 0, wait));
   }
@@ -486,7 +522,7 @@ export class Inbox {
   }
 
   async #sync(): Promise<void> {
-    if (this.#phase === 'failed') return this.#startAnew();
+    if (this.#anew || this.#phase === 'failed') return this.#startAnew();
     // Another tab may have fetched them while this one was waiting for its turn.
     const isDone = () => !this.#force && this.#isWhole();
     if (isDone()) return;
@@ -497,14 +533,14 @@ export class Inbox {
       let next: string | number | null = since.rev;
       try {
         for (let pages = 0; next !== null; pages++) {
+          if (pages === CHANGE_PAGES_MAX) return await this.#startAnew();
           const page = (await this.#calls.call(
             'GET',
             `notifications?since=${next}&announced=${since.announced}&limit=${CHANGES_PER_PAGE}`,
           )) as Page;
           if (this.#closed) return;
-          const isBack = steps(page) < steps(since);
           // Fewer steps than were known: another history.
-          if (isBack || page.reset || pages === CHANGE_PAGES_MAX) return await this.#startAnew(isBack);
+          if (steps(page) < steps(since)) return await this.#startAnew(true);
           next = page.next;
           const word: Word = { say: 'changes', since, page };
           this.#tabs.tell(word);
@@ -521,6 +557,9 @@ export class Inbox {
   /** Takes changes that this tab or another has fetched. */
   #take({ since, page }: Word & { say: 'changes' }): void {
     for (const id of page.gone ?? []) this.#rows.delete(id);
+    for (const floor of page.floors ?? []) {
+      for (const row of this.#rows.values()) if (row.rev < floor.rev) this.#rows.set(row.id, floored(row, floor));
+    }
     this.#learn(page);
     for (const row of page.notifications) {
       this.#put(row);
@@ -602,6 +641,7 @@ export class Inbox {
       if (said.notification) this.#put(said.notification);
       else for (const held of this.#rows.values()) this.#rows.set(held.id, marked(held, mark));
       this.#extend(said);
+      if (steps(said) > steps(this.#state ?? NOTHING)) this.#settled = steps(said);
       this.#learn(said);
       if (!this.#isWhole()) this.#syncSoon(SYNC_MS);
     }
@@ -654,9 +694,7 @@ export class Inbox {
       case 'hello':
         if (this.#unstream && this.#live) this.#tabs.tell({ say: 'live', live: true });
         if (calls.session) this.#tabs.tell({ say: 'session', session: calls.session });
-        this.#shareList();
-        for (const mark of this.#marks.values()) this.#tabs.tell({ say: 'mark', mark });
-        return;
+        return this.#shareList();
       case 'session':
         return calls.share(word.session);
       case 'push':
@@ -680,7 +718,7 @@ export class Inbox {
 
   /** Ends it: nothing is heard or told any more, and the channel is left as it was found. */
   readonly close = (): void => {
-    this.#closed = true;
+    this.#closed = this.#calls.closed = true;
     for (const end of this.#ends) end();
     clearTimeout(this.#timer);
     this.#tabs.close();

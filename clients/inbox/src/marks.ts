@@ -36,31 +36,31 @@ export function covers(mark: Mark, row: Notification): boolean {
 /** The notification as it is once the mark is confirmed. */
 export function marked(row: Notification, mark: Mark): Notification {
   if (!covers(mark, row)) return row;
-  const { verb, at } = mark;
+  const { at } = mark;
   const seen_at = row.seen_at ?? at;
-  if (verb === 'read') return { ...row, seen_at, read_at: row.read_at ?? at };
-  if (verb === 'unread') return { ...row, read_at: null };
-  if (verb === 'seen') return { ...row, seen_at };
-  if (verb === 'snooze') return { ...row, snoozed_until: mark.until ?? null };
-  return { ...row, archived_at: verb === 'archive' ? (row.archived_at ?? at) : null };
+  const changes: Record<Mark['verb'], Partial<Notification>> = {
+    read: { seen_at, read_at: row.read_at ?? at },
+    unread: { read_at: null },
+    seen: { seen_at },
+    archive: { archived_at: row.archived_at ?? at },
+    unarchive: { archived_at: null },
+    snooze: { snoozed_until: mark.until ?? null },
+  };
+  return { ...row, ...changes[mark.verb] };
 }
 
 /** What a notification adds to the counts: what is archived or asleep is not news. */
 const weight = (row: Notification, at: 'read_at' | 'seen_at', now: string) => +(row[at] === null && !isAway(row, now));
 
 /** By how much a mark moves the counts, as far as the notifications that are here can tell. */
-export function weigh(mark: Mark, rows: Iterable<Notification>, shown: Pick<State, 'unread' | 'unseen'>): Mark {
-  let unread = 0;
-  let unseen = 0;
-  for (const row of rows) {
-    const after = marked(row, mark);
-    unread += weight(after, 'read_at', mark.at) - weight(row, 'read_at', mark.at);
-    unseen += weight(after, 'seen_at', mark.at) - weight(row, 'seen_at', mark.at);
-  }
+export function weigh(mark: Mark, rows: Notification[], shown: Pick<State, 'unread' | 'unseen'>): Mark {
+  const move = (at: 'read_at' | 'seen_at') =>
+    rows.reduce((sum, row) => sum + weight(marked(row, mark), at, mark.at) - weight(row, at, mark.at), 0);
   // All of them: also those that are not here.
-  if (!mark.ids && mark.category === undefined && !mark.onlyRead) {
-    unseen = -shown.unseen;
-    if (mark.verb === 'read') unread = -shown.unread;
-  }
-  return { ...mark, unread, unseen };
+  const all = !mark.ids && mark.category === undefined && !mark.onlyRead;
+  return {
+    ...mark,
+    unread: all && mark.verb === 'read' ? -shown.unread : move('read_at'),
+    unseen: all ? -shown.unseen : move('seen_at'),
+  };
 }
