@@ -82,7 +82,10 @@ export class Calls {
 
   /** A token that lives, of this tab or of another. */
   async token(refused?: string): Promise<string> {
-    return (this.#usable(refused) ?? (await this.#tabs.alone('session', async () => this.#usable(refused) ?? this.#open(refused)))).token;
+    const session =
+      this.#usable(refused) ??
+      (await this.#tabs.alone('session', async () => this.#usable(refused) ?? this.#open(refused)));
+    return session.token;
   }
 
   async #open(refused?: string): Promise<Session> {

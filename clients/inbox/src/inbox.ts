@@ -191,7 +191,10 @@ export class Inbox {
       this.#tabs,
       (opened, answer) => {
         this.#tabs.tell({ say: 'session', session: opened });
-        if ((answer as State).rev !== undefined) this.#learn(answer as State);
+        if ((answer as State).rev === undefined) return;
+        this.#learn(answer as State);
+        if (!this.#isWhole()) this.#syncSoon(SYNC_MS);
+        this.#changed();
       },
       () => this.#tabs.tell({ say: 'hello' }),
     );

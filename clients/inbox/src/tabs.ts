@@ -11,6 +11,8 @@ export class Tabs<Message> {
   #line: BroadcastChannel | undefined;
   /** Missing where a page comes over plain http from another machine. */
   readonly #locks = globalThis.navigator?.locks as LockManager | undefined;
+  /** Without locks a tab takes turns at least with itself. */
+  readonly #turns: Record<string, Promise<unknown>> = {};
   readonly #name: string;
 
   constructor(name: string, hear: (message: Message) => void) {
@@ -25,7 +27,7 @@ export class Tabs<Message> {
 
   /** Does `work` when no other tab is at the same; says its result before it has rested, and the next one's turn comes after. */
   async alone<T>(what: string, work: () => Promise<T>): Promise<T> {
-    if (!this.#locks) return work();
+    if (!this.#locks) return (this.#turns[what] = (this.#turns[what] ?? Promise.resolve()).then(work, work)) as Promise<T>;
     const { promise, resolve, reject } = deferred<T>();
     const begin = () => {
       const working = work();

@@ -49,7 +49,8 @@ class Stage {
 
   /** An inbox with all that it has told, once its first counts are there. */
   async inbox(t, user, options = {}) {
-    const inbox = createInbox({ pusher: options.session ? undefined : this.pusher(t, user), channel: `private-user.${user}`, ...options });
+    const isGiven = options.session || options.pusher || options.echo;
+    const inbox = createInbox({ ...(!isGiven && { pusher: this.pusher(t, user) }), channel: `private-user.${user}`, ...options });
     t.after(inbox.close);
     const arrivals = [];
     if (options.hears !== false) inbox.onArrival((notification) => arrivals.push(notification.title));
