@@ -143,6 +143,8 @@ export class Calls {
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),
         credentials: 'omit',
+        // A link that is followed marks its notification as read, and the page ends.
+        keepalive: method === 'POST',
         signal: AbortSignal.timeout(REQUEST_MS),
       });
       text = await response.text();

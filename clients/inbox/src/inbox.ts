@@ -62,11 +62,10 @@ export interface Snapshot {
 
 /** What was marked at a stroke, on this device or another. */
 interface Floor {
+  mark: 'read' | 'seen';
+  announcements: boolean;
   category: string | null;
-  read_up_to: number;
-  seen_up_to: number;
-  announced_read_up_to: number;
-  announced_seen_up_to: number;
+  up_to: number;
   at: string;
   rev: number;
 }
@@ -106,30 +105,6 @@ const steps = ({ rev, announced }: State) => rev + announced;
 const stateOf = ({ unread, unseen, seq, rev, announced }: State): State => ({ unread, unseen, seq, rev, announced });
 
 const NOTHING: State = { unread: 0, unseen: 0, seq: 0, rev: 0, announced: 0 };
-/** What a push leaves out, until the notification itself is fetched. */
-const BLANK = {
-  announcement: false,
-  category: null,
-  actions: [],
-  subject: null,
-  group: null,
-  group_count: 1,
-  read_at: null,
-  seen_at: null,
-  archived_at: null,
-  snoozed_until: null,
-  expires_at: null,
-};
-
-/** A notification that was there before something was marked at a stroke. */
-function floored(row: Notification, floor: Floor): Notification {
-  const mark = { key: '', at: floor.at, category: floor.category ?? undefined, unread: 0, unseen: 0 };
-  return marked(
-    marked(row, { ...mark, verb: 'seen', upToSeq: floor.seen_up_to, upToAnnounced: floor.announced_seen_up_to }),
-    { ...mark, verb: 'read', upToSeq: floor.read_up_to, upToAnnounced: floor.announced_read_up_to },
-  );
-}
-
 export class Inbox {
   #rows = new Map<string, Notification>();
   #marks = new Map<string, Mark>();
@@ -217,6 +192,8 @@ export class Inbox {
           },
           socket: (id) => {
             listener.socket(id);
+            // Another tab's session, if there is one, feeds another stream.
+            this.#calls.session = undefined;
             this.#calls.token().catch((error: InboxError) => this.#fail(error));
           },
         });
@@ -316,7 +293,7 @@ export class Inbox {
 
   #push(name: string, payload: unknown): void {
     if (this.#closed) return;
-    if (name === ARRIVED) return this.#arrived(payload as Record<string, unknown>);
+    if (name === ARRIVED) return this.#arrived(payload as Record<string, never>);
     const said = payload as State & { changed?: string[]; reset?: boolean };
     const known = this.#state;
     const ahead = known ? steps(said) - steps(known) : 1;
@@ -337,37 +314,19 @@ export class Inbox {
     this.#changed();
   }
 
-  #arrived({ _campanile, id, type, title, body, action_url, ...data }: Record<string, unknown>): void {
+  #arrived({ _campanile }: { _campanile?: State & { notification: Notification } }): void {
     // An event that the application has published and the server has captured: `inbox.updated` follows.
     if (!_campanile) return;
-    const { unread, unseen, announced, notification, ...own } = _campanile as State & Partial<Notification> & { notification?: Notification };
-    const { seq, announcement } = own;
+    const { notification: row, unread, unseen, announced } = _campanile;
     const known = this.#state ?? NOTHING;
     // What stands there as `seq` and `rev` is the notification's own, and an announcement's are of another kind.
-    const state = {
-      unread,
-      unseen,
-      announced,
-      ...(announcement ? { seq: known.seq, rev: known.rev } : { seq: Math.max(known.seq, seq), rev: own.rev }),
-    };
+    const { seq, rev } = row.announcement ? known : row;
+    const state = { unread, unseen, announced, seq: Math.max(known.seq, seq), rev };
     const ahead = steps(state) - steps(known);
     // Said already, by a request's answer or by another tab.
     if (ahead < 1) return;
-    const at = new Date().toISOString();
-    const row = (notification ?? {
-      ...BLANK,
-      created_at: at,
-      updated_at: at,
-      ...own,
-      id,
-      kind: type,
-      title,
-      body,
-      action_url,
-      data,
-    }) as Notification;
     // Whole only if nothing was missed before it; else the request that fills the gap brings it again.
-    if (notification) this.#extend(state);
+    this.#extend(state);
     this.#learn(state);
     this.#put(row);
     this.#tellArrival(row);
@@ -561,7 +520,12 @@ export class Inbox {
   #take({ since, page }: Word & { say: 'changes' }): void {
     for (const id of page.gone ?? []) this.#rows.delete(id);
     for (const floor of page.floors ?? []) {
-      for (const row of this.#rows.values()) if (row.rev < floor.rev) this.#rows.set(row.id, floored(row, floor));
+      const { mark: verb, announcements, category, up_to, at, rev } = floor;
+      const mark = { ...NOTHING, key: '', verb, at, upToSeq: up_to, upToAnnounced: up_to, category: category ?? undefined };
+      for (const row of this.#rows.values()) {
+        // What has a greater number was changed since, and is as it says itself.
+        if (row.announcement === announcements && row.rev < rev) this.#rows.set(row.id, marked(row, mark));
+      }
     }
     this.#learn(page);
     for (const row of page.notifications) {

@@ -15,6 +15,8 @@ const ROOT = new URL('../../', import.meta.url);
 const MODULES = new URL('../../../../node_modules/', import.meta.url);
 const FILES = {
   '/': [new URL('test/pages/index.html', ROOT), 'text/html'],
+  '/page.js': [new URL('test/pages/page.js', ROOT), 'text/javascript'],
+  '/page.css': [new URL('test/pages/page.css', ROOT), 'text/css'],
   '/index.js': [new URL('dist/index.js', ROOT), 'text/javascript'],
   '/element.js': [new URL('dist/element.js', ROOT), 'text/javascript'],
   '/pusher.js': [new URL('pusher-js/dist/web/pusher.js', MODULES), 'text/javascript'],
@@ -68,6 +70,7 @@ export class Application {
     }
     const page = this.#pages.get(pathname);
     if (page) return response.writeHead(200, { 'content-type': page.type }).end(page.body);
+    if (pathname === '/favicon.ico') return response.writeHead(204).end();
     const [file, type] = FILES[pathname] ?? [];
     if (!file) return response.writeHead(404).end();
     const policy = "default-src 'self'; connect-src *; style-src 'self'; script-src 'self'";

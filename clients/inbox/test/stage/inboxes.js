@@ -96,10 +96,11 @@ export class Inboxes {
     return id;
   }
 
-  #arrived(user, { data, id, kind, title, body, action_url, seq, rev, announcement }) {
+  #arrived(user, row) {
+    const { data, id, kind, title, body, action_url, seq, rev, announcement } = row;
     this.#push(user, ARRIVED, {
       ...data, id, type: kind, title, body, action_url,
-      _campanile: { ...this.state(user), seq, rev, announcement },
+      _campanile: { ...this.state(user), seq, rev, announcement, notification: { ...row } },
     });
   }
 
@@ -245,12 +246,11 @@ export class Inboxes {
       if (ids || verb === 'archive-read') row.rev = rev;
     }
     if (!ids && verb !== 'archive-read') {
-      const read = verb === 'read-all';
-      inbox.floors.push({
-        category: category ?? null, at, rev,
-        read_up_to: read ? up_to_seq : 0, seen_up_to: up_to_seq,
-        announced_read_up_to: read ? up_to_announced : 0, announced_seen_up_to: up_to_announced,
-      });
+      for (const mark of verb === 'read-all' ? ['read', 'seen'] : ['seen']) {
+        const floor = { mark, category: category ?? null, at, rev };
+        if (up_to_seq) inbox.floors.push({ ...floor, announcements: false, up_to: up_to_seq });
+        if (up_to_announced) inbox.floors.push({ ...floor, announcements: true, up_to: up_to_announced });
+      }
     }
     const changed = covered.map(({ id }) => id);
     this.#updated(user, changed.slice(0, Inboxes.CHANGED_MAX), changed.length > Inboxes.CHANGED_MAX);

@@ -58,6 +58,8 @@ class Stage {
     return Object.assign(inbox, { arrivals });
   }
 
+  until = until;
+
   /** Until the snapshot is as wanted. */
   shows(inbox, what, look) {
     return until(what, () => look(inbox.getSnapshot())).catch(() => {
