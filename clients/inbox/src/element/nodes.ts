@@ -20,7 +20,7 @@ export function node<Name extends keyof HTMLElementTagNameMap>(
 const PATHS = {
   bell: 'M6 16V10.5a6 6 0 0 1 12 0V16l1.5 2h-15zM10 21h4',
   check: 'M5 12.5l4.5 4.5L19 7.5',
-  dot: 'M12 9a3 3 0 1 0 0 6 3 3 0 0 0 0-6',
+  dot: 'M12 7a5 5 0 1 0 0 10 5 5 0 0 0 0-10',
   clock: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16M12 8v4.5l3 1.5',
   box: 'M4 5h16v4H4zM5.5 9v10h13V9M10 13h4',
   unbox: 'M5 13v6h14v-6M12 15V5M8 9l4-4 4 4',

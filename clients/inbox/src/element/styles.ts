@@ -62,13 +62,13 @@ h2 { flex: 1; margin: 0; font-size: 1.125rem; line-height: 1.3; border-radius: 0
 .icon { padding: 0; width: 2.25rem; height: 2.25rem; display: grid; place-items: center; flex: none; color: var(--muted); }
 .icon:hover { color: var(--text); }
 .bar { display: flex; flex-wrap: wrap; gap: 0.25rem; padding: 0 0.75rem 0.5rem; border-block-end: 1px solid var(--line); font-size: 0.875rem; }
-.bar .filters { display: flex; gap: 0.25rem; flex: 1; }
+.bar .filters { display: flex; gap: 0.25rem; flex-basis: 100%; }
 .bar [aria-pressed='true'] { background: var(--hover); color: var(--accent); font-weight: 600; }
 .bar .all { color: var(--accent); }
 .body { flex: 1; overflow-y: auto; overscroll-behavior: contain; scrollbar-color: var(--line) transparent; }
 ul { list-style: none; margin: 0; padding: 0; }
 li { position: relative; padding: 0.75rem 0.75rem 0.5rem 2rem; border-block-end: 1px solid var(--line); }
-li.unread::before { content: ''; position: absolute; inset-block-start: 1.125rem; inset-inline-start: 0.875rem; width: 0.5rem; height: 0.5rem; border-radius: 50%; background: var(--accent); border: 0.25rem solid var(--accent); }
+li.unread::before { content: ''; position: absolute; inset-block-start: 1.125rem; inset-inline-start: 0.875rem; border-radius: 50%; border: 0.3125rem solid var(--accent); }
 .name { font-weight: 400; overflow-wrap: anywhere; text-decoration: none; border-radius: 0.25rem; }
 a.name:hover { text-decoration: underline; }
 .unread .name { font-weight: 650; }
@@ -80,7 +80,7 @@ a.name:hover { text-decoration: underline; }
 .foot { display: flex; align-items: center; gap: 0.125rem; margin-block-start: 0.25rem; color: var(--muted); font-size: 0.8125rem; min-height: 2.25rem; }
 .foot .when { flex: 1; }
 .foot [aria-expanded='true'] { background: var(--hover); color: var(--text); }
-.choices { display: flex; flex-wrap: wrap; gap: 0.25rem; font-size: 0.875rem; }
+.choices { display: flex; flex-wrap: wrap; gap: 0.375rem; margin-block: 0.25rem; font-size: 0.875rem; }
 .choices button { border: 1px solid var(--line); }
 .note { margin: 0; padding: 2rem 1rem; text-align: center; color: var(--muted); }
 .error { margin: 0; padding: 0.5rem 1rem; color: var(--danger); border-block-end: 1px solid var(--line); font-size: 0.875rem; }
@@ -98,7 +98,7 @@ label small { color: var(--muted); font-size: 0.8125rem; }
   .links a { display: flex; align-items: center; }
 }
 @media (forced-colors: active) {
-  .badge, li.unread::before { border: 1px solid ButtonText; }
+  .badge { border: 1px solid ButtonText; }
   .bar [aria-pressed='true'] { outline: 2px solid Highlight; }
 }
 `;
