@@ -16,6 +16,8 @@ export const SMALL_APP = { id: 'small', key: 'small-key', secret: 'small-secret'
 export const FENCED_APP = { id: 'fenced', key: 'fenced-key', secret: 'fenced-secret' };
 export const BRIEF_APP = { id: 'brief', key: 'brief-key', secret: 'brief-secret' };
 
+export const SERVER_TOKEN = 'e2e-secret-token-of-an-applications-server';
+
 export const ACTIVITY_TIMEOUT_SECS = 20;
 export const REPLAY_EVENTS_MAX = 5;
 const BRIEF_ACTIVITY_TIMEOUT_SECS = 1;
@@ -36,7 +38,7 @@ const WEBHOOK_EVENTS = [
 
 /**
  * The TOML for one server; `allowedOrigins` fences FENCED_APP only, `certificate` names two files, `guard` are the rules of
- * APP.
+ * APP, `inbox` where its users' notifications are.
  */
 export function configuration({
   stateDir,
@@ -51,6 +53,7 @@ export function configuration({
   idempotencyWindowSecs = 600,
   compression = false,
   guard = {},
+  inbox,
 }) {
   const apps = [
     {
@@ -66,6 +69,7 @@ export function configuration({
       replay_events_max: REPLAY_EVENTS_MAX,
       allowed_origins: [],
       guard,
+      ...(inbox && { inbox, server_tokens: [{ token: SERVER_TOKEN }] }),
       webhooks: [
         {
           url: webhookUrl,
@@ -90,6 +94,7 @@ export function configuration({
       presence_grace_secs: PRESENCE_GRACE_SECS,
       idempotency_window_secs: idempotencyWindowSecs,
     }),
+    ...(inbox ? [table('[inbox]', {})] : []),
     table('[drain]', {
       ready_delay_secs: readyDelaySecs,
       wave_secs: DRAIN_WAVE_SECS,

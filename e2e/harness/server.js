@@ -123,6 +123,13 @@ export class Server {
     assert.equal(child.signalCode ?? child.exitCode, 0, `exit code after SIGTERM:\n${this.#log}`);
   }
 
+  /** Ends the binary as a lost machine does: nothing is finished, nothing is said. */
+  async kill() {
+    const exit = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    await exit;
+  }
+
   /** Stops for good, and checks what no run may leave in its log. */
   async close() {
     try {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use campanile_protocol::{Limits, Secret};
 
 use crate::guard::Rules;
+use crate::inbox::Inboxes;
 use crate::notice::NoticeKind;
 use crate::replay::Replay;
 
@@ -85,6 +86,8 @@ pub struct App {
     pub guard: Rules,
     /// Which channels can send events again to those who come back.
     pub replay: Replay,
+    /// Which channels are users' inboxes; nothing where there are none.
+    pub inbox: Option<Arc<Inboxes>>,
 }
 
 impl App {
@@ -102,6 +105,7 @@ impl App {
             notices: NoticeSet::default(),
             guard: Rules::default(),
             replay: Replay::default(),
+            inbox: None,
         }
     }
 

@@ -4,7 +4,7 @@ use campanile_protocol::CloseCode;
 
 use crate::fanout::ConnectionId;
 use crate::guard::Alert;
-use crate::letter::{Answer, AskId, Letter, WorkerId};
+use crate::letter::{Answer, AskId, ChannelKey, Letter, Subscriber, WorkerId};
 use crate::notice::Notice;
 
 /// Something to be done outside.
@@ -30,6 +30,15 @@ pub enum Effect {
     Notice(Notice),
     /// Tell whoever looks after the app that a rule holds up its events.
     Alert(Alert),
+    /// A connection has entered the channel of a user's inbox: it should hear how that stands.
+    EnteredInbox {
+        /// The channel.
+        key: ChannelKey,
+        /// Whose inbox.
+        user: Box<str>,
+        /// Who has entered. What it is told comes back as [`Letter::Restated`], which reaches no other subscription.
+        subscriber: Subscriber,
+    },
     /// Somebody outside waits for this.
     Answer {
         /// The question.

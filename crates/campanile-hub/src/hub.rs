@@ -10,6 +10,8 @@
 mod bounds;
 mod client;
 mod home;
+#[cfg(test)]
+mod inboxes;
 mod liveness;
 mod signin;
 
@@ -456,6 +458,7 @@ impl Hub {
                 for frame in frames {
                     self.fanout.direct_about(id, key, frame);
                 }
+                self.enter_inbox(key, subscriber);
             }
             Purpose::Signin => self.signed_in(id),
             Purpose::Restore => {}
@@ -483,6 +486,20 @@ impl Hub {
         let index = place_index(socket_id);
         let session = self.sessions.get(index as usize)?.as_ref()?;
         (session.socket_id == socket_id).then_some(ConnectionId { index, generation: session.generation })
+    }
+
+    /// Whose app a socket id is, if it is one of our connections'.
+    fn app_of_socket(&self, socket_id: SocketId) -> Option<AppIndex> {
+        let index = self.find(socket_id)?.index;
+        self.sessions[index as usize].as_ref().filter(|session| !session.closing).map(|session| session.app)
+    }
+
+    /// Whoever has entered the channel of an inbox should hear how that stands.
+    fn enter_inbox(&mut self, key: &ChannelKey, subscriber: Subscriber) {
+        let Some(inbox) = self.apps.get(key.app).and_then(|app| app.inbox.as_ref()) else { return };
+        if let Some(user) = inbox.user(&key.name) {
+            self.effects.push(Effect::EnteredInbox { key: key.clone(), user: user.into(), subscriber });
+        }
     }
 
     fn reload(&mut self, apps: Arc<Apps>) {
@@ -528,6 +545,14 @@ impl Hub {
 
 /// Bits of [`SocketId::place`] that say which place among the worker's connections it is.
 pub const PLACE_INDEX_BITS: u32 = 26;
+
+/// The greatest number of a worker that a place has room for.
+pub const PLACE_WORKER_MAX: u16 = (1 << 10) - 1;
+
+/// The first of a worker's places: 28 bits of the start, 10 of the worker, 26 of the place among its connections.
+pub fn first_place(incarnation: u64, worker: WorkerId) -> u64 {
+    (incarnation & 0xfff_ffff) << (PLACE_INDEX_BITS + 10) | u64::from(worker.0) << PLACE_INDEX_BITS
+}
 
 fn place_index(socket_id: SocketId) -> u32 {
     u32::try_from(socket_id.place & ((1 << PLACE_INDEX_BITS) - 1)).expect("26 bits fit")

@@ -105,6 +105,8 @@ pub enum Ask {
     Channel(ChannelKey),
     /// The members of a presence channel.
     Members(ChannelKey),
+    /// The app of the connection with this public id, which would be this worker's.
+    Connection(SocketId),
     /// The occupied channels of an app whose names have this prefix, in order: as many as are wanted at once. Fewer are the
     /// last.
     Channels {
@@ -141,6 +143,8 @@ pub enum Answer {
     Members(Vec<UserId>),
     /// To [`Ask::Channels`], of the channels that live at one home, without what they remember.
     Channels(Vec<(ChannelName, ChannelInfo)>),
+    /// To [`Ask::Connection`]: nothing if there is no such connection, or it is about to be closed.
+    Connection(Option<AppIndex>),
     /// To [`Letter::Reserve`].
     Reserved(Result<(), Unreserved>),
     /// To [`Letter::Weigh`]: one for each claim, in their order.
@@ -260,14 +264,14 @@ pub enum Letter {
         /// To [`Purpose::Watch`]: whether the user is there.
         online: bool,
     },
-    /// To a subscriber's worker: here is the snapshot again, or, from a home that has lost its mind, what it cannot send
-    /// again.
+    /// To a subscriber's worker: here is the snapshot again, or how the inbox stands whose channel this is, or, from a home
+    /// that has lost its mind, what it cannot send again.
     Restated {
         /// The channel.
         key: ChannelKey,
         /// Who.
         subscriber: Subscriber,
-        /// `subscription_succeeded`, or `replay.gap` and `replay.position`.
+        /// `subscription_succeeded`, or `inbox.state`, or `replay.gap` and `replay.position`.
         frames: Vec<Bytes>,
     },
     /// To a subscriber's worker: the channel is full.

@@ -4,7 +4,7 @@
 //! [`Moment`]s go in, [`Effect`]s and frames come out, so all of it can be simulated from a seed. The invariant: each
 //! connection belongs to one worker and each channel to one home worker, and they talk by [`Letter`]s alone.
 //! Reading order: [`app`], [`hub`] (one worker's mind), [`session`], [`channel`], [`replay`], [`fanout`]; then [`letter`],
-//! [`notice`], [`effect`], [`idempotency`], [`guard`], [`meter`], and [`rebirth`] for the day on which something went wrong.
+//! [`notice`], [`effect`], [`idempotency`], [`guard`], [`meter`], [`inbox`], and [`rebirth`] for the day on which something went wrong.
 
 pub mod app;
 pub mod census;
@@ -15,6 +15,7 @@ pub mod guard;
 pub mod handshake;
 pub mod hub;
 pub mod idempotency;
+pub mod inbox;
 pub mod letter;
 pub mod members;
 pub mod memory;
@@ -35,6 +36,7 @@ pub use effect::Effect;
 pub use fanout::{ConnectionId, Fanout, Write};
 pub use hub::{Hub, Settings};
 pub use idempotency::{FirstAnswer, RequestKey, RequestLimits, Unreserved};
+pub use inbox::{Capture, Inboxes, OnStoreError};
 pub use letter::{Answer, Ask, AskId, ChannelInfo, Letter, Publication, WorkerId};
 pub use meter::{Meter, Unit, Usage};
 pub use notice::{Notice, NoticeKind};

@@ -338,6 +338,7 @@ impl Play {
                 Effect::Notice(notice) => self.notices.push(told(&notice)),
                 Effect::Send { letter, .. } => panic!("one worker has nobody to write to: {letter:?}"),
                 Effect::Answer { answer, .. } => panic!("nobody has asked: {answer:?}"),
+                Effect::EnteredInbox { .. } => panic!("no app has inboxes"),
                 Effect::Alert(alert) => panic!("no app has rules: {alert:?}"),
             }
         }

@@ -100,6 +100,14 @@ pub enum Command {
     #[command(after_long_help = WEBHOOKS_EXAMPLES)]
     Webhooks(WebhooksArgs),
 
+    /// Make the inbox's tables, or bring them up to date
+    #[command(after_long_help = MIGRATE_EXAMPLES)]
+    Migrate(MigrateArgs),
+
+    /// Copy the inbox into a file, while the server runs or while it is stopped
+    #[command(after_long_help = BACKUP_EXAMPLES)]
+    Backup(BackupArgs),
+
     /// Print a completion script for your shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions(CompletionsArgs),
@@ -167,6 +175,21 @@ Examples:
 Both read state_dir directly, so they need the server to be stopped; what is put
 back is delivered after its next start.";
 
+const MIGRATE_EXAMPLES: &str = "\
+Examples:
+  campanile migrate --config campanile.toml
+
+Only needed with inbox.migrate = false; otherwise every start does this. With
+SQLite the server must be stopped.";
+
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  campanile backup --config campanile.toml /backups/inbox-monday.db
+
+The file must not be there yet. To restore: stop the server, put the copy in the
+place of campanile.db in state_dir, remove campanile.db-wal and campanile.db-shm,
+start the server. Notifications in Postgres are backed up with pg_dump.";
+
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   campanile completions bash > /etc/bash_completion.d/campanile
@@ -211,6 +234,26 @@ pub struct CheckArgs {
     /// Which file to read.
     #[command(flatten)]
     pub file: ConfigArgs,
+}
+
+/// `campanile migrate`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MigrateArgs {
+    /// Which file to read.
+    #[command(flatten)]
+    pub file: ConfigArgs,
+}
+
+/// `campanile backup`.
+#[derive(Args, Clone, Debug)]
+pub struct BackupArgs {
+    /// Which file to read.
+    #[command(flatten)]
+    pub file: ConfigArgs,
+
+    /// The file to write, which must not exist
+    #[arg(value_name = "FILE")]
+    pub to: PathBuf,
 }
 
 /// `campanile keys`.

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::vec;
 
 use campanile_hub::guard::{Claim, Fate, Verdict};
+use campanile_hub::hub::{PLACE_INDEX_BITS, PLACE_WORKER_MAX};
 use campanile_hub::letter::ChannelKey;
 use campanile_hub::{
     Answer, App, AppIndex, Apps, Ask, AskId, ChannelInfo, FirstAnswer, Letter, Meter, Publication, RequestKey, Unit,
     Unreserved, Usage, WorkerId,
 };
-use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, UserId};
+use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, SocketId, UserId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -43,12 +44,17 @@ pub(crate) struct Door {
     meter: RefCell<Meter>,
     /// What the worker's requests and answers hold.
     budget: Budget,
+    /// How many inboxes are fed over this worker's HTTP connections.
+    streams: Rc<Cell<usize>>,
+    /// How many requests hold a permit while the store writes the rows of their events.
+    captures: Rc<Cell<usize>>,
 }
 
 impl Door {
     pub(crate) fn new(worker: WorkerId, node: Arc<Node>, post: Post, permits: Permits) -> Rc<Self> {
         let (next_ask, waiting, meter) = (Cell::default(), RefCell::default(), RefCell::default());
-        Rc::new(Self { worker, node, post, permits, next_ask, waiting, meter, budget: Budget::default() })
+        let (budget, streams, captures) = Default::default();
+        Rc::new(Self { worker, node, post, permits, next_ask, waiting, meter, budget, streams, captures })
     }
 
     /// The apps as configured now.
@@ -69,6 +75,16 @@ impl Door {
     /// Takes what has been used since this was last called.
     pub(crate) fn take_usage(&self) -> Vec<(AppIndex, Usage)> {
         self.meter.borrow_mut().take()
+    }
+
+    /// How many inboxes are fed over this worker's HTTP connections.
+    pub(crate) fn streams(&self) -> Rc<Cell<usize>> {
+        Rc::clone(&self.streams)
+    }
+
+    /// How many requests hold a permit while the store writes the rows of their events.
+    pub(crate) fn captures(&self) -> Rc<Cell<usize>> {
+        Rc::clone(&self.captures)
     }
 
     /// For the bytes of a request or an answer.
@@ -165,6 +181,16 @@ impl<'a> Visit<'a> {
         self.door.post.send(home, Letter::Ask { ask: Ask::Channel(key), id: asked.id }, Some(permit.clone()));
         match asked.answer().await? {
             Answer::Channel(info) => Ok(info),
+            _ => Err(Busy),
+        }
+    }
+
+    /// The app of the connection with this socket id, which its worker is asked for: nothing if there is none.
+    pub(crate) async fn app_of_connection(&self, socket_id: SocketId) -> Result<Option<AppIndex>, Busy> {
+        let worker = u16::try_from(socket_id.place >> PLACE_INDEX_BITS & u64::from(PLACE_WORKER_MAX));
+        let Some(worker) = worker.ok().filter(|worker| *worker < self.door.post.workers()) else { return Ok(None) };
+        match self.ask(WorkerId(worker), Ask::Connection(socket_id)).await? {
+            Answer::Connection(app) => Ok(app),
             _ => Err(Busy),
         }
     }

@@ -7,6 +7,7 @@
 //! in [`answers`] for how long it may leave what it is told, in [`frames`] for what an HTTP/2 client may send.
 
 mod answers;
+mod body;
 mod frames;
 mod metered;
 mod slots;
@@ -17,9 +18,9 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::rt::Executor;
@@ -31,7 +32,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::api;
+use crate::api::{self, Content};
 use crate::config::NodeLimits;
 use crate::config::limits::{HTTP2_ERRORS_MAX, HTTP2_RESETS_MAX, HTTP2_STREAMS_MAX};
 use crate::door::Door;
@@ -40,6 +41,7 @@ use crate::node::Descriptor;
 use crate::upgrade::{self, Version};
 use crate::wire::Wire;
 use answers::Answers;
+use body::Body;
 use frames::Frames;
 use metered::{Count, Metered};
 use slots::{Busy, Slots};
@@ -117,6 +119,7 @@ impl Http {
             slot: Rc::new(slot),
             answers: Answers::default(),
             farewell: Notify::new(),
+            hang_up: Arc::default(),
             switch: Cell::default(),
         });
         let (leave, upgrades) = (self.leave.subscribe(), Rc::clone(&self.upgrades));
@@ -149,6 +152,8 @@ struct Conversation {
     answers: Answers,
     /// The connection has had its last request.
     farewell: Notify,
+    /// A stream on it is over, because its reader does not take what it is fed.
+    hang_up: Arc<Notify>,
     switch: Cell<Option<Switch>>,
 }
 
@@ -171,11 +176,7 @@ impl Conversation {
         let polled = wire.into_polled(head, limits.http_request_timeout, limits.closing_timeout)?;
         let service = service_fn(|request| {
             let (conversation, busy) = (Rc::clone(self), self.slot.begin());
-            async move {
-                Ok::<_, Infallible>(
-                    conversation.answer(request, busy).await.map(|body| conversation.answers.begin(body)),
-                )
-            }
+            async move { Ok::<_, Infallible>(conversation.answer(request, busy).await) }
         });
         let idle = self.slot.idle_for(limits.http_idle_timeout, limits.head_timeout);
         match self.version {
@@ -237,6 +238,7 @@ impl Conversation {
             () = self.farewell.notified() => {}
             () = idle => {}
             () = overdue.as_mut() => return Err(NOT_TAKEN.into()),
+            () = self.hang_up.notified() => return Err(NOT_TAKEN.into()),
             () = self.slot.evicted() => {
                 finish(connection.as_mut());
                 // Somebody else has the slot: what can be said without waiting is said.
@@ -249,11 +251,12 @@ impl Conversation {
             // A request may take its time to arrive, and again to be answered.
             served = tokio::time::timeout(2 * limits.http_request_timeout, connection) => Ok(served??),
             () = overdue => Err(NOT_TAKEN.into()),
+            () = self.hang_up.notified() => Err(NOT_TAKEN.into()),
             () = self.slot.evicted() => Ok(()),
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, busy: Busy) -> Response<Bytes> {
+    async fn answer(&self, request: Request<Incoming>, busy: Busy) -> Response<Body> {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return self.respond(request, busy).await;
         }
@@ -267,18 +270,20 @@ impl Conversation {
         answer
     }
 
-    async fn respond(&self, mut request: Request<Incoming>, busy: Busy) -> Response<Bytes> {
+    async fn respond(&self, mut request: Request<Incoming>, busy: Busy) -> Response<Body> {
         if let Some((answer, accepted)) = upgrade::answer(&request, upgrade::Rules::of(&self.door.node().config())) {
             if let Some(accepted) = accepted {
                 let done = hyper::upgrade::on(&mut request);
                 self.switch.set(Some(Switch { request: accepted, done, _busy: busy }));
             }
-            return answer;
+            return answer.map(|body| Body::Whole(self.answers.begin(body)));
         }
-        let mut answer = api::answer(request, Rc::clone(&self.door)).await;
-        drop(busy);
+        let mut answer = api::answer(request, Rc::clone(&self.door), &self.hang_up).await;
         // Whoever has not proved who they are has no claim to a slot.
-        if let StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND = answer.status() {
+        let is_stranger = answer.extensions().get::<api::Proved>().is_none();
+        if let StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND = answer.status()
+            && is_stranger
+        {
             match self.version {
                 Version::Http1 => {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -286,7 +291,13 @@ impl Conversation {
                 Version::Http2 => self.farewell.notify_one(),
             }
         }
-        answer
+        answer.map(|content| match content {
+            Content::Whole(body) => {
+                drop(busy);
+                Body::Whole(self.answers.begin(body))
+            }
+            Content::Feed(feed) => Body::feed(feed, busy),
+        })
     }
 }
 

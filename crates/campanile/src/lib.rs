@@ -12,6 +12,7 @@ mod crypto;
 mod door;
 mod forwarded;
 mod http;
+mod inbox;
 mod ledger;
 mod mailbox;
 mod node;

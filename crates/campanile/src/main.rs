@@ -31,6 +31,8 @@ fn main() -> io::Result<ExitCode> {
         }
         Command::Listen(args) => finished(commands::listen::run(&args, environment, out, err)),
         Command::Webhooks(args) => commands::webhooks::run(&args, environment, out, err),
+        Command::Migrate(args) => finished(commands::store::migrate(&args, environment, out, err)),
+        Command::Backup(args) => finished(commands::store::backup(&args, environment, out, err)),
         Command::Completions(args) => commands::completions::run(&args, out).map(|()| ExitCode::SUCCESS),
     }
 }

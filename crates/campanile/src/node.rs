@@ -3,8 +3,8 @@
 //! Owns the current apps, the quotas, the certificate and whether this node takes connections. Never holds a channel, a member or a
 //! socket. The invariant: a [`Place`] is released by being dropped, so a count cannot leak.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use campanile_hub::guard::Alert;
@@ -16,7 +16,8 @@ use rustls::ServerConfig;
 use tokio::sync::Notify;
 
 use crate::alerts::{self, Alerts};
-use crate::config::{AllowedOrigins, Budget, Config, OnSpent};
+use crate::config::{AllowedOrigins, Budget, Config, OnSpent, ServerToken};
+use crate::inbox::Store;
 use crate::ledger::{self, Ledger, Spent};
 use crate::outcomes::{Outcome, OutcomeCounts, Outcomes};
 use crate::webhooks::Webhooks;
@@ -62,6 +63,7 @@ pub(crate) struct Rim {
     pub(crate) backend_events_per_sec: Option<u32>,
     pub(crate) allowed_origins: AllowedOrigins,
     pub(crate) budgets: Vec<Budget>,
+    pub(crate) server_tokens: Vec<ServerToken>,
 }
 
 /// What one app has beside what the mind knows of it.
@@ -94,6 +96,7 @@ impl Current {
                 backend_events_per_sec: configured.limits.backend_events_per_sec,
                 allowed_origins: configured.allowed_origins.clone(),
                 budgets: configured.budgets.clone(),
+                server_tokens: configured.server_tokens.clone(),
             });
         }
         Self { config, apps, tenants }
@@ -118,6 +121,7 @@ pub(crate) struct Node {
     /// Held by the worker that looks at budgets.
     judging: Mutex<()>,
     ledger: Arc<Ledger>,
+    store: OnceLock<Arc<Store>>,
 }
 
 /// A connection's place in its app's and its node's count.
@@ -165,6 +169,7 @@ impl Node {
             alerts: Alerts::default(),
             judging: Mutex::default(),
             ledger: Arc::default(),
+            store: OnceLock::new(),
         })
     }
 
@@ -270,6 +275,17 @@ impl Node {
     /// The accounts of what apps have used.
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// Where notifications are kept, if they are.
+    pub(crate) fn store(&self) -> Option<&Arc<Store>> {
+        self.store.get()
+    }
+
+    /// Notifications are kept here for as long as the process lives.
+    pub(crate) fn keep_in(&self, store: Arc<Store>) {
+        let is_first = self.store.set(store).is_ok();
+        debug_assert!(is_first, "a node has one store");
     }
 
     /// Writes down what apps have used, and looks whether that was too much.

@@ -15,6 +15,7 @@ use campanile_protocol::{Limits, Secret};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::{AppConfig, Config};
+use crate::inbox::{Opened, StoreError};
 use crate::ledger::{Clerk, LedgerError};
 use crate::mailbox::Post;
 use crate::node::Node;
@@ -47,6 +48,9 @@ pub enum StartError {
     /// What apps have used before cannot be had.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The store of notifications cannot be had.
+    #[error("[inbox]: {0}")]
+    Store(#[from] StoreError),
     /// A webhook's queue cannot be had.
     #[error("cannot set up webhooks: {0}")]
     Webhooks(#[from] crate::webhooks::Error),
@@ -68,6 +72,7 @@ pub struct RunningServer {
     workers: Vec<JoinHandle<io::Result<()>>>,
     webhooks: Arc<Webhooks>,
     clerk: Clerk,
+    store: Option<Opened>,
     _socket_file: Option<SocketFile>,
     /// Last, so that it is given back when nobody works in the directory any more.
     _state_dir: StateDir,
@@ -107,6 +112,10 @@ impl Server {
             node.present(tls);
         }
         let post = Post::new(workers);
+        let store = Opened::open(&node.config(), &node, &post, number(incarnation))?;
+        if let Some(opened) = &store {
+            node.keep_in(Arc::clone(&opened.store));
+        }
         let (tell, told) = mpsc::channel();
         let mut threads = Vec::new();
         for (number_of, tcp) in listeners.into_iter().enumerate() {
@@ -141,6 +150,7 @@ impl Server {
             workers: threads,
             webhooks,
             clerk,
+            store,
             _socket_file: socket_file,
             _state_dir: state_dir,
         })
@@ -243,9 +253,15 @@ impl RunningServer {
         self.node.leave();
         tokio::time::sleep(self.node.config().drain.ready_delay).await;
         self.node.drain();
+        if let Some(opened) = &self.store {
+            opened.store.streams.close();
+        }
         let workers = self.workers;
         let joined = tokio::task::spawn_blocking(move || join(workers));
         let joined = joined.await.map_err(io::Error::other)?;
+        if let Some(opened) = self.store {
+            tokio::task::spawn_blocking(move || opened.finish()).await.map_err(io::Error::other)??;
+        }
         self.webhooks.flush_and_stop(self.node.config().drain.webhooks_flush).await;
         // The calls of the flush, which no worker is left to hand over.
         self.node.account(&self.webhooks.take_usage(&self.node.apps()), &self.webhooks);
@@ -326,6 +342,7 @@ fn app(config: &AppConfig) -> App {
         authorized_connections_timeout_secs: config.authorized_connections_timeout.map(secs),
         notices: notices(config),
         guard: config.guard.clone(),
+        inbox: config.inbox.clone().map(Arc::new),
     }
 }
 

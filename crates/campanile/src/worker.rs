@@ -162,6 +162,9 @@ impl Worker {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         watch(&epoll, &listeners)?;
         let door = Door::new(id, Arc::clone(&node), post.clone(), permits.clone());
+        if let Some(store) = node.store() {
+            store.lister.serve(Rc::clone(&door));
+        }
         Ok(Self {
             hub: Hub::new(settings(id, &node), node.apps()),
             http: Http::new(Rc::clone(&door)),
@@ -183,8 +186,7 @@ impl Worker {
             effects: Vec::new(),
             buffer: vec![0; READ_BYTES],
             inflater: Inflater::default(),
-            // 28 bits of the start, 10 of the worker, 26 of the connection's place.
-            socket_id_place: (incarnation & 0xfff_ffff) << 36 | u64::from(id.0) << campanile_hub::hub::PLACE_INDEX_BITS,
+            socket_id_place: campanile_hub::hub::first_place(incarnation, id),
             next_sweep: Instant::now(),
             draining: None,
             webhooks,
@@ -329,6 +331,11 @@ impl Worker {
                 Effect::Answer { id, answer } => self.door.answer(id, answer),
                 Effect::Notice(notice) => self.webhooks.notify(notice),
                 Effect::Alert(alert) => self.node.raise(&alert, &self.webhooks),
+                Effect::EnteredInbox { key, user, subscriber } => {
+                    if let Some(store) = self.node.store() {
+                        store.tell_state(key, user, subscriber);
+                    }
+                }
             }
         }
         self.effects = effects;

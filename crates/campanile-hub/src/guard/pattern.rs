@@ -95,6 +95,12 @@ impl Pattern {
         self.middle(name).filter(|user| !user.is_empty())
     }
 
+    /// The name that is about this user. `None`: the pattern names none.
+    pub fn with_user(&self, user: &str) -> Option<String> {
+        let (wild, at) = self.wild.filter(|_| !user.is_empty())?;
+        (wild == Wild::User).then(|| format!("{}{user}{}", &self.text[..at], &self.text[at + USER.len()..]))
+    }
+
     fn middle<'n>(&self, name: &'n str) -> Option<&'n str> {
         let (wild, at) = self.wild?;
         let length = if wild == Wild::User { USER.len() } else { ANY.len() };
@@ -131,6 +137,9 @@ mod tests {
         assert_eq!(pattern.user("private-App.Models.User."), None);
         assert_eq!(pattern.user("private-App.Models.Team.42"), None);
         assert_eq!(Pattern::parse("private-*").unwrap().user("private-42"), None);
+        assert_eq!(pattern.with_user("42").as_deref(), Some("private-App.Models.User.42"));
+        assert_eq!(pattern.with_user(""), None);
+        assert_eq!(Pattern::parse("private-*").unwrap().with_user("42"), None);
     }
 
     #[test]

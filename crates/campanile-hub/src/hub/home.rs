@@ -84,6 +84,7 @@ impl Hub {
         match ask {
             Ask::Channel(key) => Answer::Channel(self.channels.get(key).map(|c| c.info(now)).unwrap_or_default()),
             Ask::Members(key) => Answer::Members(self.channels.get(key).map(Channel::member_ids).unwrap_or_default()),
+            Ask::Connection(socket_id) => Answer::Connection(self.app_of_socket(*socket_id)),
             Ask::Channels { app, prefix, after, most } => {
                 let names = self.occupied.after(*app, prefix, after.as_ref()).take(*most);
                 let counted = |name: &ChannelName| {

@@ -144,7 +144,7 @@ impl World {
                         self.disconnect(person, Departure::Vanished);
                     }
                 }
-                Effect::Answer { .. } | Effect::Notice(_) | Effect::Alert(_) => {}
+                Effect::Answer { .. } | Effect::Notice(_) | Effect::Alert(_) | Effect::EnteredInbox { .. } => {}
             }
         }
     }

@@ -836,6 +836,7 @@ impl World {
                     }
                 }
                 Effect::Answer { .. } => self.fail("an answer that nobody has asked for"),
+                Effect::EnteredInbox { .. } => self.fail("an inbox though no app has any"),
                 Effect::Alert(_) => self.fail("an alert though no app has rules"),
             }
         }

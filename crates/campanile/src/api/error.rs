@@ -60,6 +60,8 @@ pub(super) enum ApiError {
     TooManyKeys,
     #[error("the server holds as many bytes of requests and answers as it may; try again")]
     TooManyBytes,
+    #[error("the inbox's store has not taken the row of this event, so it was not published; try again")]
+    NotStored { retry_after_secs: u64 },
     #[error("the server has no room for the request now; try again")]
     Busy,
 }
@@ -99,7 +101,9 @@ impl ApiError {
             Self::TooManyEvents { .. } | Self::HeldUp { .. } | Self::Spent { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::KeyInFlight => StatusCode::CONFLICT,
             Self::KeyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Busy | Self::TooManyBytes | Self::TooManyKeys => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::TooManyBytes | Self::TooManyKeys | Self::NotStored { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -119,6 +123,7 @@ impl ApiError {
                 }
             }
             Self::TooManyEvents { retry_after_secs }
+            | Self::NotStored { retry_after_secs }
             | Self::HeldUp { retry_after_secs }
             | Self::Spent { retry_after_secs } => {
                 headers.insert(RETRY_AFTER, retry_after_secs.into());
@@ -208,8 +213,10 @@ mod tests {
             ApiError::TooManyEvents { retry_after_secs },
             ApiError::HeldUp { retry_after_secs },
             ApiError::Spent { retry_after_secs },
+            ApiError::NotStored { retry_after_secs },
         ] {
-            assert_eq!(error.status(), 429);
+            let is_of_the_store = matches!(error, ApiError::NotStored { .. });
+            assert_eq!(error.status(), if is_of_the_store { 503 } else { 429 });
             assert_eq!(header(error, RETRY_AFTER).as_deref(), Some("3"));
         }
         for error in [ApiError::BodyTooLarge { max: 1 }, ApiError::TooManyBytes] {

@@ -20,6 +20,7 @@ use super::channels::counts;
 use super::error::ApiError;
 use super::guard::{self, Passage};
 use super::idempotency::{Turn, told, told_nothing};
+use super::inbox::capture;
 use super::signed_request::SignedRequest;
 use crate::door::Visit;
 use crate::mailbox::Permit;
@@ -34,7 +35,8 @@ pub(super) async fn publish(
     let triggers = std::slice::from_ref(&trigger);
     let permit = turn.enter(&request.app, 1).await?;
     let passage = guard::pass(triggers, &request.app, visit, &permit).await?;
-    let outcome = passage.told();
+    let rows = capture::write(triggers, &passage, &request.app, visit).await?;
+    let outcome = rows.told(&passage, triggers);
     if trigger.info.is_empty() {
         send(triggers, &request.app, visit, &permit, passage);
         return Ok(FirstAnswer { outcome, ..told_nothing() });
@@ -57,7 +59,8 @@ pub(super) async fn publish_batch(
     let Batch { events } = Batch::parse(request.text()?, &request.app.limits)?;
     let permit = turn.enter(&request.app, events.len()).await?;
     let passage = guard::pass(&events, &request.app, visit, &permit).await?;
-    let outcome = passage.told();
+    let rows = capture::write(&events, &passage, &request.app, visit).await?;
+    let outcome = rows.told(&passage, &events);
     if events.iter().all(|event| event.info.is_empty()) {
         send(&events, &request.app, visit, &permit, passage);
         return Ok(FirstAnswer { outcome, ..told_nothing() });
@@ -79,7 +82,8 @@ pub(super) async fn publish_deprecated(
     let triggers = std::slice::from_ref(&trigger);
     let permit = turn.enter(&request.app, 1).await?;
     let passage = guard::pass(triggers, &request.app, visit, &permit).await?;
-    let outcome = passage.told();
+    let rows = capture::write(triggers, &passage, &request.app, visit).await?;
+    let outcome = rows.told(&passage, triggers);
     send(triggers, &request.app, visit, &permit, passage);
     Ok(FirstAnswer { status: StatusCode::ACCEPTED.as_u16(), body: Bytes::new(), outcome })
 }
@@ -90,7 +94,7 @@ fn without_counts(triggers: &[Trigger]) -> Vec<ChannelReply> {
 }
 
 /// Each event with each of its channels, in order.
-fn targets(triggers: &[Trigger]) -> impl Iterator<Item = (&Trigger, &ChannelName)> {
+pub(super) fn targets(triggers: &[Trigger]) -> impl Iterator<Item = (&Trigger, &ChannelName)> {
     triggers.iter().flat_map(|trigger| trigger.channels.iter().map(move |channel| (trigger, channel)))
 }
 
@@ -149,7 +153,7 @@ fn publication(trigger: &Trigger, channel: &ChannelName) -> Publication {
 
 /// Waits for all. Each is first polled in order, and then `begun` is called, before any is waited for; there are few
 /// enough to poll all again.
-async fn join<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>, begun: impl FnOnce()) -> Vec<T> {
+pub(super) async fn join<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>, begun: impl FnOnce()) -> Vec<T> {
     let mut outputs: Vec<Option<T>> = futures.iter().map(|_| None).collect();
     let mut begun = Some(begun);
     poll_fn(|context| {

@@ -208,10 +208,20 @@ fn retry_after(verdicts: &[Verdict]) -> u64 {
 impl Passage<'_> {
     /// Whether the event is to be published on the channel with this number among all of the request's.
     pub(super) fn publishes(&self, target: usize) -> bool {
+        self.outcome(target) == Outcome::Published
+    }
+
+    /// Whether the event is on its way to the channel with this number, now or later.
+    pub(super) fn keeps(&self, target: usize) -> bool {
+        matches!(self.outcome(target), Outcome::Published | Outcome::Deferred | Outcome::Collapsed)
+    }
+
+    /// What becomes of the event on the channel with this number.
+    pub(super) fn outcome(&self, target: usize) -> Outcome {
         match self {
-            Self::Free => true,
-            Self::Closed { .. } => false,
-            Self::Judged(judged) => judged.outcomes[target] == Outcome::Published,
+            Self::Free => Outcome::Published,
+            Self::Closed { .. } => Outcome::Dropped,
+            Self::Judged(judged) => judged.outcomes[target],
         }
     }
 

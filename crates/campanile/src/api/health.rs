@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::router::{self, Health, Route};
 use super::{Reply, text};
+use crate::inbox;
 use crate::node::Node;
 use crate::outcomes::OutcomeCounts;
 use crate::upgrade::HEADERS_MAX;
@@ -21,6 +22,9 @@ struct Status {
     draining: bool,
     uptime_secs: u64,
     guard: Guard,
+    /// Nothing where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inbox: Option<inbox::Status>,
 }
 
 /// What it has held up since the start, of all apps.
@@ -86,7 +90,8 @@ fn words(question: Health, node: &Node) -> Words {
         Health::Status => {
             let uptime_secs = node.started().elapsed().as_secs();
             let guard = Guard { outcomes: node.outcomes(), alerts: node.alerts() };
-            let status = Status { ready: node.is_ready(), draining: node.is_leaving(), uptime_secs, guard };
+            let inbox = node.store().map(|store| store.status());
+            let status = Status { ready: node.is_ready(), draining: node.is_leaving(), uptime_secs, guard, inbox };
             let body = serde_json::to_vec(&status).expect("flags and numbers are JSON");
             Words { status: StatusCode::OK, content_type: "application/json", body: body.into() }
         }

@@ -13,6 +13,7 @@ mod events;
 mod guard;
 mod health;
 mod idempotency;
+pub(crate) mod inbox;
 mod router;
 mod signed_request;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod users;
 
 use std::error::Error;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use campanile_hub::Unit;
@@ -28,19 +30,36 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use crate::door::{Door, Visit};
 use error::ApiError;
 pub(crate) use health::answer_head;
 use idempotency::once;
+pub(crate) use inbox::Proved;
+use inbox::stream;
+pub(crate) use inbox::stream::Feed;
 use router::{Resource, Route};
 use signed_request::SignedRequest;
 
 type Reply = Response<Bytes>;
 
-/// Answers one request. Whatever is wrong with it becomes an answer, too.
-pub(crate) async fn answer(request: Request<Incoming>, door: Rc<Door>) -> Response<Bytes> {
-    respond(request, &door).await
+/// What an answer has in it.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// All of it.
+    Whole(Bytes),
+    /// What will come.
+    Feed(Box<Feed>),
+}
+
+/// Answers one request. Whatever is wrong with it becomes an answer, too. `hang_up` is told when a stream is over whose
+/// reader does not take what it is fed.
+pub(crate) async fn answer(request: Request<Incoming>, door: Rc<Door>, hang_up: &Arc<Notify>) -> Response<Content> {
+    if let Some(found) = stream::asks(&request, &door.node().config().listen.path_prefix) {
+        return stream::open(&request.into_parts().0, &found, &door, Arc::clone(hang_up));
+    }
+    respond(request, &door).await.map(Content::Whole)
 }
 
 /// The same for any body, so that tests need no connection.
@@ -53,13 +72,17 @@ where
     let Some(route) = router::find(request.uri().path(), &config.listen.path_prefix) else {
         return ApiError::NoSuchPath.into_reply();
     };
+    if let Route::Inbox(found) = &route {
+        return inbox::respond(request, found, visit).await;
+    }
     let origin = cors::allowed(&config.cors, request.headers());
     let reply = if request.method() == Method::OPTIONS {
         options(&route, origin.is_some())
     } else if !route.methods().contains(request.method()) {
-        ApiError::Method { allowed: router::listed(route.methods()) }.into_reply()
+        ApiError::Method { allowed: router::listed(&route.methods()) }.into_reply()
     } else {
         match route {
+            Route::Inbox(_) => unreachable!("the inbox has answered above"),
             Route::Health(question) => health::answer(question, door.node()),
             Route::App { id, resource } => {
                 serve(request, &id, resource, visit).await.unwrap_or_else(ApiError::into_reply)
@@ -113,7 +136,7 @@ fn held(reply: Reply, door: &Door) -> Result<Reply, ApiError> {
 fn options(route: &Route, is_cross_origin: bool) -> Reply {
     let mut reply = Response::new(Bytes::new());
     *reply.status_mut() = StatusCode::NO_CONTENT;
-    let allowed = router::listed(route.methods());
+    let allowed = router::listed(&route.methods());
     // Method names are ASCII, so the fallback is never taken.
     let allowed = HeaderValue::from_str(&allowed).unwrap_or(HeaderValue::from_static("GET"));
     if is_cross_origin {

@@ -3,13 +3,19 @@
 //! Owns the paths and their methods. Never reads a query, a header or a body. The invariant: ids and names are decoded
 //! once, here, after the path was split, so `%2F` stays inside its segment; the signature is over the path as sent.
 
+use std::borrow::Cow;
+
 use hyper::Method;
+
+use super::inbox::routes::{self, Found};
 
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
     /// Unsigned questions about this node.
     Health(Health),
+    /// Something of the inbox.
+    Inbox(Found),
     /// Something of an app, for whoever can sign.
     App { id: String, resource: Resource },
 }
@@ -52,7 +58,12 @@ pub(super) fn find(path: &str, prefix: &str) -> Option<Route> {
     if let Some(health) = health {
         return Some(Route::Health(health));
     }
-    let mut segments = inner.strip_prefix("/apps/")?.split('/');
+    // What is asked most often comes first.
+    of_app(inner).or_else(|| routes::find(inner).map(Route::Inbox))
+}
+
+fn of_app(path: &str) -> Option<Route> {
+    let mut segments = path.strip_prefix("/apps/")?.split('/');
     let id = decoded(segments.next()?)?;
     let rest = (segments.next()?, segments.next(), segments.next());
     if segments.next().is_some() {
@@ -75,8 +86,9 @@ pub(super) fn find(path: &str, prefix: &str) -> Option<Route> {
 
 impl Route {
     /// What it may be asked with.
-    pub(super) fn methods(&self) -> &'static [Method] {
-        match self {
+    pub(super) fn methods(&self) -> Cow<'static, [Method]> {
+        Cow::Borrowed(match self {
+            Self::Inbox(found) => return Cow::Owned(found.methods()),
             Self::Health(_) => &[Method::GET, Method::HEAD],
             Self::App { resource, .. } => match resource {
                 Resource::Events
@@ -89,7 +101,7 @@ impl Route {
                 | Resource::Connections
                 | Resource::Guard => &[Method::GET],
             },
-        }
+        })
     }
 }
 
@@ -99,7 +111,7 @@ pub(super) fn listed(methods: &[Method]) -> String {
 }
 
 /// Undoes percent-encoding. A plus stays a plus: that it means a space is a query's custom. No segment is empty.
-fn decoded(segment: &str) -> Option<String> {
+pub(super) fn decoded(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
@@ -157,7 +169,7 @@ mod tests {
             ("/apps/3/channels/", None),
             ("/apps/3/channels/a/members", None),
             ("/apps/3/channels/a/users/x", None),
-            ("/apps/3/users/7", None),
+            ("/apps/3/users/7/x", None),
             ("/apps/3/channels/%2", None),
             ("/apps/3/channels/%zz", None),
             ("/apps/3/channels/%ff", None),
@@ -192,7 +204,7 @@ mod tests {
             ("/apps/3/channels/a/users", "GET"),
             ("/apps/3/connections", "GET"),
         ] {
-            assert_eq!(find(path, "").map(|route| listed(route.methods())).as_deref(), Some(methods), "{path}");
+            assert_eq!(find(path, "").map(|route| listed(&route.methods())).as_deref(), Some(methods), "{path}");
         }
     }
 }

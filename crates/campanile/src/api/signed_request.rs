@@ -67,13 +67,18 @@ impl<'a> SignedRequest<'a> {
         Fingerprint::of(self.head.uri.path(), &self.query, &self.body)
     }
 
+    /// Whose it is, and what came with it.
+    pub(super) fn into_app_and_body(self) -> (Arc<App>, Bytes) {
+        (self.app, self.body)
+    }
+
     /// The body's text.
     pub(super) fn text(&self) -> Result<&str, ApiError> {
         std::str::from_utf8(&self.body).map_err(|_| ApiError::NotUtf8)
     }
 }
 
-async fn read<B>(body: B, door: &Door) -> Result<Bytes, ApiError>
+pub(super) async fn read<B>(body: B, door: &Door) -> Result<Bytes, ApiError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,

@@ -120,6 +120,7 @@ const CROWD: std::ops::Range<usize> = 0..2 * CHANNELS_AT_ONCE;
 fn answer_to(ask: &Ask) -> Answer {
     match ask {
         Ask::Channel(key) => Answer::Channel(state(key.name.as_str())),
+        Ask::Connection(_) => Answer::Connection(None),
         Ask::Members(_) => Answer::Members(vec![UserId::parse("1", 128).unwrap(), UserId::parse("2", 128).unwrap()]),
         Ask::Channels { prefix, after, most, .. } => {
             let mut occupied = match &**prefix {

@@ -10,5 +10,6 @@ mod invocation;
 pub mod keys;
 pub mod listen;
 pub mod serve;
+pub mod store;
 pub mod trigger;
 pub mod webhooks;

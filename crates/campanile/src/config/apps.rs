@@ -8,11 +8,13 @@ use std::fs::File;
 use std::io::Read;
 use std::time::Duration;
 
+use campanile_hub::Inboxes;
 use campanile_hub::guard::Rules;
 
 use super::allowed_origins::AllowedOrigins;
 use super::file::{AppTable, KeyTable};
 use super::guard::{self, Budget};
+use super::inbox::{self, ServerToken};
 use super::limits::{self, CREDENTIAL_LENGTH_MAX, Numbers, SECRET_FILE_BYTES_MAX, count, seconds};
 use super::problem::Problems;
 use super::secret::{REDACTED, REDACTED_REFUSAL, Secret};
@@ -63,6 +65,10 @@ pub struct AppConfig {
     pub guard: Rules,
     /// How much it may use.
     pub budgets: Vec<Budget>,
+    /// What its servers may identify themselves with instead of a signature.
+    pub server_tokens: Vec<ServerToken>,
+    /// Its users' inboxes.
+    pub inbox: Option<Inboxes>,
 }
 
 /// What clients and servers of an app identify themselves with.
@@ -153,13 +159,18 @@ pub(super) fn development() -> AppTable {
 }
 
 /// Reads all apps and refuses what they would share.
-pub(super) fn read(tables: &mut [AppTable], is_loopback: bool, problems: &mut Problems) -> Vec<AppConfig> {
+pub(super) fn read(
+    tables: &mut [AppTable],
+    is_loopback: bool,
+    has_store: bool,
+    problems: &mut Problems,
+) -> Vec<AppConfig> {
     let mut ids = HashMap::new();
     let mut keys = HashMap::new();
     let mut apps = Vec::new();
     for (index, table) in tables.iter_mut().enumerate() {
         let path = format!("apps[{index}]");
-        let Some(app) = AppConfig::read(table, &path, problems) else {
+        let Some(app) = AppConfig::read(table, &path, has_store, problems) else {
             continue;
         };
         let at = format!("{path}.id");
@@ -188,13 +199,22 @@ pub(super) fn read(tables: &mut [AppTable], is_loopback: bool, problems: &mut Pr
                 );
             }
         }
+        let is_published = |token: &ServerToken| token.0.expose().starts_with(EXAMPLE_SECRET_PREFIX);
+        if !is_loopback && app.server_tokens.iter().any(is_published) {
+            let text = format!(
+                "app {:?} uses a server token from the examples, which everybody knows: make one of your own, or listen \
+                 on 127.0.0.1",
+                app.id
+            );
+            problems.at("listen.host", text);
+        }
         apps.push(app);
     }
     apps
 }
 
 impl AppConfig {
-    fn read(table: &mut AppTable, path: &str, problems: &mut Problems) -> Option<Self> {
+    fn read(table: &mut AppTable, path: &str, has_store: bool, problems: &mut Problems) -> Option<Self> {
         let id = table.id.clone();
         match &id {
             Some(id) => check_name(id, &format!("{path}.id"), problems),
@@ -235,6 +255,8 @@ impl AppConfig {
             allowed_origins: AllowedOrigins::read(&table.allowed_origins, &format!("{path}.allowed_origins"), problems),
             limits: AppLimits::read(table, path, problems),
             webhooks,
+            server_tokens: inbox::read_tokens(&table.server_tokens, path, problems),
+            inbox: inbox::read_app(table.inbox.as_mut(), path, has_store, problems),
             budgets: guard::read_budgets(&mut table.guard, &format!("{path}.guard"), problems),
             guard: guard::read(&mut table.guard, &format!("{path}.guard"), problems),
             id: id?,
@@ -341,7 +363,7 @@ fn read_secret(table: &KeyTable, path: &str, problems: &mut Problems) -> Option<
 }
 
 /// The file's text without the line break that editors and `echo` leave at its end.
-fn read_secret_file(path: &str) -> Result<Secret, String> {
+pub(super) fn read_secret_file(path: &str) -> Result<Secret, String> {
     let mut text = String::new();
     File::open(path)
         .and_then(|file| file.take(SECRET_FILE_BYTES_MAX + 1).read_to_string(&mut text))

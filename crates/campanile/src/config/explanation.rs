@@ -28,6 +28,11 @@ impl Explanation {
                 key.secret = None;
             }
         }
+        for token in file.apps.iter_mut().flat_map(|app| &mut app.server_tokens) {
+            if token.token_file.is_some() {
+                token.token = None;
+            }
+        }
         // A query may be a token; what stands before it says which endpoint is meant.
         for url in file.apps.iter_mut().flat_map(|app| &mut app.webhooks).filter_map(|webhook| webhook.url.as_mut()) {
             if let Some((address, _)) = url.split_once('?') {

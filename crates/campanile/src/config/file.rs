@@ -129,8 +129,40 @@ tables! {
         log: LogTable,
         /// Which web pages may call the HTTP API.
         cors: CorsTable,
+        /// Where notifications are kept; without it there is no inbox.
+        inbox: Option<InboxTable>,
         /// The tenants.
         apps: Vec<AppTable>,
+    }
+
+    /// `[inbox]`.
+    InboxTable {
+        /// `postgres://`; without it, a SQLite file in `state_dir`.
+        url: Option<Secret>,
+        /// A file that holds the URL.
+        url_file: Option<String>,
+        /// When SQLite says that something is written: `full` or `normal`.
+        synchronous: Option<String>,
+        /// May a start change the tables of an older version?
+        migrate: Option<bool>,
+        /// Days for which a notification is kept.
+        retention_days: Option<u64>,
+        /// Days for which it is remembered that one has gone.
+        tombstone_days: Option<u64>,
+        /// Days for which a notification's key is remembered.
+        key_days: Option<u64>,
+        /// Days for which it is remembered what was sent beyond the socket, suppressed, or failed.
+        delivery_days: Option<u64>,
+        /// Days for which a notification that could not be stored is kept for the operator.
+        dead_job_days: Option<u64>,
+        /// Connections to the database; with SQLite, those that read.
+        connections: Option<u64>,
+        /// Calls that may wait to write.
+        writes_waiting_max: Option<u64>,
+        /// Calls that may wait to read.
+        reads_waiting_max: Option<u64>,
+        /// Browsers that may be fed over HTTP.
+        streams_max: Option<u64>,
     }
 
     /// `[listen]`.
@@ -292,8 +324,52 @@ tables! {
         keys: Vec<KeyTable>,
         /// Where to report what happens.
         webhooks: Vec<WebhookTable>,
+        /// What its servers may identify themselves with instead of a signature.
+        server_tokens: Vec<ServerTokenTable>,
+        /// Its users' inboxes.
+        inbox: Option<AppInboxTable>,
         /// What holds its publishers up when they go wrong.
         guard: GuardTable,
+    }
+
+    /// `[[apps.server_tokens]]`.
+    ServerTokenTable {
+        /// At least 32 characters.
+        token: Option<Secret>,
+        /// A file that holds the token.
+        token_file: Option<String>,
+    }
+
+    /// `[apps.inbox]`.
+    AppInboxTable {
+        /// Where each user's inbox is pushed; `{user}` stands for the user's id.
+        channels: Vec<String>,
+        /// Whose signature opens the inbox to a browser, in the same form.
+        identity: Vec<String>,
+        /// Which events become rows.
+        capture: Vec<CaptureTable>,
+    }
+
+    /// `[[apps.inbox.capture]]`.
+    CaptureTable {
+        /// On which channels; `{user}` stands for the user's id.
+        channel: Option<String>,
+        /// Which events; the default is Laravel's notifications.
+        event: Option<String>,
+        /// Where the id is, a UUID: a JSON pointer into the data.
+        id: Option<String>,
+        /// Where the kind is.
+        kind: Option<String>,
+        /// Where the category is.
+        category: Option<String>,
+        /// Where the title is.
+        title: Option<String>,
+        /// Where the text is.
+        body: Option<String>,
+        /// Where the address is that it leads to.
+        action_url: Option<String>,
+        /// `refuse` or `push`.
+        on_store_error: Option<String>,
     }
 
     /// `[[apps.keys]]`.

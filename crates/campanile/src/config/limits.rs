@@ -74,6 +74,39 @@ pub const CREDENTIAL_LENGTH_MAX: usize = 200;
 /// Bytes of a Unix socket's path: what the kernel's address holds, less its final zero.
 pub const UNIX_SOCKET_PATH_BYTES_MAX: usize = 107;
 
+/// Letters of the inbox that may be under way to the workers.
+pub const INBOX_PUSHES_MAX: usize = 1024;
+
+/// Connections that may wait to be told how the inbox stands whose channel they have entered.
+pub const INBOX_ENTRIES_MAX: usize = 65_536;
+
+/// How many of them the store is asked for at once.
+pub const INBOX_ENTRIES_AT_ONCE: usize = 32;
+
+/// Announcements of one app that may wait to be told one by one.
+pub const INBOX_ANNOUNCEMENTS_WAITING_MAX: usize = 100;
+
+/// Events that may wait for one stream.
+pub const INBOX_STREAM_EVENTS_MAX: usize = 64;
+
+/// For so long a stream waits for somebody to say whose inbox it is.
+pub const INBOX_SESSION_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a browser's token is good for, in seconds.
+pub const SESSION_SECS: u64 = 600;
+
+/// Characters of the id of a user for whom a session is opened.
+pub const SESSION_USER_LENGTH_MAX: usize = 200;
+
+/// Bytes of a JSON Web Token.
+pub const JWT_BYTES_MAX: usize = 4096;
+
+/// Characters of a server token, at least: whoever guesses it acts for every user.
+pub const SERVER_TOKEN_LENGTH_MIN: usize = 32;
+
+/// Characters of a server token, at most.
+pub const SERVER_TOKEN_LENGTH_MAX: usize = 512;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -216,6 +249,33 @@ limits! {
     DRAIN_READY_DELAY_SECS: "drain" "ready_delay_secs", Default(0), 0..=600, "seconds";
         "a load balancer needs this long to notice that the node is not ready";
         "connections are refused";
+    INBOX_RETENTION_DAYS: "inbox" "retention_days", Default(90), 1..=3650, "days";
+        "an inbox that keeps everything grows for ever, and nobody reads a notification of last year";
+        "the notification goes, and leaves a tombstone";
+    INBOX_TOMBSTONE_DAYS: "inbox" "tombstone_days", Default(30), 1..=3650, "days";
+        "a browser that comes back must hear what has gone meanwhile";
+        "forgotten: a browser that was away for longer is answered 410 and reads its inbox anew";
+    INBOX_KEY_DAYS: "inbox" "key_days", Default(7), 1..=90, "days";
+        "a job is repeated within days at most";
+        "the key is forgotten: the same key is a new notification";
+    INBOX_DELIVERY_DAYS: "inbox" "delivery_days", Default(30), 1..=3650, "days";
+        "support asks what became of a mail within weeks";
+        "what was sent beyond the socket, suppressed, or failed, is forgotten";
+    INBOX_DEAD_JOB_DAYS: "inbox" "dead_job_days", Default(30), 1..=3650, "days";
+        "what could not be stored is kept for somebody to look at, not for ever";
+        "forgotten";
+    INBOX_CONNECTIONS: "inbox" "connections", Default(8), 1..=1000, "connections to the database; with SQLite, those that read";
+        "a database serves few connections faster than many";
+        "reads wait for one another";
+    INBOX_WRITES_WAITING_MAX: "inbox" "writes_waiting_max", Default(10_000), 16..=1_000_000, "calls that wait to write";
+        "a store that is slow must not fill the memory with what waits for it";
+        "answered 503 with Retry-After";
+    INBOX_READS_WAITING_MAX: "inbox" "reads_waiting_max", Default(1000), 16..=1_000_000, "calls that wait to read";
+        "the same";
+        "answered 503 with Retry-After; an inbox.state is not sent, and counted";
+    INBOX_STREAMS_MAX: "inbox" "streams_max", Default(1000), 0..=100_000, "browsers that are fed over HTTP";
+        "each holds an HTTP connection, on which publishers depend, or a part of one";
+        "answered 503 with Retry-After";
     APP_AUTHORIZED_TIMEOUT_SECS: "apps" "authorized_connections_timeout_secs", Off, 1..=3600, "seconds";
         "an app whose users are all known wants nobody else to hold a connection";
         "close 4009: the client stays away";
@@ -346,6 +406,15 @@ pub const CHANGED_BY_RESTART: &[&Limit] = &[
     &GUARD_KEYS_MAX,
     &PRESENCE_GRACE_SECS,
     &PONG_TIMEOUT_SECS,
+    &INBOX_RETENTION_DAYS,
+    &INBOX_TOMBSTONE_DAYS,
+    &INBOX_KEY_DAYS,
+    &INBOX_DELIVERY_DAYS,
+    &INBOX_DEAD_JOB_DAYS,
+    &INBOX_CONNECTIONS,
+    &INBOX_WRITES_WAITING_MAX,
+    &INBOX_READS_WAITING_MAX,
+    &INBOX_STREAMS_MAX,
 ];
 
 /// Reads numbers of one table of the file, filling in what is not set.
@@ -627,6 +696,21 @@ pub fn to_markdown() -> String {
          | a file that holds a certificate or its key | {TLS_FILE_BYTES_MAX} bytes | the start is refused; at a \
          reload, the certificate stays as it was |\n\
          | an app's id, a key, a secret | {CREDENTIAL_LENGTH_MAX} characters | the start is refused |\n\
+         | letters of the inbox under way to the workers | {INBOX_PUSHES_MAX} | changes wait in the store, where each \
+         user's become one |\n\
+         | connections that wait for their `inbox.state` | {INBOX_ENTRIES_MAX}, {INBOX_ENTRIES_AT_ONCE} at a time | it is \
+         not sent, and counted |\n\
+         | announcements of one app that wait to be told one by one | {INBOX_ANNOUNCEMENTS_WAITING_MAX} | they are told as \
+         one, with `reset` |\n\
+         | events that wait for one SSE stream | {INBOX_STREAM_EVENTS_MAX} | its connection is closed |\n\
+         | SSE streams of one worker | half of `limits.http_connections_max` | answered 503 with Retry-After |\n\
+         | an SSE stream for which nobody opens a session | {} s | ended |\n\
+         | requests that hold a permit while the store writes the rows of their events | a quarter of \
+         `limits.permits_per_worker` | as where the store does not answer: 503, or pushed alone |\n\
+         | a browser's session | {SESSION_SECS} s, and its socket's life | answered 401 |\n\
+         | the id of a user for whom a session is opened | {SESSION_USER_LENGTH_MAX} characters | answered 401 |\n\
+         | a JSON Web Token | {JWT_BYTES_MAX} bytes | answered 401 |\n\
+         | a server token | {SERVER_TOKEN_LENGTH_MIN} to {SERVER_TOKEN_LENGTH_MAX} characters | the start is refused |\n\
          | the path of a Unix socket | {UNIX_SOCKET_PATH_BYTES_MAX} bytes | the start is refused |\n\
          | requests under way on one HTTP/2 connection | {HTTP2_STREAMS_MAX} | the client waits until one is \
          answered |\n\
@@ -675,6 +759,7 @@ pub fn to_markdown() -> String {
          - `limits.send_queue_bytes_max`: the largest single frame that a client may receive, be it \
          an event\n  or the list of a presence channel, and all that a channel with replay keeps.\n\
          - `limits.http_body_bytes_max`: the largest legal batch.\n",
+        INBOX_SESSION_WAIT.as_secs(),
         DESCRIPTORS_RESERVED / 2
     );
     text

@@ -15,6 +15,7 @@ mod env;
 mod explanation;
 mod file;
 mod guard;
+mod inbox;
 mod laravel;
 pub mod limits;
 mod listen;
@@ -44,6 +45,7 @@ pub use cors::Cors;
 pub use drain::Drain;
 pub use explanation::Explanation;
 pub use guard::{Budget, OnSpent, Period};
+pub use inbox::{InboxConfig, InboxStore, LARAVEL_NOTIFICATION, STORE_FILE, ServerToken, Synchronous};
 pub use listen::Listen;
 pub use log::{Log, LogFormat, LogLevel};
 pub use machine::{Machine, raise_descriptor_limit};
@@ -82,6 +84,8 @@ pub struct Config {
     pub log: Log,
     /// Which web pages may call the HTTP API.
     pub cors: Cors,
+    /// Where notifications are kept; nothing where there is no inbox.
+    pub inbox: Option<InboxConfig>,
     /// The tenants; at least one.
     pub apps: Vec<AppConfig>,
     /// What the operator should know though nothing is wrong: to be logged once at start.
@@ -180,7 +184,7 @@ impl Config {
 
     /// Judges what was written and fills in what was not, in the file's own form too, so that it
     /// can be shown.
-    fn read(file: &mut File, machine: &Machine, notes: Vec<String>, problems: &mut Problems) -> Self {
+    fn read(file: &mut File, machine: &Machine, mut notes: Vec<String>, problems: &mut Problems) -> Self {
         let state_dir = file.state_dir.get_or_insert_with(|| "./campanile-state".to_owned()).clone();
         if state_dir.is_empty() {
             problems.at("state_dir", "must not be empty: name a directory");
@@ -196,7 +200,9 @@ impl Config {
             is_loopback |= problems.has_any();
             file.apps.push(apps::development());
         }
-        let apps = apps::read(&mut file.apps, is_loopback, problems);
+        let inbox = InboxConfig::read(file.inbox.as_mut(), Path::new(&state_dir), problems);
+        let apps = apps::read(&mut file.apps, is_loopback, file.inbox.is_some(), problems);
+        notes.extend(inbox::notes(inbox.as_ref(), &apps));
         let sizes = Sizes::of(&apps);
         Self {
             state_dir: PathBuf::from(state_dir),
@@ -209,6 +215,7 @@ impl Config {
             drain: Drain::read(&mut file.drain, problems),
             log: Log::read(&mut file.log, problems),
             cors: Cors::read(&file.cors, problems),
+            inbox,
             apps,
             notes,
         }

@@ -842,6 +842,142 @@ fn channels_with_replay_are_those_that_can_be_signed_and_read() {
 }
 
 #[test]
+fn without_an_inbox_table_there_is_no_inbox() {
+    let config = accept(APP);
+    assert_eq!((config.inbox, config.apps[0].inbox.clone()), (None, None));
+    assert_refused(
+        &format!("{APP}[apps.inbox]\nchannels = ['private-user.{{user}}']\n"),
+        "apps[0].inbox: needs a store: write [inbox]",
+    );
+}
+
+/// A file with a store and what stands in the app.
+fn inbox(app: &str) -> String {
+    format!("[inbox]\n{APP}{app}")
+}
+
+#[test]
+fn an_inbox_is_kept_in_state_dir_unless_a_database_is_named() {
+    let user = "[apps.inbox]\nchannels = ['private-user.{user}']\n";
+    let config = accept(&inbox(user));
+    let store = config.inbox.unwrap();
+    let sqlite = |synchronous| InboxStore::Sqlite { file: "./campanile-state/campanile.db".into(), synchronous };
+    assert_eq!(store.store, sqlite(Synchronous::Full));
+    assert_eq!(store.retention, Duration::from_secs(90 * 86_400));
+    assert_eq!(config.apps[0].inbox.as_ref().unwrap().channels[0].as_str(), "private-user.{user}");
+    let normal = accept("[inbox]\nsynchronous = 'normal'\n").inbox.unwrap();
+    assert_eq!(normal.store, sqlite(Synchronous::Normal));
+    let postgres = accept("[inbox]\nurl = 'postgres://u:hush@h/d'\n").inbox.unwrap();
+    assert_eq!(postgres.store, InboxStore::Postgres { url: Secret::new("postgres://u:hush@h/d".to_owned()) });
+    assert!(!format!("{postgres:?}").contains("hush"));
+    for (table, why) in [
+        ("url = 'postgres://h/d'\nurl_file = '/dev/null'", "inbox: has both url and url_file: remove one"),
+        ("url = 'mysql://h/d'", "inbox.url: must begin with postgres://"),
+        ("url = 'postgres://h/d'\nsynchronous = 'full'", "inbox.synchronous: is for SQLite"),
+        ("synchronous = 'sometimes'", "inbox.synchronous: \"sometimes\" is unknown"),
+        ("url_file = '/does/not/exist'", "inbox.url_file: cannot read /does/not/exist"),
+        ("retention_day = 1", "inbox.retention_day: unknown setting; did you mean `inbox.retention_days`"),
+    ] {
+        let found = refusals(&format!("[inbox]\n{table}\n"));
+        assert!(found.iter().any(|text| text.contains(why)), "{table}: {found:#?}");
+    }
+}
+
+#[test]
+fn inboxes_are_on_channels_that_name_a_user_and_that_the_application_signs() {
+    for (channel, why) in [
+        ("private-user.7", "names no user: write {user}"),
+        ("private-*", "names no user"),
+        ("user.{user}", "must begin with private- or presence-"),
+        ("#server-to-user-{user}", "must begin with private- or presence-"),
+        ("private-encrypted-{user}", "is an encrypted channel"),
+        ("private-{user}-{user}", "may have one * or one {user}, and no more"),
+    ] {
+        for (table, at) in [
+            (format!("channels = ['{channel}']\n"), "channels[0]"),
+            (format!("channels = ['private-{{user}}']\nidentity = ['{channel}']\n"), "identity[0]"),
+            (
+                format!("channels = ['private-{{user}}']\n[[apps.inbox.capture]]\nchannel = '{channel}'\n"),
+                "capture[0].channel",
+            ),
+        ] {
+            let found = refusals(&inbox(&format!("[apps.inbox]\n{table}")));
+            let is_told =
+                found.iter().any(|text| text.contains(&format!("apps[0].inbox.{at}: ")) && text.contains(why));
+            assert!(is_told, "{table}: {found:#?}");
+        }
+    }
+    assert_refused(&inbox("[apps.inbox]\n"), "apps[0].inbox: needs channels");
+}
+
+#[test]
+fn a_capture_rule_is_laravels_unless_it_says_otherwise() {
+    let rule = |written: &str| {
+        inbox(&format!(
+            "[apps.inbox]\nchannels = ['private-u.{{user}}']\n[[apps.inbox.capture]]\nchannel = 'private-u.{{user}}'\n{written}\n"
+        ))
+    };
+    let config = accept(&rule(""));
+    let capture = &config.apps[0].inbox.as_ref().unwrap().captures[0];
+    assert_eq!(capture.event.as_str(), LARAVEL_NOTIFICATION);
+    let kind = capture.kind.as_ref().map(campanile_protocol::json::Pointer::as_str);
+    assert_eq!((capture.id.as_str(), kind), ("/id", Some("/type")));
+    assert_eq!((&capture.title, capture.on_store_error), (&None, campanile_hub::OnStoreError::Refuse));
+    for (written, why) in [
+        ("id = 'id'", "capture[0].id: \"id\" is no JSON pointer"),
+        ("event = 'x.{user}'", "capture[0].event: names no user"),
+        ("on_store_error = 'hope'", "capture[0].on_store_error: \"hope\" is unknown"),
+        ("on_store_eror = 'push'", "capture[0].on_store_error`"),
+    ] {
+        let found = refusals(&rule(written));
+        assert!(found.iter().any(|text| text.contains(why)), "{written}: {found:#?}");
+    }
+    assert_refused(
+        &inbox("[apps.inbox]\nchannels = ['private-{user}']\n[[apps.inbox.capture]]\n"),
+        "capture[0]: needs channel",
+    );
+}
+
+#[test]
+fn whoever_may_subscribe_acts_as_the_user_only_where_that_was_asked_for_and_then_it_is_told() {
+    let (_, explanation) =
+        explain(Some(&inbox("[apps.inbox]\nchannels = ['private-{user}']\nidentity = ['private-{user}']\n")), &[])
+            .unwrap();
+    let text = explanation.to_toml().unwrap();
+    assert!(
+        text.contains("# note: app \"shop\": whoever the application lets subscribe to private-{user} may read"),
+        "{text}"
+    );
+    let (config, explanation) = explain(Some("[inbox]\n"), &[]).unwrap();
+    assert!(config.apps[0].inbox.is_none());
+    assert!(explanation.to_toml().unwrap().contains("no app has an [apps.inbox]"));
+}
+
+#[test]
+fn a_server_token_is_long_and_stands_once() {
+    let token = |written: &str| format!("{APP}[[apps.server_tokens]]\n{written}\n");
+    let (short, least) = ("t".repeat(31), "t".repeat(32));
+    assert_eq!(accept(&token(&format!("token = '{least}'"))).apps[0].server_tokens.len(), 1);
+    assert_eq!(accept(&token(&format!("token = '{}'", "t".repeat(512)))).apps[0].server_tokens.len(), 1);
+    for (written, why) in [
+        (format!("token = '{short}'"), "has 31 characters, and 32 are the least"),
+        (format!("token = '{}'", "t".repeat(513)), "has 513 characters, and 512 are the most"),
+        (format!("token = '{least} x'"), "no header may carry"),
+        (format!("token = '{least}'\ntoken_file = '/dev/null'"), "has both token and token_file"),
+        (String::new(), "has no token"),
+        (format!("token = '{least}'\n[[apps.server_tokens]]\ntoken = '{least}'"), "is there already"),
+        ("token = '[redacted]'".to_owned(), "is the mark that `campanile check` prints"),
+    ] {
+        assert_refused(&token(&written), why);
+    }
+    let public =
+        format!("[listen]\nhost = '0.0.0.0'\n{}", token("token = 'example-secret-of-a-server-token-that-all-know'"));
+    assert_refused(&public, "a server token from the examples");
+    let (_, explanation) = explain(Some(&token(&format!("token = '{least}'"))), &[]).unwrap();
+    assert!(!explanation.to_toml().unwrap().contains(&least));
+}
+
+#[test]
 fn the_query_of_a_webhooks_url_is_not_shown_and_what_is_shown_is_no_url() {
     let file = |url: &str| format!("{APP}[[apps.webhooks]]\nurl = '{url}'\n");
     let (config, explanation) = explain(Some(&file("https://h.example/hook?token=t0psecret")), &[]).unwrap();

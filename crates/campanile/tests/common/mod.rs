@@ -88,6 +88,20 @@ impl TestServer {
         Self { address: running.local_addr(), running, state }
     }
 
+    /// The same, and does something with the state directory between.
+    pub(crate) fn restart_with(self, settings: &[(&str, &str)], between: impl FnOnce(&std::path::Path)) -> Self {
+        let Self { running, state, .. } = self;
+        block_on(running.drain()).expect("a drain succeeds");
+        between(state.path());
+        let running = Server::start(config(&state, settings)).expect("the server starts again");
+        Self { address: running.local_addr(), running, state }
+    }
+
+    /// Where it keeps what must survive a restart.
+    pub(crate) fn state_dir(&self) -> &std::path::Path {
+        self.state.path()
+    }
+
     /// Drains the server and tries to start another, where this file of the state directory has this text.
     pub(crate) fn restart_on(self, file: &str, text: &str) -> Result<RunningServer, StartError> {
         let Self { running, state, .. } = self;

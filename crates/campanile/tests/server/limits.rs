@@ -55,6 +55,15 @@ const TESTED: &[(&str, &str, &str)] = &[
         "stopping_ends_at_its_deadline_though_an_endpoint_hangs",
     ),
     ("drain.ready_delay_secs", HERE, "a_drain_first_looks_unready_and_only_then_refuses"),
+    ("inbox.retention_days", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.tombstone_days", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.key_days", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.delivery_days", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.dead_job_days", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.connections", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.writes_waiting_max", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.reads_waiting_max", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    ("inbox.streams_max", INBOX, "as_many_streams_are_open_as_may_be_and_a_drain_ends_them"),
     ("apps.authorized_connections_timeout_secs", HERE, "who_is_not_authorized_in_time_is_closed"),
     ("apps.activity_timeout_secs", HERE, "who_is_silent_is_pinged_and_who_stays_silent_is_closed"),
     ("apps.connections_max", HERE, "an_app_takes_as_many_connections_as_it_may_and_turns_the_next_away"),
@@ -120,6 +129,45 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
         "a_file_may_be_as_large_as_its_bound_and_no_larger",
     ),
     ("an app's id, a key, a secret", CONFIG, "an_id_and_a_key_may_stand_in_a_url"),
+    (
+        "letters of the inbox under way to the workers",
+        "campanile/src/inbox/pushes.rs",
+        "as_many_letters_are_under_way_as_may_be_and_the_next_waits",
+    ),
+    (
+        "connections that wait for their `inbox.state`",
+        "campanile/src/inbox/state_on_entry.rs",
+        "as_many_wait_to_be_told_as_may_and_one_more_is_not",
+    ),
+    (
+        "announcements of one app that wait to be told one by one",
+        "campanile/src/inbox/announcements.rs",
+        "as_many_announcements_wait_one_by_one_as_may_and_one_more_makes_them_one",
+    ),
+    (
+        "events that wait for one SSE stream",
+        "campanile/src/inbox/streams.rs",
+        "a_reader_has_as_many_events_as_may_wait_and_with_one_more_it_is_closed",
+    ),
+    ("SSE streams of one worker", INBOX, "a_workers_streams_leave_publishers_half_of_its_connections"),
+    (
+        "an SSE stream for which nobody opens a session",
+        "campanile/src/api/inbox/stream.rs",
+        "a_stream_waits_for_its_session_and_no_longer_than_the_bound",
+    ),
+    (
+        "requests that hold a permit while the store writes the rows of their events",
+        INBOX,
+        "requests_that_wait_for_the_store_leave_a_worker_room_for_the_others",
+    ),
+    (
+        "a browser's session",
+        "campanile/src/inbox/session.rs",
+        "a_token_says_what_it_was_given_until_it_is_over_and_only_here",
+    ),
+    ("the id of a user for whom a session is opened", INBOX, "a_users_id_may_be_as_long_as_the_bound_and_no_longer"),
+    ("a JSON Web Token", "campanile/src/inbox/jwt.rs", "whatever_else_comes_names_nobody_and_is_told_why"),
+    ("a server token", CONFIG, "a_server_token_is_long_and_stands_once"),
     ("the path of a Unix socket", CONFIG, "the_path_of_a_unix_socket_must_fit_the_address"),
     ("requests under way on one HTTP/2 connection", RIM, "as_many_requests_share_a_connection_as_may_and_no_more"),
     (
@@ -218,6 +266,7 @@ const ABUSE: &str = "campanile/tests/server/abuse.rs";
 const CROWDS: &str = "campanile/tests/server/crowds.rs";
 const REACTIONS: &str = "campanile/tests/server/reactions.rs";
 const REPLAY: &str = "campanile/tests/server/replay.rs";
+const INBOX: &str = "campanile/tests/server/inbox.rs";
 const API: &str = "campanile/src/api/tests.rs";
 const TRIGGER: &str = "campanile-protocol/src/trigger.rs";
 const REQUESTS: &str = "campanile-hub/src/idempotency.rs";
@@ -246,7 +295,13 @@ fn every_limit_has_a_test_and_every_named_test_is_there() {
     for (limit, file, test) in TESTED.iter().chain(TESTED_UNSETTABLE) {
         let path = format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"));
         let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{limit}: {path}: {error}"));
-        let forms = ["#[test]\n    fn", "#[test]\nfn", "#[tokio::test]\n    async fn", "#[tokio::test]\nasync fn"];
+        let forms = [
+            "#[test]\n    fn",
+            "#[test]\nfn",
+            "#[tokio::test]\n    async fn",
+            "#[tokio::test]\nasync fn",
+            "#[tokio::test(start_paused = true)]\n    async fn",
+        ];
         assert!(
             forms.iter().any(|form| source.contains(&format!("{form} {test}()"))),
             "{limit}: there is no test {test} in {file}"
