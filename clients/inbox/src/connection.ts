@@ -32,6 +32,7 @@ export interface PusherLike {
     wsHost: string;
     wsPort: number;
     wssPort: number;
+    wsPath: string;
     channelAuthorizer(
       request: { channelName: string; socketId: string },
       callback: (error: any, answer: any) => void,
@@ -47,9 +48,9 @@ export interface EchoLike {
   connector: any;
 }
 
-/** Where the HTTP side of a Pusher connection is. */
-export function originOf({ config: { useTLS, wsHost, wsPort, wssPort } }: PusherLike): string {
-  return useTLS ? `https://${wsHost}:${wssPort}` : `http://${wsHost}:${wsPort}`;
+/** Where the HTTP side of a Pusher connection is, behind the same prefix. */
+export function originOf({ config: { useTLS, wsHost, wsPort, wssPort, wsPath } }: PusherLike): string {
+  return `http${useTLS ? `s://${wsHost}:${wssPort}` : `://${wsHost}:${wsPort}`}${wsPath}`;
 }
 
 /** Asks the application, as pusher-js does when it subscribes. */

@@ -60,3 +60,22 @@ export const press = async (page, ...keys) => {
 /** Until the page's snapshot is as wanted. */
 export const shows = (page, what, look) =>
   until(what, async () => look(await page.evaluate(() => window.inbox.getSnapshot())));
+
+/** What the tests of a file do with its stage. */
+export function tabs(stage, browser) {
+  const notify = (user, title, more = {}) => stage.server.notify({ to: { user }, kind: 'comment.added', title, ...more });
+  /** A tab whose user has these, the last the newest. */
+  const tabWith = async (t, titles, { context: options, ...settings } = {}) => {
+    const user = stage.newUser();
+    for (const title of titles) await notify(user, ...[title].flat());
+    const context = await openContext(t, browser, stage, user, options);
+    const page = await openTab(t, context, stage, user, settings);
+    return { user, context, page };
+  };
+  return { notify, tabWith };
+}
+
+export const bell = (page) => page.locator('campanile-inbox [part=bell]');
+export const panel = (page) => page.locator('campanile-inbox dialog');
+export const names = (page) => page.locator('campanile-inbox .name').allTextContents();
+export const said = (page) => page.locator('campanile-inbox [role=status]').textContent();

@@ -78,6 +78,10 @@ export class TestServer {
     return this.inboxes.notify(notification);
   }
 
+  async state(user) {
+    return this.inboxes.state(user);
+  }
+
   async putCategory(name, terms) {
     this.inboxes.putCategory(name, terms);
   }

@@ -11,11 +11,13 @@ import Pusher from 'pusher-js';
 
 import { createInbox } from '../../dist/index.js';
 import { Application } from './application.js';
+import { RealServer } from './real_server.js';
 import { APP, TestServer } from './server.js';
 import { until } from './wait.js';
 
-export async function openStage() {
-  const server = await TestServer.listen();
+/** With the server of this binary, or with the test server, which can fail on demand. */
+export async function openStage(binary) {
+  const server = binary ? await RealServer.start(binary) : await TestServer.listen();
   const application = await Application.listen();
   after(() => Promise.all([server.close(), application.close()]));
   return new Stage(server, application);
