@@ -228,6 +228,9 @@ impl RunningServer {
         let before = self.node.config();
         self.node.reload(Arc::clone(&config), Arc::clone(&apps));
         self.node.look_at_all_budgets(&self.webhooks);
+        if before.inbox != config.inbox {
+            tracing::error!("[inbox] has changed: it takes a restart, until then notifications are kept as before");
+        }
         let changes = Changes::between(&before.apps, &config.apps);
         let kept = apps_that_stay(&config, &apps).map(|app| self.node.connections_of(app)).sum::<usize>();
         self.post.broadcast(&campanile_hub::Letter::Reload { apps });

@@ -2,7 +2,7 @@
 //!
 //! Owns what is pushed for each change, and the room that pushes may take in the workers' mailboxes. Never pushes before
 //! the commit: a change says that there was one (I18). The invariant: no more letters of ours are under way than
-//! [`PUSHES_MAX`], however fast the store commits; what waits beyond that is the store's to bound.
+//! [`INBOX_PUSHES_MAX`], however fast the store commits; what waits beyond that is the store's to bound.
 
 use std::sync::Arc;
 

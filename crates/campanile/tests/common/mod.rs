@@ -103,11 +103,16 @@ impl TestServer {
     }
 
     /// Drains the server and tries to start another, where this file of the state directory has this text.
-    pub(crate) fn restart_on(self, file: &str, text: &str) -> Result<RunningServer, StartError> {
+    pub(crate) fn restart_on(
+        self,
+        settings: &[(&str, &str)],
+        file: &str,
+        text: &str,
+    ) -> Result<RunningServer, StartError> {
         let Self { running, state, .. } = self;
         block_on(running.drain()).expect("a drain succeeds");
         std::fs::write(state.path().join(file), text).expect("the directory is writable");
-        Server::start(config(&state, &[]))
+        Server::start(config(&state, settings))
     }
 
     /// Drains the server, and says how long that took.

@@ -419,7 +419,7 @@ fn a_request_is_a_message_and_one_that_asks_for_counts_is_two() {
 #[test]
 fn usage_that_cannot_be_read_stops_the_start() {
     let server = start(&[]);
-    let refused = server.restart_on("usage.json", "{").expect_err("the start is refused");
+    let refused = server.restart_on(&[], "usage.json", "{").expect_err("the start is refused");
     assert!(refused.to_string().contains("usage.json is damaged"), "{refused}");
 }
 

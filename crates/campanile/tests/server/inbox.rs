@@ -428,6 +428,80 @@ fn while_the_store_is_away_only_what_needs_it_waits() {
     assert_eq!(call(&server, "GET", "/status", "", &Value::Null).json()["inbox"]["store"], "ok");
 }
 
+/// An empty schema of the Postgres that these tests share.
+async fn postgres_url() -> (sqlx::PgPool, String) {
+    let pool = crate::postgres::pool().await;
+    let schema: String = sqlx::query_scalar("SELECT current_schema()").fetch_one(&pool).await.unwrap();
+    let socket = crate::postgres::socket_directory().display().to_string().replace('/', "%2F");
+    (pool, format!("postgres://postgres@{socket}/postgres?options=-c%20search_path%3D{schema}"))
+}
+
+#[test]
+fn on_postgres_it_is_the_same_and_a_database_that_hangs_costs_the_inbox_alone() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (pool, url) = runtime.block_on(postgres_url());
+    // Everything but where it is kept.
+    let settings = [&SETTINGS[1..], &[("inbox.url", url.as_str()), ("limits.http_request_timeout_secs", "2")]].concat();
+    let server = start(&settings);
+    let (mut client, _) = page(&server);
+    let id = notify(&server, &comment("c:1")).json()["id"].clone();
+    assert_eq!(in_string(&client.event()["data"])["id"], id);
+    assert_eq!(client.event()["event"], "inbox.updated");
+    let session = token(&server, &client);
+    let read = format!("/inbox/notifications/{}/read", id.as_str().unwrap());
+    assert_eq!(as_browser(&server, &session, "POST", &read, &Value::Null).json()["unread"], 0);
+    assert_eq!(client.event()["event"], "inbox.updated");
+
+    let lock = runtime.block_on(async {
+        let mut lock = pool.begin().await.unwrap();
+        let tables: Vec<String> =
+            sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()")
+                .fetch_all(&mut *lock)
+                .await
+                .unwrap();
+        let sql = format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", tables.join(", "));
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *lock).await.unwrap();
+        lock
+    });
+    assert_eq!(notify(&server, &comment("c:2")).status, 503);
+    let data = json!({ "id": ID, "type": "t" }).to_string();
+    let captured = json!({ "name": LARAVEL, "channel": CHANNEL, "data": data });
+    assert_eq!(server.post("/apps/app/events", &captured).status, 503);
+    assert_eq!(call(&server, "GET", "/status", "", &Value::Null).json()["inbox"]["store"], "degraded");
+    server.serves_others();
+    let mut late = Client::connect(&server);
+    late.subscribe(CHANNEL);
+    assert!(late.sync().is_empty(), "how the inbox stands nobody knows, and the subscription does not wait for it");
+    runtime.block_on(lock.rollback()).unwrap();
+    until(|| {
+        let answer = server.post("/apps/app/events", &captured);
+        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+    until(|| {
+        let answer = notify(&server, &comment("c:2"));
+        if answer.status < 300 { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+    wait_for_seq(&server, 3);
+
+    let backup = std::process::Command::new(env!("CARGO_BIN_EXE_campanile"))
+        .args(["backup", "/nowhere/copy.db"])
+        .env("CAMPANILE__STATE_DIR", server.state_dir())
+        .env("CAMPANILE__INBOX__URL", &url)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&backup.stderr);
+    assert!(!backup.status.success() && told.contains("pg_dump"), "{told}");
+    drop(server);
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_stops_the_start() {
+    let server = with(&[]);
+    let refused = server.restart_on(SETTINGS, "campanile.db", "no database at all, but long enough to look like one");
+    let refused = refused.expect_err("the start is refused").to_string();
+    assert!(refused.starts_with("[inbox]: ") && refused.contains("campanile.db"), "{refused}");
+}
+
 #[test]
 fn requests_that_wait_for_the_store_leave_a_worker_room_for_the_others() {
     let server =
@@ -707,6 +781,29 @@ fn an_applications_servers_look_after_users_audiences_categories_and_jobs() {
     let erased = ask("DELETE", "/users/42", Value::Null).json();
     assert_eq!((&erased["known"], &erased["notifications"]), (&true.into(), &1.into()));
     assert_eq!(ask("GET", "/users/42/inbox", Value::Null).json()["unread"], 0);
+}
+
+#[test]
+fn an_app_sends_no_more_notifications_a_second_than_events() {
+    let server = with(&[("apps.0.backend_events_per_sec", "1")]);
+    let answers: Vec<Answer> = (0..4).map(|number| notify(&server, &comment(&number.to_string()))).collect();
+    assert_eq!(answers[0].status, 202);
+    let late = answers.iter().find(|answer| answer.status == 429).expect("faster than one a second");
+    assert_eq!(code(late), (429, "too_many_requests".to_owned()));
+    assert!(late.head.to_lowercase().contains("retry-after: "), "{}", late.head);
+}
+
+#[test]
+fn what_a_reload_wants_captured_before_there_is_a_store_is_published_and_its_publisher_told() {
+    let server = start(&[]);
+    server.reload(SETTINGS);
+    let mut client = Client::connect(&server);
+    client.subscribe(CHANNEL);
+    let data = json!({ "id": ID, "type": "t" }).to_string();
+    let answer = server.post("/apps/app/events", &json!({ "name": LARAVEL, "channel": CHANNEL, "data": data }));
+    assert!(answer.status == 200 && answer.head.contains("x-campanile-outcome: uncaptured"), "{answer:?}");
+    assert_eq!(client.event()["event"], LARAVEL);
+    assert_eq!(code(&notify(&server, &comment("c"))), (404, "no_inbox".to_owned()));
 }
 
 #[test]

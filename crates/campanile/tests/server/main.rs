@@ -13,5 +13,7 @@ mod crowds;
 mod guard;
 mod inbox;
 mod limits;
+#[path = "../../../campanile-broadcast/tests/support/postgres.rs"]
+mod postgres;
 mod reactions;
 mod replay;

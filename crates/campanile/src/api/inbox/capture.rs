@@ -82,7 +82,11 @@ pub(in crate::api) async fn write(
     if candidates.is_empty() {
         return Ok(Rows::default());
     }
-    let store = visit.door().node().store().ok_or(ApiError::NotStored { retry_after_secs: 1 })?;
+    // A reload may have brought the rules before the restart that brings the store.
+    let Some(store) = visit.door().node().store() else {
+        let uncaptured = candidates.into_iter().map(|candidate| candidate.target).collect();
+        return Ok(Rows { uncaptured, _fences: Vec::new() });
+    };
     let turn = Turn::take(visit);
     let fences = candidates.iter().filter_map(|candidate| Some(store.fences.raise(candidate.captured.as_ref()?.id)));
     let fences: Vec<Fence> = fences.collect();

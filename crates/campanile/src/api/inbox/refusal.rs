@@ -240,6 +240,10 @@ impl From<InboxError> for Refused {
 impl From<ApiError> for Refused {
     fn from(error: ApiError) -> Self {
         let message = error.to_string();
+        let retry_after = match error {
+            ApiError::TooManyEvents { retry_after_secs } => Some(retry_after_secs),
+            _ => None,
+        };
         let code = match error {
             ApiError::UnknownApp => Code::UnknownApp,
             ApiError::Disabled => Code::AppDisabled,
@@ -251,7 +255,10 @@ impl From<ApiError> for Refused {
             _ => Code::Overloaded,
         };
         let closes = matches!(code, Code::BodyTooLarge | Code::BodyBroken);
-        Self::new(code, message).with(|details| details.closes = closes)
+        Self::new(code, message).with(|details| {
+            details.closes = closes;
+            details.retry_after_secs = retry_after.or(details.retry_after_secs);
+        })
     }
 }
 

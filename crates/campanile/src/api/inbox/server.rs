@@ -108,6 +108,9 @@ pub(super) async fn answer(
     match call {
         ServerCall::Notify => {
             let draft: Draft = meant(body()?)?;
+            // It costs what an event does, and one tenant's loop must not take the time of the others here either.
+            let admitted = visit.door().node().admit_events(app, 1);
+            admitted.map_err(|retry_after_secs| ApiError::TooManyEvents { retry_after_secs })?;
             let accepted = ask(store, visit, inbox.accept(id, draft)).await?;
             let status = match accepted {
                 Accepted::Accepted { .. } => StatusCode::ACCEPTED,
