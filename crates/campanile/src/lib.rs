@@ -15,6 +15,7 @@ mod http;
 mod inbox;
 mod ledger;
 mod mailbox;
+mod neighbour;
 mod node;
 mod outcomes;
 mod send_queue;
