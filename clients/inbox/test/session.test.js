@@ -139,11 +139,14 @@ test('tabs share a session, the list, and what is under way', async (t) => {
   const id = await notify(user, 'a');
   const one = await stage.inbox(t, user);
   await one.load();
+  const pushed = await notify(user, 'pushed');
+  await stage.shows(one, 'it', () => titles(one).join() === 'pushed,a');
+  await one.archive(pushed);
   server.requests.length = 0;
   const two = await stage.inbox(t, user);
   await stage.shows(two, 'the count', ({ unread }) => unread === 1);
   await two.load();
-  assert.deepEqual(titles(two), ['a']);
+  assert.deepEqual(titles(two), ['a'], 'also of what was pushed and marked since it was loaded');
   assert.deepEqual(server.requests, [], 'the other tab had it');
   await two.preferences();
   assert.deepEqual(server.requests.map(({ path }) => path), ['/inbox/preferences'], 'and the session');
