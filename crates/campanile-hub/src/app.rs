@@ -85,6 +85,8 @@ pub struct App {
     pub guard: Rules,
     /// Which channels can send events again to those who come back.
     pub replay: Replay,
+    /// Beginnings of channel names that are counted together, the longest first; see [`crate::meter::prefix`].
+    pub usage_prefixes: Vec<Box<str>>,
 }
 
 impl App {
@@ -102,6 +104,7 @@ impl App {
             notices: NoticeSet::default(),
             guard: Rules::default(),
             replay: Replay::default(),
+            usage_prefixes: Vec::new(),
         }
     }
 

@@ -52,6 +52,11 @@ impl ChannelKind {
             .map_or(Self::new(Access::Public, false), |(_, kind)| *kind)
     }
 
+    /// The prefix that says so; empty where there is none.
+    pub fn prefix(self) -> &'static str {
+        PREFIXES.iter().find(|(_, kind)| *kind == self).map_or("", |(prefix, _)| prefix)
+    }
+
     /// Whether a subscription needs the application's signature.
     pub fn is_signed(self) -> bool {
         matches!(self.access, Access::Private | Access::Encrypted | Access::Presence)
