@@ -2,8 +2,10 @@
 
 mod alerts;
 mod api;
+mod bill;
 mod budget;
 mod calendar;
+mod clerk;
 pub mod cli;
 mod client;
 pub mod commands;
@@ -12,6 +14,7 @@ mod crypto;
 mod door;
 mod forwarded;
 mod http;
+mod journal;
 mod ledger;
 mod mailbox;
 mod node;

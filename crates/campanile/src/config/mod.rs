@@ -22,6 +22,7 @@ mod log;
 mod machine;
 mod memory;
 mod network;
+mod plans;
 mod problem;
 mod secret;
 mod sizes;
@@ -48,6 +49,7 @@ pub use listen::Listen;
 pub use log::{Log, LogFormat, LogLevel};
 pub use machine::{Machine, raise_descriptor_limit};
 pub use network::Network;
+pub use plans::{Plan, default_plans};
 pub use problem::{ConfigError, Origin, Origins, Problem};
 pub use secret::{REDACTED, Secret};
 pub use tls::Tls;
@@ -82,6 +84,8 @@ pub struct Config {
     pub log: Log,
     /// Which web pages may call the HTTP API.
     pub cors: Cors,
+    /// What a service would ask for.
+    pub plans: Vec<Plan>,
     /// The tenants; at least one.
     pub apps: Vec<AppConfig>,
     /// What the operator should know though nothing is wrong: to be logged once at start.
@@ -209,6 +213,7 @@ impl Config {
             drain: Drain::read(&mut file.drain, problems),
             log: Log::read(&mut file.log, problems),
             cors: Cors::read(&file.cors, problems),
+            plans: plans::read(&mut file.plans, problems),
             apps,
             notes,
         }
