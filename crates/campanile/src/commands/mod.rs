@@ -11,4 +11,5 @@ pub mod keys;
 pub mod listen;
 pub mod serve;
 pub mod trigger;
+pub mod usage;
 pub mod webhooks;

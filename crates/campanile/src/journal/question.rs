@@ -151,7 +151,7 @@ fn chosen<T: Copy>(name: &'static str, word: &str, known: &[(&str, T)]) -> Resul
 }
 
 /// The hours that a text names: one, those of a day, or those of a month.
-fn named_hours(text: &str) -> Option<Range<u64>> {
+pub(crate) fn named_hours(text: &str) -> Option<Range<u64>> {
     let (date, time) = text.split_once('T').map_or((text, None), |(date, time)| (date, Some(time)));
     let mut parts = date.splitn(3, '-').map(|part| number(part, if part.len() == 4 { 4 } else { 2 }));
     let (year, month) = (parts.next()??, parts.next()??);
