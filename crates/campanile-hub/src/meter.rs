@@ -9,7 +9,7 @@
 use std::ops::AddAssign;
 
 use campanile_protocol::json::DataLiteral;
-use campanile_protocol::{ChannelName, EventName};
+use campanile_protocol::{Access, ChannelName, EventName};
 
 use crate::app::{App, AppIndex};
 use crate::histogram::Histogram;
@@ -154,13 +154,12 @@ pub fn prefix<'a>(channel: &'a ChannelName, listed: &[Box<str>]) -> &'a str {
     if let Some(listed) = listed.iter().find(|listed| name.starts_with(&***listed)) {
         return &name[..listed.len()];
     }
-    if channel.user().is_some() {
-        return campanile_protocol::name::USER_CHANNEL_PREFIX.trim_end_matches('-');
-    }
     let kind = channel.kind().prefix().len();
-    let rest = &name[kind..];
-    let models = if rest.starts_with(LARAVEL_MODELS) { LARAVEL_MODELS.len() } else { 0 };
-    let end = rest.bytes().skip(models).position(|byte| byte == b'.' || byte == b'-');
+    if channel.kind().access == Access::User {
+        return &name[..kind - 1];
+    }
+    let models = if name[kind..].starts_with(LARAVEL_MODELS) { LARAVEL_MODELS.len() } else { 0 };
+    let end = name.as_bytes()[kind + models..].iter().position(|byte| matches!(byte, b'.' | b'-'));
     &name[..end.map_or(name.len(), |end| kind + models + end)]
 }
 

@@ -148,11 +148,11 @@ impl Bill {
             return format!("Nothing was counted in {} yet.", self.month);
         };
         let paced = format!(
-            "{} would have {} messages at the pace since {since}, from {} so far, and {} connections at once as so far",
+            "{} had {} so far. If it goes on as since {since}, it will have {} at its end, with at most {} at once",
             self.month,
+            several(self.messages, "message"),
             grouped(self.projected_messages),
-            grouped(self.messages),
-            grouped(self.peak_connections),
+            several(self.peak_connections, "connection"),
         );
         match &self.would_cost {
             Some(cost) => format!("{paced}: the plan {} for {} a month.", cost.plan, cost.amount()),
@@ -175,6 +175,10 @@ pub(crate) fn amount(cents: u64, currency: &str) -> String {
         (whole, 0) => format!("{currency} {}", grouped(whole)),
         (whole, cents) => format!("{currency} {}.{cents:02}", grouped(whole)),
     }
+}
+
+fn several(number: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// A number with a comma at each thousand.
@@ -244,8 +248,9 @@ mod tests {
         assert_eq!(plan_of(&over), Some("Startup"));
         assert_eq!(over.plans[0].exceeds, ["messages"]);
         assert_eq!(plan_of(&bill(&[(first, 10, 101)])), Some("Startup"));
-        assert_eq!(plan_of(&bill(&[(first, 3_000_000, 500)])), Some("Startup"));
-        let none = bill(&[(first, 3_000_001, 501)]);
+        // Its last second brings one more.
+        assert_eq!(plan_of(&bill(&[(first, 2_999_999, 500)])), Some("Startup"));
+        let none = bill(&[(first, 3_000_000, 501)]);
         assert_eq!(plan_of(&none), None);
         assert_eq!(none.plans[1].exceeds, ["messages", "connections"]);
         assert!(none.explanation.ends_with("more than any of the plans has."), "{}", none.explanation);
@@ -257,7 +262,7 @@ mod tests {
     #[test]
     fn a_month_without_use_costs_what_the_first_plan_costs_and_says_that_nothing_was_counted() {
         let bill = of_month(&BTreeMap::new(), NOW, &default_plans());
-        assert_eq!((plan_of(&bill), bill.projected_messages, bill.largest_day), (Some("Sandbox"), 0, None));
+        assert_eq!((plan_of(&bill), bill.projected_messages, &bill.largest_day), (Some("Sandbox"), 0, &None));
         assert_eq!(bill.explanation, "Nothing was counted in 2026-11 yet.");
         let bill = of_month(&hours(&[(november(), 1, 1)]), NOW, &[]);
         assert!(bill.explanation.ends_with("The configuration has no plans."), "{}", bill.explanation);

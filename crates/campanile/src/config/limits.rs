@@ -84,6 +84,18 @@ pub const USAGE_SAMPLES_MAX: usize = 32;
 /// Hours, each of an app, that wait in memory where the disk takes none.
 pub const USAGE_HOURS_UNWRITTEN_MAX: usize = 1000;
 
+/// Characters of a plan's name, and of a currency.
+pub const PLAN_NAME_LENGTH_MAX: usize = 100;
+
+/// Fields that are told of the largest event of a name.
+pub const FIELDS_TOLD_MAX: usize = 5;
+
+/// Fields of it that are looked at.
+pub const FIELDS_LOOKED_AT_MAX: usize = 2000;
+
+/// Objects and arrays inside each other that are looked into.
+pub const FIELDS_DEPTH_MAX: usize = 4;
+
 /// Beginnings of channel names that an app may list: each is compared with each publication's channel.
 pub const USAGE_PREFIXES_LISTED_MAX: usize = 32;
 
@@ -714,6 +726,8 @@ pub fn to_markdown() -> String {
          others at the whole |\n\
          | events that wait to be looked into for their largest fields | {USAGE_SAMPLES_MAX}, of {SAMPLE_BYTES_MIN} to \
          {SAMPLE_BYTES_MAX} bytes each | not looked into |\n\
+         | fields of an event that are looked at, and how deep they are inside each other | {FIELDS_LOOKED_AT_MAX}, \
+         {FIELDS_DEPTH_MAX} deep; {FIELDS_TOLD_MAX} are told | what is left is counted as the field that it is in |\n\
          | subscriptions by which the wait for an authorization is measured | {WAIT_MILLIS_MAX} ms after the connection | not \
          counted |\n\
          | hours of an app that wait in memory where the disk takes none | {USAGE_HOURS_UNWRITTEN_MAX} | the oldest is lost, \
@@ -722,6 +736,7 @@ pub fn to_markdown() -> String {
          | rows that a question about usage may add up | {USAGE_ROWS_READ_MAX} | answered 400 |\n\
          | rows of an answer about usage | {USAGE_ROWS_TOLD_MAX} | answered 400 |\n\
          | an app's `usage_prefixes` | {USAGE_PREFIXES_LISTED_MAX} | the start is refused |\n\
+         | a plan's name, and a currency | {PLAN_NAME_LENGTH_MAX} characters | the start is refused |\n\
          | descriptors kept back from `limits.connections_max` | {DESCRIPTORS_RESERVED}, and \
          `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\
          | sockets, half-open ones among them | `limits.connections_max`, `limits.http_connections_max` \

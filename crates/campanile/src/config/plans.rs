@@ -5,11 +5,8 @@
 
 use super::file::PlanTable;
 use super::guard::{PERIODS, Period, chosen};
-use super::limits::{self, Numbers};
+use super::limits::{self, Numbers, PLAN_NAME_LENGTH_MAX};
 use super::problem::Problems;
-
-/// Characters of a plan's name, and of a currency.
-const NAME_LENGTH_MAX: usize = 100;
 
 /// What a plan includes, and its price.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -119,8 +116,8 @@ fn text(
     let at = format!("{path}.{name}");
     if text.trim().is_empty() {
         problems.at(&at, "must not be empty");
-    } else if text.chars().count() > NAME_LENGTH_MAX {
-        problems.at(&at, format!("has more than {NAME_LENGTH_MAX} characters"));
+    } else if text.chars().count() > PLAN_NAME_LENGTH_MAX {
+        problems.at(&at, format!("has more than {PLAN_NAME_LENGTH_MAX} characters"));
     } else if text.chars().any(char::is_control) {
         problems.at(&at, "has control characters, such as a line break");
     } else {

@@ -9,12 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Fields that are told of an event.
-pub(crate) const FIELDS_MAX: usize = 5;
-/// Objects and arrays inside each other that are looked into.
-const DEPTH_MAX: usize = 4;
-/// Fields that are looked at.
-const LOOKED_AT_MAX: usize = 2000;
+use crate::config::limits::{FIELDS_DEPTH_MAX, FIELDS_LOOKED_AT_MAX, FIELDS_TOLD_MAX};
+
 /// What stands for a name that may be a value, and for every place of an array.
 const ANY: &str = "*";
 /// Characters of a name that is no value.
@@ -42,7 +38,7 @@ pub(crate) struct LargestFields {
 
 /// The largest fields of data, the largest first; none if it is no JSON object or array.
 pub(crate) fn largest(data: &str) -> LargestFields {
-    let mut walk = Walk { sums: BTreeMap::new(), left: LOOKED_AT_MAX };
+    let mut walk = Walk { sums: BTreeMap::new(), left: FIELDS_LOOKED_AT_MAX };
     if let Ok(value) = serde_json::from_str::<&RawValue>(data) {
         walk.visit(&mut String::new(), value, 0);
     }
@@ -51,7 +47,7 @@ pub(crate) fn largest(data: &str) -> LargestFields {
     let mut fields: Vec<FieldSize> =
         walk.sums.into_iter().map(|(path, bytes)| FieldSize { path, bytes: bytes as u64 }).collect();
     fields.sort_by(|one, other| other.bytes.cmp(&one.bytes).then_with(|| one.path.cmp(&other.path)));
-    fields.truncate(FIELDS_MAX);
+    fields.truncate(FIELDS_TOLD_MAX);
     LargestFields { bytes: data.len() as u64, fields }
 }
 
@@ -63,7 +59,7 @@ struct Walk {
 impl Walk {
     fn visit(&mut self, path: &mut String, value: &RawValue, depth: usize) {
         let json = value.get();
-        let may_look = depth < DEPTH_MAX && self.left > 0;
+        let may_look = depth < FIELDS_DEPTH_MAX && self.left > 0;
         let is_looked_into = may_look
             && match json.as_bytes().first() {
                 Some(b'{') => self.visit_object(path, json, depth),
@@ -154,11 +150,14 @@ mod tests {
         assert_eq!(shown(within), expected(&[("/a/b/c/d", 1)]));
         // Each element and its field are two.
         let elements = |count: usize| format!("[{}]", vec![r#"{"a":1}"#; count].join(","));
-        assert_eq!(shown(&elements(LOOKED_AT_MAX / 2)), expected(&[("/*/a", LOOKED_AT_MAX as u64 / 2)]));
-        assert_eq!(shown(&elements(LOOKED_AT_MAX / 2 + 1)), expected(&[("/*/a", LOOKED_AT_MAX as u64 / 2), ("/*", 7)]));
+        assert_eq!(shown(&elements(FIELDS_LOOKED_AT_MAX / 2)), expected(&[("/*/a", FIELDS_LOOKED_AT_MAX as u64 / 2)]));
+        assert_eq!(
+            shown(&elements(FIELDS_LOOKED_AT_MAX / 2 + 1)),
+            expected(&[("/*/a", FIELDS_LOOKED_AT_MAX as u64 / 2), ("/*", 7)])
+        );
         assert_eq!(
             shown(&format!("{{{}}}", (0..9).map(|n| format!("\"f{n}\":1")).collect::<Vec<_>>().join(","))).len(),
-            FIELDS_MAX
+            FIELDS_TOLD_MAX
         );
     }
 

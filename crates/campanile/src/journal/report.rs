@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use campanile_hub::{Histogram, Sizes, Unit, Usage};
 use serde::{Deserialize, Serialize};
 
-use super::fields::{FieldSize, LargestFields};
+use super::fields::{self, FieldSize, LargestFields};
 use super::question::{By, Format, Group, Question, Unanswered};
 use super::store::{Reader, Store};
 use super::{Hour, merge_sizes};
@@ -171,7 +171,12 @@ pub(crate) fn read_unwritten(unwritten: &[(u64, Hour)], hours: &std::ops::Range<
     for (hour, of_hour) in unwritten.iter().filter(|(hour, _)| hours.contains(hour)) {
         reader.hour(*hour, of_hour.usage(), of_hour.peak);
         of_hour.rows.iter().for_each(|((prefix, event), usage)| reader.row(*hour, prefix, event, *usage));
-        of_hour.sizes.iter().for_each(|(event, sizes)| reader.sizes(event, sizes.clone()));
+        for (event, sizes) in &of_hour.sizes {
+            if let Some(sample) = &sizes.sample {
+                reader.fields(event, fields::largest(&sample.decode()));
+            }
+            reader.sizes(event, sizes.clone());
+        }
         of_hour.waits.iter().for_each(|(prefix, waits)| reader.waits(prefix, waits.clone()));
     }
 }
@@ -268,7 +273,7 @@ fn rows(sum: &Sum<'_>) -> Vec<UsageRow> {
 }
 
 fn payloads(sum: &Sum<'_>) -> Vec<Payload> {
-    let of_event = |(event, sizes): (&Box<str>, &Sizes)| {
+    let of_event = |event: &str, sizes: &Sizes| {
         let events = sizes.bytes.total();
         let fields = sum.fields.get(event);
         // A histogram's part reaches beyond the largest that is in it.
@@ -276,7 +281,7 @@ fn payloads(sum: &Sum<'_>) -> Vec<Payload> {
         #[expect(clippy::cast_precision_loss, reason = "a percentage is told to a tenth")]
         let percent = (sizes.near_limit as f64 * 1000.0 / (events.max(1)) as f64).round() / 10.0;
         Payload {
-            event: event.to_string(),
+            event: event.to_owned(),
             events,
             p50_bytes: percentile(50),
             p99_bytes: percentile(99),
@@ -287,17 +292,17 @@ fn payloads(sum: &Sum<'_>) -> Vec<Payload> {
             largest_fields: fields.map(|fields| fields.fields.clone()).unwrap_or_default(),
         }
     };
-    sum.sizes.iter().map(of_event).collect()
+    sum.sizes.iter().map(|(event, sizes)| of_event(event, sizes)).collect()
 }
 
 fn authorizations(sum: &Sum<'_>) -> Vec<Authorization> {
-    let of_prefix = |(prefix, waits): (&Box<str>, &Histogram)| Authorization {
-        prefix: prefix.to_string(),
+    let of_prefix = |prefix: &str, waits: &Histogram| Authorization {
+        prefix: prefix.to_owned(),
         subscriptions: waits.total(),
         p50_ms: waits.percentile(50),
         p99_ms: waits.percentile(99),
     };
-    sum.waits.iter().map(of_prefix).collect()
+    sum.waits.iter().map(|(prefix, waits)| of_prefix(prefix, waits)).collect()
 }
 
 impl Report {

@@ -28,12 +28,15 @@ type Counts = (u64, u64, u64, u64, u64);
 const ROWS: TableDefinition<'_, (&str, u64, &str, &str), Counts> = TableDefinition::new("rows");
 /// App, hour -> what was used, and the most connections at once.
 const HOURS: TableDefinition<'_, (&str, u64), (Counts, u64)> = TableDefinition::new("hours");
+/// App, hour, and an event or a prefix.
+type Named = (&'static str, u64, &'static str);
+
 /// App, hour, event -> near the limit, the largest, a histogram.
-const SIZES: TableDefinition<'_, (&str, u64, &str), (u64, u64, &[u8])> = TableDefinition::new("sizes");
+const SIZES: TableDefinition<'_, Named, (u64, u64, &[u8])> = TableDefinition::new("sizes");
 /// App, hour, event -> JSON of [`LargestFields`].
-const FIELDS: TableDefinition<'_, (&str, u64, &str), &[u8]> = TableDefinition::new("fields");
+const FIELDS: TableDefinition<'_, Named, &[u8]> = TableDefinition::new("fields");
 /// App, hour, prefix -> a histogram of milliseconds.
-const WAITS: TableDefinition<'_, (&str, u64, &str), &[u8]> = TableDefinition::new("waits");
+const WAITS: TableDefinition<'_, Named, &[u8]> = TableDefinition::new("waits");
 /// The id of the last flush.
 const FLUSHES: TableDefinition<'_, &str, u64> = TableDefinition::new("flushes");
 const LAST: &str = "last";
@@ -148,6 +151,12 @@ impl Store {
             read_opened(database, hour)
         })?;
         Ok((store, opened))
+    }
+
+    /// One whose file cannot be opened.
+    #[cfg(test)]
+    pub(crate) fn broken(directory: &Path) -> Self {
+        Self { path: directory.join(FILE), database: None }
     }
 
     /// Runs `work` on the open file, and closes the file if that fails.

@@ -14,3 +14,4 @@ mod guard;
 mod limits;
 mod reactions;
 mod replay;
+mod usage;

@@ -65,7 +65,7 @@ async fn told(
         None => vec![UsageGroup::Unit, UsageGroup::Event, UsageGroup::Prefix],
         Some(group) => vec![group],
     };
-    let mut page = Page::new(&target.authority().to_string(), report(None).await?, has_colours);
+    let mut page = Page::new(&target.authority().to_string(), &report(None).await?, has_colours);
     for group in groups {
         let rows_max = if args.group.is_some() { usize::MAX } else { page::ROWS_OF_A_SUMMARY };
         page.add(&report(Some(group)).await?, rows_max);
@@ -101,10 +101,9 @@ mod tests {
 
     #[test]
     fn only_what_was_said_is_asked() {
-        let asked = |args: &UsageArgs, group| parameters(args, group, "json");
-        assert_eq!(asked(&UsageArgs::default(), None), [("by", "hour"), ("format", "json")]);
+        assert_eq!(parameters(&UsageArgs::default(), None, "json"), [("by", "hour"), ("format", "json")]);
         let args = UsageArgs { from: Some("2026-11".to_owned()), by: UsageStep::Day, ..UsageArgs::default() };
         let all = [("from", "2026-11"), ("by", "day"), ("group", "event"), ("format", "json")];
-        assert_eq!(asked(&args, Some(UsageGroup::Event)), all);
+        assert_eq!(parameters(&args, Some(UsageGroup::Event), "json"), all);
     }
 }

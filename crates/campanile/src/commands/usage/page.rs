@@ -16,7 +16,7 @@ use crate::journal::report::{Authorization, Payload, Report, UsageRow};
 /// Columns that are used.
 const COLUMNS: usize = 80;
 /// Cells of a bar over time.
-const BAR_CELLS: usize = 38;
+const BAR_CELLS: usize = 36;
 /// Cells of a bar that shows a share.
 const SHARE_CELLS: usize = 10;
 /// Rows of each table, where nobody asked for that table.
@@ -24,9 +24,9 @@ pub(super) const ROWS_OF_A_SUMMARY: usize = 8;
 /// Steps of time that are shown: the last ones.
 const STEPS_MAX: usize = 62;
 /// Columns of a name in a table.
-const NAME_COLUMNS: usize = 36;
+const NAME_COLUMNS: usize = 35;
 /// Columns of a name in a table that has much else to say.
-const SHORT_NAME_COLUMNS: usize = 28;
+const SHORT_NAME_COLUMNS: usize = 26;
 
 /// A page that is being put together.
 pub(super) struct Page {
@@ -104,12 +104,12 @@ fn steps(report: &Report) -> Vec<String> {
 
 impl Page {
     /// Begins with what was used over time.
-    pub(super) fn new(authority: &str, report: Report, has_colours: bool) -> Self {
+    pub(super) fn new(authority: &str, report: &Report, has_colours: bool) -> Self {
         let messages = report.usage.iter().fold(0_u64, |sum, row| sum.saturating_add(row.messages));
         let mut page = Self { text: String::new(), has_colours, messages, month: report.month.clone() };
         let (app, from, to) = (visible(&report.app), short(&report.from), short(&report.to));
         page.line(&format!("Usage of app {app} at {authority}, {from} to {to} UTC"));
-        page.over_time(&report);
+        page.over_time(report);
         page
     }
 
@@ -130,26 +130,33 @@ impl Page {
 
     fn over_time(&mut self, report: &Report) {
         let word = format!("{:?}", report.by).to_lowercase();
-        self.heading(&format!("{word:<13}{:<BAR_CELLS$} {:>13} {:>12}", "", "messages", "connections"));
+        self.heading(&format!("{word:<13}{:<BAR_CELLS$} {:>15} {:>13}", "", "messages", "connections"));
         let rows: HashMap<&str, &UsageRow> = report.usage.iter().map(|row| (row.period.as_str(), row)).collect();
         let all = steps(report);
         let shown = &all[all.len().saturating_sub(STEPS_MAX)..];
+        let idle = shown.iter().take_while(|step| !rows.contains_key(step.as_str())).count();
+        let (idle, used) = shown.split_at(idle.min(shown.len().saturating_sub(1)));
         if shown.len() < all.len() {
             let (left, step) = (grouped((all.len() - shown.len()) as u64), &word);
             self.line(&format!("the first {left} {step}s are not shown; --csv has them"));
         }
+        if let [first, .., last] = idle {
+            self.line(&format!("{} to {}: nothing", short(first), short(last)));
+        } else if let [only] = idle {
+            self.line(&format!("{}: nothing", short(only)));
+        }
         let most = rows.values().map(|row| row.messages).max().unwrap_or_default();
-        for step in shown {
+        for step in used {
             let row = rows.get(step.as_str());
             let messages = row.map_or(0, |row| row.messages);
             let peak = row.and_then(|row| row.peak_connections).unwrap_or_default();
             let bar = bar(messages, most, BAR_CELLS);
             let space = " ".repeat(BAR_CELLS - bar.chars().count());
             let (bar, step) = (self.coloured(&bar), short(step));
-            self.line(&format!("{step:<13}{bar}{space} {:>13} {:>12}", grouped(messages), grouped(peak)));
+            self.line(&format!("{step:<13}{bar}{space} {:>15} {:>13}", grouped(messages), grouped(peak)));
         }
         let peak = report.usage.iter().filter_map(|row| row.peak_connections).max().unwrap_or_default();
-        self.line(&format!("{:<13}{:<BAR_CELLS$} {:>13} {:>12}", "all", "", grouped(self.messages), grouped(peak)));
+        self.line(&format!("{:<13}{:<BAR_CELLS$} {:>15} {:>13}", "all", "", grouped(self.messages), grouped(peak)));
     }
 
     /// Goes on with what that was for.
@@ -168,10 +175,14 @@ impl Page {
             Group::Event => self.events(&sums, &report.payloads, rows_max),
             Group::Prefix => self.prefixes(&sums, &report.authorizations, rows_max),
         }
-        if sums.is_empty() {
+    }
+
+    /// What a table says where it has no rows, or not all.
+    fn rest(&mut self, group: Group, rows: usize, rows_max: usize) {
+        if rows == 0 {
             self.line("nothing");
-        } else if sums.len() > rows_max {
-            self.line(&format!("and {} more; --group {group} has them", grouped((sums.len() - rows_max) as u64)));
+        } else if rows > rows_max {
+            self.line(&format!("and {} more; --group {group} has them", grouped((rows - rows_max) as u64)));
         }
     }
 
@@ -187,17 +198,18 @@ impl Page {
             let (unit, share) = (visible(&unit.replace('_', " ")), self.share(*messages));
             self.line(format!("{unit:<NAME_COLUMNS$} {:>13}  {share}", grouped(*messages)).trim_end());
         }
+        self.rest(Group::Unit, sums.len(), usize::MAX);
     }
 
     fn events(&mut self, sums: &[(&str, u64)], payloads: &[Payload], rows_max: usize) {
         let (name, messages) = ("event", "messages");
         let sizes = format!("{:>8} {:>8} {:>8} {:>7}", "median", "99 %", "largest", "near");
-        self.heading(&format!("{name:<SHORT_NAME_COLUMNS$} {messages:>13}  {sizes}"));
+        self.heading(&format!("{name:<SHORT_NAME_COLUMNS$} {messages:>15}  {sizes}"));
         let payloads: HashMap<&str, &Payload> =
             payloads.iter().map(|payload| (payload.event.as_str(), payload)).collect();
         for (event, messages) in sums.iter().take(rows_max) {
             let name = fitted(event, SHORT_NAME_COLUMNS);
-            let mut line = format!("{name:<SHORT_NAME_COLUMNS$} {:>13}", grouped(*messages));
+            let mut line = format!("{name:<SHORT_NAME_COLUMNS$} {:>15}", grouped(*messages));
             let payload = payloads.get(event);
             if let Some(payload) = payload {
                 let sizes = [payload.p50_bytes, payload.p99_bytes, payload.largest_bytes].map(bytes);
@@ -210,9 +222,10 @@ impl Page {
                 self.line(&format!("    {} of {size}", fitted(&field.path, COLUMNS - 20)));
             }
         }
+        self.rest(Group::Event, sums.len(), rows_max);
         if !payloads.is_empty() {
             self.line("");
-            self.line("Sizes are of the data; near: with nine tenths of what an event may have, or more.");
+            self.line("Sizes are of the data. Near: with nine tenths of what it may have, or more.");
         }
     }
 
@@ -231,9 +244,10 @@ impl Page {
             }
             self.line(&line);
         }
+        self.rest(Group::Prefix, sums.len(), rows_max);
         if !waits.is_empty() {
             self.line("");
-            self.line("Times are from a connection to its subscription: the application's authorization.");
+            self.line("Times are from connecting to subscribing: mostly the application's authorization.");
         }
     }
 
@@ -255,16 +269,14 @@ impl Page {
         let price = amount(plan.price_cents, &visible(&plan.currency));
         let (mark, name) = (if is_chosen { "→" } else { " " }, fitted(&plan.plan, 16));
         let includes = format!("{} messages a {}", grouped(plan.messages), plan.per);
-        let exceeds = match plan.exceeds.as_slice() {
-            [] => String::new(),
-            [one] => format!("  too many {one}"),
-            _ => "  too much".to_owned(),
-        };
         let connections = format!("{} connections", grouped(plan.connections));
-        let line = format!("{mark} {name:<16} {price:>10}  {includes}, {connections}{exceeds}");
+        let line = format!("{mark} {name:<16} {price:>10}  {includes}, {connections}");
         let line = line.chars().take(COLUMNS).collect::<String>();
         let line = if is_chosen && self.has_colours { line.bold().to_string() } else { line };
         self.line(&line);
+        if !plan.fits {
+            self.line(&format!("    too few {}", visible(&plan.exceeds.join(" and "))));
+        }
     }
 }
 
