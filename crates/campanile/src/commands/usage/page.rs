@@ -73,7 +73,11 @@ fn percent(part: u64, whole: u64) -> String {
 fn bytes(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a size is told to a tenth")]
     let kib = bytes as f64 / 1024.0;
-    if bytes < 1024 { format!("{bytes} B") } else { format!("{kib:.1} KiB") }
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..102_400 => format!("{kib:.1} KiB"),
+        _ => format!("{kib:.0} KiB"),
+    }
 }
 
 fn millis(millis: u64) -> String {
