@@ -138,17 +138,15 @@ impl Page {
         let rows: HashMap<&str, &UsageRow> = report.usage.iter().map(|row| (row.period.as_str(), row)).collect();
         let all = steps(report);
         let shown = &all[all.len().saturating_sub(STEPS_MAX)..];
-        let idle = shown.iter().take_while(|step| !rows.contains_key(step.as_str())).count();
-        let (idle, used) = shown.split_at(idle.min(shown.len().saturating_sub(1)));
+        let is_idle = |step: &&String| !rows.contains_key(step.as_str());
+        let (before, used) = shown.split_at(shown.iter().take_while(is_idle).count());
+        let after = used.len() - used.iter().rev().take_while(is_idle).count();
+        let (used, after) = used.split_at(after);
         if shown.len() < all.len() {
             let (left, step) = (grouped((all.len() - shown.len()) as u64), &word);
             self.line(&format!("the first {left} {step}s are not shown; --csv has them"));
         }
-        if let [first, .., last] = idle {
-            self.line(&format!("{} to {}: nothing", short(first), short(last)));
-        } else if let [only] = idle {
-            self.line(&format!("{}: nothing", short(only)));
-        }
+        self.idle(before);
         let most = rows.values().map(|row| row.messages).max().unwrap_or_default();
         for step in used {
             let row = rows.get(step.as_str());
@@ -159,8 +157,18 @@ impl Page {
             let (bar, step) = (self.coloured(&bar), short(step));
             self.line(&format!("{step:<13}{bar}{space} {:>15} {:>13}", grouped(messages), grouped(peak)));
         }
+        self.idle(after);
         let peak = report.usage.iter().filter_map(|row| row.peak_connections).max().unwrap_or_default();
         self.line(&format!("{:<13}{:<BAR_CELLS$} {:>15} {:>13}", "all", "", grouped(self.messages), grouped(peak)));
+    }
+
+    /// Steps at an end in which nothing was used.
+    fn idle(&mut self, steps: &[String]) {
+        if let [first, .., last] = steps {
+            self.line(&format!("{} to {}: nothing", short(first), short(last)));
+        } else if let [only] = steps {
+            self.line(&format!("{}: nothing", short(only)));
+        }
     }
 
     /// Goes on with what that was for.
@@ -251,7 +259,7 @@ impl Page {
         self.rest(Group::Prefix, sums.len(), rows_max);
         if !waits.is_empty() {
             self.line("");
-            self.line("Times are from connecting to subscribing: mostly the application's authorization.");
+            self.line("Times are from connecting to subscribing: the application's authorization.");
         }
     }
 

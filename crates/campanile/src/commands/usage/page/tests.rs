@@ -120,7 +120,7 @@ Sizes are of the data. Near: with nine tenths of what it may have, or more.
 channel prefix                         messages   subscribed    median      99 %
 private-user                             50,001          900    120 ms    12.3 s
 
-Times are from connecting to subscribing: mostly the application's authorization.
+Times are from connecting to subscribing: the application's authorization.
 
 2026-11 would cost
   Sandbox               USD 0  200,000 messages a day, 100 connections
@@ -133,6 +133,27 @@ connections at once: the plan Startup for USD 49 a month.
 ";
     let shown = page.finish();
     assert_eq!(shown, expected, "\n{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= COLUMNS));
+}
+
+#[test]
+fn ends_at_which_nothing_was_used_are_one_line_each() {
+    let over = |usage: Vec<UsageRow>| {
+        let shown = Page::new("a", &report(None, usage), false).finish();
+        let lines: Vec<String> = shown.lines().skip(3).take_while(|line| !line.starts_with("all")).map(short).collect();
+        fn short(line: &str) -> String {
+            line.split_once("  ").map_or(line, |(step, _)| step).to_owned()
+        }
+        lines
+    };
+    let all_idle = ["11-24 12:00 to 11-24 17:00: nothing"];
+    assert_eq!(over(Vec::new()), all_idle);
+    let middle = ["11-24 12:00 to 11-24 13:00: nothing", "11-24 14:00", "11-24 15:00 to 11-24 17:00: nothing"];
+    assert_eq!(over(vec![row(14, 1, 1)]), middle);
+    let first = ["11-24 12:00", "11-24 13:00 to 11-24 17:00: nothing"];
+    assert_eq!(over(vec![row(12, 1, 1)]), first);
+    let next_to_last = ["11-24 12:00 to 11-24 15:00: nothing", "11-24 16:00", "11-24 17:00: nothing"];
+    assert_eq!(over(vec![row(16, 1, 1)]), next_to_last);
 }
 
 #[test]
