@@ -147,25 +147,25 @@ pub(crate) struct AppArgs {
 /// What is measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Scenario {
-    /// Clients that connect, subscribe and do nothing: bytes and CPU for each
+    /// What a connection costs that does nothing: memory and CPU of the server for each, and how fast they connect
     Idle(IdleArgs),
-    /// Every publication goes to all subscribers of one channel
+    /// What a delivery costs when all subscribe to one channel: server CPU and latency for each
     Fanout(FanoutArgs),
-    /// Every publication goes to one user's private channel
+    /// What a notification to one user costs, from its signed request on: server CPU and latency for each
     Unicast(UnicastArgs),
-    /// Clients send events to each other, without the HTTP API
+    /// What a client event costs between two clients of a private channel, without the HTTP API
     ClientEvents(ClientEventsArgs),
-    /// Members come and go; whoever is there must hear of each exactly once
+    /// What coming and going costs in a presence channel; whoever is there must hear of each exactly once
     Presence(PresenceArgs),
-    /// Some subscribers never read
+    /// What subscribers who never read cost the others: latency with and without them, and the server's memory
     Slow(SlowArgs),
-    /// Everybody is cut off and reconnects, while some stay and listen
+    /// How long it takes until all who were cut off are back, and what latency those have meanwhile who stayed
     Storm(StormArgs),
-    /// A publisher sends one event again and again, as fast as it can; one must arrive, and the others must hardly notice
+    /// What a publisher that repeats one event as fast as it can costs the others: one must arrive, and their latency hold
     Loop(LoopArgs),
-    /// The article's numbers of users, each on a private channel, at ten times its rate of notifications
+    /// How CPU, latency and memory grow with users (5,000, 8,000, 10,000), at ten times a SaaS's rate of notifications
     Article(ArticleArgs),
-    /// A day of a SaaS with 50,000 users: 2,000,000 notifications, as fast as it goes
+    /// How many seconds a SaaS's day takes: 50,000 users, 2,000,000 notifications, as fast as it goes
     Day(DayArgs),
 }
 

@@ -60,7 +60,7 @@ struct Client {
 #[derive(Debug)]
 pub(crate) enum Met<'a> {
     Subscribed,
-    /// A message that is not part of subscribing or of staying alive.
+    /// A message that is not part of subscribing or of staying alive, or what came in place of one.
     Frame(&'a [u8]),
     Closed(Option<u16>),
 }
@@ -351,6 +351,7 @@ impl Client {
             head.extend_from_slice(bytes);
             let Some(end) = memmem::find(head, b"\r\n\r\n") else { return };
             if !head.starts_with(b"HTTP/1.1 101") {
+                met(Met::Frame(head));
                 return self.gone(None);
             }
             self.is_compressed = memmem::find(&head[..end], b"permessage-deflate").is_some();
@@ -404,7 +405,7 @@ impl Client {
 
     fn take_text(&mut self, text: &str, target: &Target, met: &mut impl FnMut(Met<'_>)) -> io::Result<()> {
         match self.stage {
-            Stage::Greeting => match self.dialect.greet(text)? {
+            Stage::Greeting => match self.dialect.greet(text).inspect_err(|_| met(Met::Frame(text.as_bytes())))? {
                 Greeting::Unfinished(answer) => {
                     if let Some(answer) = answer {
                         self.send(answer);

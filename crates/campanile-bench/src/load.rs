@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::authorizer::{self, Authorizer};
+use crate::complaint;
 use crate::fleet::{Fleet, Met};
 use crate::poller::{Poller, Ready};
 use crate::publishers::{self, Publishers};
@@ -120,12 +121,13 @@ impl Load {
         plan: impl Fn(usize) -> Plan,
         met: &mut impl FnMut(&mut Progress, usize, Met<'_>),
     ) -> io::Result<()> {
-        let Progress { wanted, subscribed, closed } = self.connect_some(numbers, plan, met)?;
+        let Progress { wanted, subscribed, closed, said } = self.connect_some(numbers, plan, met)?;
         if closed > 0 {
-            return Err(io::Error::other(format!("the server has closed {closed} connections")));
+            return Err(complaint::error(&format!("the server has closed {closed} connections"), said.as_deref()));
         }
         if subscribed < wanted {
-            return Err(io::Error::other(format!("only {subscribed} of {wanted} clients are subscribed")));
+            let what = format!("only {subscribed} of {wanted} clients are subscribed");
+            return Err(complaint::error(&what, said.as_deref()));
         }
         Ok(())
     }
@@ -137,7 +139,7 @@ impl Load {
         plan: impl Fn(usize) -> Plan,
         met: &mut impl FnMut(&mut Progress, usize, Met<'_>),
     ) -> io::Result<Progress> {
-        let mut progress = Progress { wanted: numbers.len(), subscribed: 0, closed: 0 };
+        let mut progress = Progress { wanted: numbers.len(), subscribed: 0, closed: 0, said: None };
         let mut numbers = numbers.fuse();
         let mut deadline = Instant::now() + STUCK_AFTER;
         loop {
@@ -154,6 +156,7 @@ impl Load {
                 match what {
                     Met::Subscribed => progress.subscribed += 1,
                     Met::Closed(_) => progress.closed += 1,
+                    Met::Frame(frame) if progress.said.is_none() => progress.said = complaint::read(frame),
                     Met::Frame(_) => {}
                 }
                 met(&mut progress, number, what);
@@ -209,4 +212,35 @@ pub(crate) struct Progress {
     pub(crate) wanted: usize,
     pub(crate) subscribed: usize,
     pub(crate) closed: usize,
+    /// The first that the server has said against a client.
+    pub(crate) said: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_nobody_lets_in_says_what_the_server_has_said() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let page = thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 2048]).unwrap();
+                stream.write_all(b"HTTP/1.0 404 Not Found\r\n\r\n<html>").unwrap();
+            }
+        });
+        let mut load = Load::new(Target::for_tests(address), 0).unwrap();
+        let plan = |_| Plan { channels: ["private-a".to_owned()].into(), member: None };
+        let error = load.connect_all(0..2, plan, &mut |_, _, _| {}).unwrap_err().to_string();
+        let said =
+            "the server has closed 2 connections; the server said first: no WebSocket, but HTTP/1.0 404 Not Found";
+        assert!(error.starts_with(said) && error.contains("--app-id"), "{error}");
+        page.join().unwrap();
+    }
 }

@@ -7,6 +7,7 @@ mod authorizer;
 mod books;
 mod cli;
 mod compare;
+mod complaint;
 mod cost;
 mod dialect;
 mod fleet;

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use campanile_protocol::signature::sign_request;
 
+use crate::complaint;
 use crate::poller::{Interest, Poller};
 use crate::target::Target;
 
@@ -159,10 +160,7 @@ impl Publisher {
             None => self.answer.ends_with(b"0\r\n\r\n"),
         };
         if whole && response.code != Some(200) {
-            return Err(io::Error::other(format!(
-                "the server refused a publication: {}",
-                String::from_utf8_lossy(&self.answer)
-            )));
+            return Err(complaint::unpublished(response.code, &self.answer[head..]));
         }
         let closes = header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         Ok(whole.then_some(if closes { Answer::AndClose } else { Answer::Kept }))

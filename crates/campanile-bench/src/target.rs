@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::cli::AppArgs;
+use crate::complaint;
 use crate::dialect::Dialect;
 use crate::tls;
 use crate::usage::Process;
@@ -44,8 +45,11 @@ pub(crate) struct Target {
 impl Target {
     /// A server that runs already. Its cost is measured if it runs on this machine.
     pub(crate) fn at(port: u16, app: &AppArgs, dialect: Dialect) -> io::Result<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        // Before anything is measured, and with words that say what to do.
+        TcpStream::connect(address).map_err(|error| complaint::unreachable(address, &error))?;
         Ok(Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            address,
             app_id: app.app_id.clone(),
             key: app.key.clone(),
             secret: Secret::new(&app.secret),
@@ -163,6 +167,16 @@ mod tests {
         assert!(matches!(Started::run(command, port, None, None), Err(StartError::Taken { .. })));
         drop(started);
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_told_with_where_it_was_looked_for() {
+        // Bound and dropped again, so that nobody listens there.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let app = AppArgs { app_id: "a".to_owned(), key: "k".to_owned(), secret: "s".to_owned() };
+        let error = Target::at(port, &app, Dialect::Pusher).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot connect to 127.0.0.1:{port}: ")), "{error}");
+        assert!(error.contains("is the server running? --port"), "{error}");
     }
 
     #[test]

@@ -1,19 +1,27 @@
 //! `#[derive(Channel)]`.
 //!
 //! Owns the grammar of patterns and its agreement with the struct. Never matches a name: the library does, by the same
-//! grammar. The invariant: a placeholder is a field and a field is a placeholder, so that a name and its struct are one.
+//! grammar. The invariant: a placeholder is a field and a field is a placeholder, so that a name and its struct are one;
+//! and no slip of a letter makes a channel public.
 
 use campanile_protocol::limits::DEFAULT_LIMITS;
 use campanile_protocol::{Access, ChannelKind, ChannelName};
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
+use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
-use syn::{Data, DeriveInput, Error, Field, Fields, Ident, LitStr, Result};
+use syn::{Data, DeriveInput, Error, Field, Fields, Ident, LitStr, Result, Token};
+
+/// So many letters make a word another one. Two: one wrong, or two turned round, and one more.
+const TYPOS_MAX: usize = 2;
 
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
-    let pattern = pattern(input)?;
+    let Attribute { pattern, is_as_written } = attribute(input)?;
     let fields = fields(input)?;
     let placeholders = placeholders(&pattern)?;
+    if !is_as_written {
+        check_prefix(&pattern)?;
+    }
     agree(&pattern, &placeholders, &fields)?;
 
     let text = pattern.value();
@@ -66,15 +74,90 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// The string in `#[channel("..")]`.
-fn pattern(input: &DeriveInput) -> Result<LitStr> {
+/// What stands in `#[channel(..)]`.
+struct Attribute {
+    pattern: LitStr,
+    /// Whether the prefix is meant as it is, however much it looks like another.
+    is_as_written: bool,
+}
+
+impl Parse for Attribute {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let pattern = input.parse()?;
+        if input.is_empty() {
+            return Ok(Self { pattern, is_as_written: false });
+        }
+        input.parse::<Token![,]>()?;
+        let option: Ident = input.parse()?;
+        if option != "as_written" {
+            let message = "behind the pattern may stand `as_written`: the prefix is meant, though it looks misspelt";
+            return Err(Error::new(option.span(), message));
+        }
+        input.parse::<Option<Token![,]>>()?;
+        Ok(Self { pattern, is_as_written: true })
+    }
+}
+
+/// The one `#[channel(..)]`.
+fn attribute(input: &DeriveInput) -> Result<Attribute> {
     const EXPECTED: &str = "a channel needs its pattern: #[channel(\"private-orders.{order}\")]";
     let mut patterns = input.attrs.iter().filter(|attribute| attribute.path().is_ident("channel"));
     let Some(attribute) = patterns.next() else { return Err(Error::new_spanned(&input.ident, EXPECTED)) };
     if let Some(second) = patterns.next() {
         return Err(Error::new_spanned(second, "a channel has one pattern; make a second struct for another"));
     }
-    attribute.parse_args().map_err(|error| Error::new(error.span(), EXPECTED))
+    // Where there is a pattern, what is wrong is behind it.
+    attribute.parse_args().map_err(|error| match attribute.parse_args_with(starts_with_a_string) {
+        Ok(()) => error,
+        Err(_) => Error::new(error.span(), EXPECTED),
+    })
+}
+
+fn starts_with_a_string(input: ParseStream<'_>) -> Result<()> {
+    input.parse::<LitStr>()?;
+    input.parse::<TokenStream>().map(drop)
+}
+
+/// Refuses a pattern that nearly begins as those of channels that not everybody may join, or nobody may read: a slip
+/// there would make public what was to be private, and no test of the application's own pages would notice.
+fn check_prefix(pattern: &LitStr) -> Result<()> {
+    let text = pattern.value();
+    let (known, written, rest) = match ChannelKind::of(&text).access {
+        Access::Public => match nearly(&text, &["private", "presence"]) {
+            Some((known, written, rest)) => (format!("{known}-"), written, rest),
+            None => return Ok(()),
+        },
+        Access::Private => {
+            let inner = text.strip_prefix("private-").unwrap_or_default();
+            match nearly(inner, &["encrypted"]) {
+                Some((known, written, rest)) => {
+                    (format!("private-{known}-"), &text[.."private-".len() + written.len()], rest)
+                }
+                None => return Ok(()),
+            }
+        }
+        Access::Encrypted | Access::Presence | Access::User => return Ok(()),
+    };
+    let access = if written.starts_with("private-") { "private and not encrypted" } else { "public" };
+    Err(Error::new(
+        pattern.span(),
+        format!(
+            "`{written}` is no prefix, so this channel is {access}: did you mean \"{known}{rest}\"? If it is meant as \
+             it stands: #[channel(\"{text}\", as_written)]"
+        ),
+    ))
+}
+
+/// Which of these words, that a `-` would have to follow, a text begins with or seems to; what of it stands for the word
+/// and for the `-`, and what follows.
+fn nearly<'a>(text: &'a str, known: &[&'static str]) -> Option<(&'static str, &'a str, &'a str)> {
+    let word_end = text.find(|character: char| !character.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (word, rest) = text.split_at(word_end);
+    let lower = word.to_ascii_lowercase();
+    let known = known.iter().find(|known| strsim::osa_distance(&lower, known) <= TYPOS_MAX)?;
+    let is_separator = |character: char| matches!(character, '-' | '_' | '.' | ':' | '=' | '@' | ',' | ';');
+    let behind = rest.strip_prefix(is_separator).unwrap_or(rest);
+    Some((known, &text[..text.len() - behind.len()], behind))
 }
 
 /// The struct's fields, by name.

@@ -21,6 +21,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// #[channel("private-orders.{order}")]
 /// struct OrderChannel { order: i64 }
 /// ```
+///
+/// A pattern whose prefix is nearly `private-`, `presence-` or `private-encrypted-` is refused: the channel would be open to
+/// all, or readable. `#[channel("presents-{id}", as_written)]` says that it is meant.
 #[proc_macro_derive(Channel, attributes(channel))]
 pub fn derive_channel(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

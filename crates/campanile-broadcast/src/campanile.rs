@@ -251,7 +251,7 @@ impl Campanile {
     async fn within(
         &self,
         events: Vec<Prepared>,
-        transaction: &mut impl OutboxTransaction,
+        mut transaction: impl OutboxTransaction,
     ) -> Result<Published, PublishError> {
         let Some(name) = first_name(&events) else { return Ok(Published::Suppressed) };
         let jobs = self.jobs(events)?;
@@ -367,7 +367,7 @@ impl<E: BroadcastEvent + Send + Sync + 'static> Broadcasting<'_, E> {
     ///
     /// When something is wrong with the event, or the database fails.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
-    pub async fn within(self, transaction: &mut impl OutboxTransaction) -> Result<Published, PublishError> {
+    pub async fn within(self, transaction: impl OutboxTransaction) -> Result<Published, PublishError> {
         let (campanile, prepared) = self.prepare()?;
         campanile.within(prepared.into_iter().collect(), transaction).await
     }
@@ -458,7 +458,7 @@ impl Batch<'_> {
     ///
     /// As for one event.
     #[cfg(any(feature = "postgres", feature = "sqlite"))]
-    pub async fn within(mut self, transaction: &mut impl OutboxTransaction) -> Result<Published, PublishError> {
+    pub async fn within(mut self, transaction: impl OutboxTransaction) -> Result<Published, PublishError> {
         self.check()?;
         self.campanile.within(self.events, transaction).await
     }

@@ -312,7 +312,9 @@ fn an_encrypted_channel_without_a_master_key_stops_the_start() {
 
 #[tokio::test]
 async fn the_socket_of_the_caller_is_extracted_and_never_rejected() {
-    for (header, expected) in [(Some(SOCKET), SOCKET), (Some("undefined"), ""), (None, "")] {
+    let junk = ["undefined", "", "012.34", "1.2, 3.4", "1.2:private-x", "-1.2", "\u{fc}"];
+    let junk = junk.map(|junk| (Some(junk), ""));
+    for (header, expected) in [(Some(SOCKET), SOCKET), (None, "")].into_iter().chain(junk) {
         let mut request = Request::get("/");
         if let Some(header) = header {
             request = request.header("X-Socket-ID", header);

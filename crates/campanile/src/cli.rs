@@ -334,7 +334,7 @@ pub struct TriggerArgs {
     #[arg(long, value_name = "NAME", required_unless_present = "batch_file")]
     pub event: Option<String>,
 
-    /// The event's data, sent exactly as written (without it: read from standard input)
+    /// The event's data, JSON as a rule, sent exactly as written (without it: read from standard input)
     #[arg(long, value_name = "TEXT")]
     pub data: Option<String>,
 

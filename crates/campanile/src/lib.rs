@@ -17,6 +17,7 @@ mod http;
 mod journal;
 mod ledger;
 mod mailbox;
+mod neighbour;
 mod node;
 mod outcomes;
 mod send_queue;

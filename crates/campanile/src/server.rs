@@ -18,6 +18,7 @@ use crate::clerk::{Clerk, ClerkError};
 use crate::config::{AppConfig, Config};
 use crate::ledger::LedgerError;
 use crate::mailbox::Post;
+use crate::neighbour;
 use crate::node::Node;
 use crate::state_dir::{StateDir, StateDirError};
 use crate::tls::{self, TlsError};
@@ -29,12 +30,14 @@ use crate::worker::{Listeners, Worker};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be had.
-    #[error("cannot listen on {address}: {source}; is another server running there?")]
+    #[error("cannot listen on {address}: {source}; {advice}")]
     Listen {
         /// Which address.
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
+        /// Who is there, and what to do.
+        advice: String,
     },
     /// The Unix socket cannot be had.
     #[error(transparent)]
@@ -83,7 +86,7 @@ impl Server {
         let state_dir = StateDir::lock(&config.state_dir)?;
         let tls = config.tls.as_ref().map(tls::load).transpose()?;
         let address = config.listen.address;
-        let failed = |source| StartError::Listen { address, source };
+        let failed = |source| StartError::Listen { address, advice: neighbour::advice(address, &source), source };
         // Without SO_REUSEPORT first: a second server would otherwise silently take half of the clients.
         let probe = TcpListener::bind(address).map_err(failed)?;
         let address = probe.local_addr()?;
@@ -139,6 +142,7 @@ impl Server {
             return Err(StartError::Io(join(threads).err().unwrap_or_else(|| io::Error::other("a worker has ended"))));
         }
         let tls = node.tls().is_some();
+        state_dir.serves_on(address);
         tracing::info!(%address, tls, workers, "listening");
         Ok(RunningServer {
             address,

@@ -10,10 +10,12 @@ use sqlx::PgConnection;
 use sqlx::SqliteConnection;
 use sqlx::{Error, Row as _};
 
-/// A transaction of the application in which an event can be written down: sqlx's for SQLite or Postgres.
+/// A transaction of the application in which an event can be written down: `&mut` sqlx's for SQLite or Postgres.
 ///
 /// With SQLite begin it with `db.begin_with("BEGIN IMMEDIATE")`: a transaction that begins as a reader and then writes
 /// fails if anybody else has written meanwhile.
+///
+/// Where the transaction is a `&mut Transaction` already, `&mut *tx` lends it on, as sqlx's own methods need it, too.
 ///
 /// A pool, or a connection outside a transaction, is refused by the compiler:
 ///
@@ -21,13 +23,13 @@ use sqlx::{Error, Row as _};
 /// # use campanile_broadcast::{Broadcast, Campanile, Channel, sqlx::SqlitePool};
 /// # #[derive(Channel)] #[channel("news")] struct News;
 /// # #[derive(serde::Serialize, Broadcast)] #[broadcast(on = [News])] struct Published;
-/// # async fn publish(campanile: Campanile, mut db: SqlitePool) {
-/// campanile.broadcast(Published).within(&mut db).await;
+/// # async fn publish(campanile: Campanile, db: SqlitePool) {
+/// campanile.broadcast(Published).within(&db).await;
 /// # }
 /// ```
 #[diagnostic::on_unimplemented(
     message = "an event is written down within a transaction of sqlx, not within `{Self}`",
-    label = "expected `sqlx::Transaction<'_, Sqlite>` or `sqlx::Transaction<'_, Postgres>`",
+    label = "expected `&mut tx`, of a `sqlx::Transaction<'_, Sqlite>` or `sqlx::Transaction<'_, Postgres>`",
     note = "begin one with `db.begin_with(\"BEGIN IMMEDIATE\").await?` (SQLite) or `db.begin().await?` (Postgres), and pass `&mut tx`",
     note = "where there is no transaction, `.send().await` writes the event down by itself"
 )]
@@ -42,20 +44,20 @@ mod sealed {
 }
 
 #[cfg(feature = "sqlite")]
-impl sealed::Sealed for sqlx::Transaction<'_, sqlx::Sqlite> {}
+impl sealed::Sealed for &mut sqlx::Transaction<'_, sqlx::Sqlite> {}
 
 #[cfg(feature = "sqlite")]
-impl OutboxTransaction for sqlx::Transaction<'_, sqlx::Sqlite> {
+impl OutboxTransaction for &mut sqlx::Transaction<'_, sqlx::Sqlite> {
     fn connection(&mut self) -> Connection<'_> {
         Connection(Any::Sqlite(self))
     }
 }
 
 #[cfg(feature = "postgres")]
-impl sealed::Sealed for sqlx::Transaction<'_, sqlx::Postgres> {}
+impl sealed::Sealed for &mut sqlx::Transaction<'_, sqlx::Postgres> {}
 
 #[cfg(feature = "postgres")]
-impl OutboxTransaction for sqlx::Transaction<'_, sqlx::Postgres> {
+impl OutboxTransaction for &mut sqlx::Transaction<'_, sqlx::Postgres> {
     fn connection(&mut self) -> Connection<'_> {
         Connection(Any::Postgres(self))
     }
@@ -237,9 +239,9 @@ impl Transaction {
     pub(crate) fn connection(&mut self) -> Connection<'_> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(transaction) => transaction.connection(),
+            Self::Sqlite(transaction) => Connection(Any::Sqlite(transaction)),
             #[cfg(feature = "postgres")]
-            Self::Postgres(transaction) => transaction.connection(),
+            Self::Postgres(transaction) => Connection(Any::Postgres(transaction)),
         }
     }
 

@@ -182,6 +182,17 @@ impl Incident {
     }
 }
 
+impl Incident {
+    /// What an error is about, as the server says it to a person, and its code if it has one.
+    pub(crate) fn complaint(&self) -> String {
+        let said = visible(&message(&self.data));
+        match serde_json::from_str(&self.data) {
+            Ok(Particulars { code: Some(code), .. }) => format!("{said} ({code})"),
+            _ => said,
+        }
+    }
+}
+
 /// A string's content, or any other JSON as it was written.
 fn text(value: &RawValue) -> String {
     serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned())

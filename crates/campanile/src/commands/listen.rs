@@ -175,7 +175,7 @@ impl<O: Write, E: Write> Listener<'_, O, E> {
         match incident.event.as_str() {
             "pusher_internal:subscription_succeeded" => writeln!(self.err, "subscribed to {}", visible(channel))?,
             "pusher:subscription_error" => {
-                writeln!(self.err, "error: {} was refused: {}", visible(channel), visible(&incident.data))?;
+                writeln!(self.err, "error: {} was refused: {}", visible(channel), incident.complaint())?;
                 // Once: every signed channel has the same key and secret.
                 if self.refused == 0 && incident.data.contains("signature") {
                     writeln!(self.err, "  {}", self.target.account())?;
@@ -186,7 +186,7 @@ impl<O: Write, E: Write> Listener<'_, O, E> {
                     return Ok(Some(ExitCode::FAILURE));
                 }
             }
-            "pusher:error" => writeln!(self.err, "error: the server says {}", visible(&incident.data))?,
+            "pusher:error" => writeln!(self.err, "error: the server says: {}", incident.complaint())?,
             name => {
                 let now = SystemTime::now();
                 let line = if self.args.json { json_line(incident, now) } else { text_line(incident, now) };
@@ -370,6 +370,30 @@ mod tests {
         assert_eq!((out.as_str(), code), ("", None));
         assert!(err.starts_with("error: a was refused"), "{err}");
         assert_eq!(show(&args, &[a, b]).2, Some(ExitCode::FAILURE));
+    }
+
+    #[test]
+    fn an_error_is_the_servers_sentence_and_not_its_json() {
+        let refused = Incident {
+            data: r#"{"type":"AuthError","error":"the signature is not\u001b[2J that of its key","status":401}"#
+                .to_owned(),
+            ..protocol("pusher:subscription_error", "private-a")
+        };
+        let (_, err, _) = show(&listen(ListenArgs::default()), &[refused]);
+        let mut lines = err.lines();
+        let said = r"error: private-a was refused: the signature is not\u{1b}[2J that of its key";
+        assert_eq!(lines.next(), Some(said), "{err}");
+        assert!(err.contains("hint: the server has another secret"), "{err}");
+        for (data, said) in [
+            (r#"{"code":4301,"message":"too many client events"}"#, "too many client events (4301)"),
+            (r#"{"code":null,"message":"no such event"}"#, "no such event"),
+            ("", "without a word"),
+            ("garbled", "garbled"),
+        ] {
+            let error = Incident { data: data.to_owned(), ..protocol("pusher:error", "") };
+            let (_, err, code) = show(&listen(ListenArgs::default()), &[error]);
+            assert_eq!((err.as_str(), code), (format!("error: the server says: {said}\n").as_str(), None));
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `campanile trigger`: publishes through the HTTP API.
 //!
 //! Owns the body of the request and the words for its outcome. Never judges names or sizes: the server's limits
-//! are the server's, and its sentence is passed on. The invariant: data is sent exactly as written.
+//! are the server's, and its sentence is passed on. The invariant: data is sent exactly as written, and where clients
+//! will hardly read it as it was meant, that is said beside it.
 //! Next: `client/api.rs`, `target.rs`.
 
 use std::fs::File;
@@ -9,7 +10,8 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::cli::TriggerArgs;
@@ -20,6 +22,17 @@ use crate::target::Target;
 const INPUT_BYTES_MAX: u64 = 16 << 20;
 
 const STANDARD_INPUT: &str = "standard input";
+
+/// What is said of data that was sent and is no JSON. SDKs send JSON always, so subscribers are written for it.
+const NOT_JSON: &str = "warning: the data is not JSON, which clients expect: pusher-js hands over the text itself, others \
+                        may fail.\n  A text in JSON has quotes of its own: --data '\"hello\"'";
+
+/// What came of a request that was accepted.
+struct Outcome {
+    text: String,
+    /// Whether what clients are handed is JSON.
+    is_json: bool,
+}
 
 /// Publishes, and says what came of it. `input_is_terminal` tells whether a person types it.
 ///
@@ -45,8 +58,11 @@ pub async fn run(
         )?;
     }
     match publish(args, environment, input).await {
-        Ok(outcome) => {
-            out.write_all(outcome.as_bytes())?;
+        Ok(Outcome { text, is_json }) => {
+            out.write_all(text.as_bytes())?;
+            if !is_json {
+                writeln!(err, "{NOT_JSON}")?;
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(reason) => {
@@ -68,7 +84,7 @@ async fn publish(
     args: &TriggerArgs,
     environment: impl Iterator<Item = (String, String)>,
     input: &mut impl Read,
-) -> Result<String, String> {
+) -> Result<Outcome, String> {
     let target = Target::find(&args.target, environment).map_err(|error| error.to_string())?;
     let request = Request::read(args, input)?;
     let told = |error: ApiError| explained(&error, error.obstacle(), &target);
@@ -79,13 +95,13 @@ async fn publish(
         Some(outcomes) if outcomes.contains(',') => format!("not all published ({outcomes}):"),
         Some(outcome) => format!("not published but {outcome}:"),
     };
-    let mut outcome = format!("{done} {} as app {} at {}\n", request.what, target.app_id, target.authority());
+    let mut text = format!("{done} {} as app {} at {}\n", request.what, target.app_id, target.authority());
     // `{}` says nothing; anything else was asked for.
     if !matches!(answer.body.as_str(), "" | "{}") {
-        outcome.push_str(&visible(&answer.body));
-        outcome.push('\n');
+        text.push_str(&visible(&answer.body));
+        text.push('\n');
     }
-    Ok(outcome)
+    Ok(Outcome { text, is_json: request.is_json })
 }
 
 /// What to post.
@@ -94,6 +110,7 @@ struct Request {
     path: &'static str,
     body: String,
     what: String,
+    is_json: bool,
 }
 
 #[derive(Serialize)]
@@ -105,6 +122,26 @@ struct Event<'a> {
     socket_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     info: Option<String>,
+}
+
+/// As much of a batch as tells whether its data are JSON.
+#[derive(Deserialize)]
+struct Batch {
+    batch: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    data: Option<String>,
+}
+
+impl Batch {
+    /// Whether an event in it has data that clients cannot read as JSON. What is no batch is for the server to refuse.
+    fn has_other_data(body: &str) -> bool {
+        let Ok(Self { batch }) = serde_json::from_str(body) else { return false };
+        let mut data = batch.iter().filter_map(|entry| entry.data.as_deref());
+        data.any(|data| serde_json::from_str::<IgnoredAny>(data).is_err())
+    }
 }
 
 impl Request {
@@ -129,7 +166,7 @@ impl Request {
             [only] => format!("{name:?} on {only}"),
             channels => format!("{name:?} on {} channels", channels.len()),
         };
-        Ok(Self { path: "/events", body, what })
+        Ok(Self { path: "/events", body, what, is_json: serde_json::from_str::<IgnoredAny>(&data).is_ok() })
     }
 
     /// Takes the array alone, too.
@@ -140,7 +177,8 @@ impl Request {
             true => format!("{{\"batch\":{}}}", written.get()),
             false => written.get().to_owned(),
         };
-        Ok(Self { path: "/batch_events", body, what: "a batch".to_owned() })
+        let is_json = !Batch::has_other_data(&body);
+        Ok(Self { path: "/batch_events", body, what: "a batch".to_owned(), is_json })
     }
 }
 
@@ -208,6 +246,28 @@ mod tests {
         }
         let error = Request::read(&args, &mut "{".as_bytes()).unwrap_err();
         assert!(error.starts_with("the batch is not JSON"), "{error}");
+    }
+
+    #[test]
+    fn data_that_clients_cannot_parse_is_noticed() {
+        for (data, is_json) in [
+            ("{}", true),
+            (" {\"id\":7}\n", true),
+            ("\"hello\"", true),
+            ("7", true),
+            ("hello", false),
+            ("{id:7}", false),
+            ("{} {}", false),
+            ("", false),
+        ] {
+            let request = Request::read(&args(&["a"]), &mut data.as_bytes()).unwrap();
+            assert_eq!(request.is_json, is_json, "{data:?}");
+            let event = serde_json::json!({ "name": "e", "channel": "a", "data": data });
+            let batch = Request::batch(&serde_json::json!([event]).to_string()).unwrap();
+            assert_eq!(batch.is_json, is_json, "{data:?}");
+        }
+        // What the server will refuse is for its own sentence.
+        assert!(Request::batch("[7]").unwrap().is_json);
     }
 
     #[test]

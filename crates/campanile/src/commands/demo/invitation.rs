@@ -63,6 +63,20 @@ pub(super) fn invitation(target: &Target, campanile: &str) -> String {
     .replace(", \n", ",\n")
 }
 
+/// What to try when the demo, and its server with it, has ended.
+pub(super) fn next_steps(campanile: &str) -> String {
+    format!(
+        "  Its server has ended with it. Next:
+
+    {campanile} serve      one that stays, on 127.0.0.1:{port}
+    {campanile} keys new   an app of your own
+    {campanile} help       everything else
+
+",
+        port = crate::target::DEVELOPMENT_PORT
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -99,6 +113,21 @@ mod tests {
                 let found = Target::find(&args, std::iter::empty()).unwrap();
                 assert_eq!(found.to_string(), target.to_string());
                 assert_eq!((&found.app_id, &found.key), (&target.app_id, &target.key));
+            }
+        }
+    }
+
+    #[test]
+    fn what_to_try_next_is_understood() {
+        let text = next_steps("target/release/campanile");
+        let commands: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+        assert_eq!(commands.len(), 3);
+        for line in commands {
+            let (command, explanation) = line.split_once("   ").unwrap();
+            assert!(line.chars().count() < 76 && !explanation.is_empty(), "{line}");
+            match Cli::try_parse_from(command.split_whitespace()) {
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{error}"),
             }
         }
     }

@@ -51,6 +51,8 @@ pub(super) struct Counts {
     pub(super) misdelivered: u64,
     /// Orders whose request failed.
     pub(super) refused: u64,
+    /// Orders that were accepted, did not arrive yet and are not yet lost.
+    pub(super) under_way: u64,
     /// Bytes of messages that brought orders.
     pub(super) bytes: u64,
 }
@@ -130,7 +132,8 @@ impl Ledger {
             }
             self.unjudged.pop_front();
         }
-        self.counts
+        let is_under_way = |(_, seq): &&(Instant, u64)| self.fates[*seq as usize] == Fate::OnItsWay;
+        Counts { under_way: self.unjudged.iter().filter(is_under_way).count() as u64, ..self.counts }
     }
 
     /// Whether nothing is on its way any more. For after [`counts`](Self::counts).
@@ -163,8 +166,9 @@ mod tests {
         let (mut ledger, now) = (Ledger::new(), Instant::now());
         shipped(&mut ledger, 1, now);
         let before = ledger.counts(now + LOST_AFTER - Duration::from_nanos(1));
-        assert_eq!((before.lost, ledger.is_settled()), (0, false));
-        assert_eq!(ledger.counts(now + LOST_AFTER).lost, 1);
+        assert_eq!((before.lost, before.under_way, ledger.is_settled()), (0, 1, false));
+        let after = ledger.counts(now + LOST_AFTER);
+        assert_eq!((after.lost, after.under_way), (1, 0));
         assert!(ledger.is_settled());
     }
 

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 
 pub use screen::View;
 
@@ -41,6 +41,9 @@ const SHIPPING: Duration = Duration::from_secs(10);
 
 /// How long the last orders may take. Longer than [`ledger::LOST_AFTER`], so that each is judged.
 const SETTLING_MAX: Duration = Duration::from_secs(6);
+
+/// How long the end waits for what is still under way.
+const FAREWELL_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// Orders per second, for each user and for all.
 const ORDERS_PER_USER_PER_SEC: u32 = 2;
@@ -133,6 +136,10 @@ pub async fn run_against(
     let outcome = tokio::select! {
         outcome = stage.play() => outcome,
         _ = tokio::signal::ctrl_c() => Ok(()),
+    };
+    let outcome = match outcome {
+        Ok(()) => stage.say_goodbye().await,
+        Err(error) => Err(error),
     };
     match outcome {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
@@ -258,6 +265,21 @@ impl<'a, W: Write> Stage<'a, W> {
                 }
                 () = until(self.end) => return Ok(()),
             }
+        }
+    }
+
+    /// The last lines, however it has ended.
+    async fn say_goodbye(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + FAREWELL_WAIT_MAX;
+        let mut figures = self.figures(Phase::Up, None);
+        while figures.counts.under_way > 0 && Instant::now() < deadline {
+            sleep(FRAME).await;
+            figures = self.figures(Phase::Up, None);
+        }
+        self.screen.print(&screen::farewell(&figures))?;
+        match self.has_server {
+            true => self.screen.print(&invitation::next_steps(&invocation())),
+            false => Ok(()),
         }
     }
 

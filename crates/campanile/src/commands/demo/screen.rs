@@ -196,7 +196,7 @@ fn block(figures: &Figures) -> Vec<Line> {
         let tone = if count == 0 { Tone::Good } else { Tone::Bad };
         (tone, format!("   {} {what}", grouped(count)))
     };
-    let Counts { shipped, delivered, lost, duplicated, misdelivered, refused, bytes } = figures.counts;
+    let Counts { shipped, delivered, lost, duplicated, misdelivered, refused, bytes, .. } = figures.counts;
 
     let mut head = vec![(Tone::Strong, format!("  {}", figures.phase.title()))];
     if let Some(progress) = figures.progress {
@@ -241,8 +241,8 @@ fn block(figures: &Figures) -> Vec<Line> {
         vec![
             label("rate"),
             plain(format!(
-                "{} orders/s   {}/s   {} in all",
-                grouped(figures.orders_per_sec.round() as u64),
+                "{}/s   {}/s   {} in all",
+                counted(figures.orders_per_sec.round() as u64, "order"),
                 size(figures.bytes_per_sec as u64),
                 size(bytes)
             )),
@@ -309,26 +309,14 @@ fn plain_line(figures: &Figures) -> String {
 pub(super) fn summary(figures: &Figures, shipping: Duration) -> String {
     let counts = figures.counts;
     let mut text = format!(
-        "  {} to {} in {:.1} s: ",
+        "  {} to {} in {:.1} s:{}.\n",
         counted(counts.shipped, "order"),
         counted(figures.connected as u64, "user"),
-        shipping.as_secs_f64()
+        shipping.as_secs_f64(),
+        outcome(counts)
     );
     if counts.shipped == 0 {
-        text.push_str("nothing was shipped.\n");
         return text;
-    }
-    if counts.are_clean() && counts.delivered == counts.shipped {
-        text.push_str("every one arrived, once.\n");
-    } else {
-        text.push_str(&format!(
-            "{} delivered, {} lost, {} duplicated, {} at the wrong user, {} refused.\n",
-            grouped(counts.delivered),
-            grouped(counts.lost),
-            grouped(counts.duplicated),
-            grouped(counts.misdelivered),
-            grouped(counts.refused)
-        ));
     }
     if let Some(latency) = figures.latency {
         text.push_str(&format!(
@@ -336,6 +324,40 @@ pub(super) fn summary(figures: &Figures, shipping: Duration) -> String {
             micros(latency.p50),
             micros(latency.p99)
         ));
+    }
+    text
+}
+
+/// The totals, for the last lines of all. Begins a line of its own, behind whatever a terminal shows of Ctrl-C.
+pub(super) fn farewell(figures: &Figures) -> String {
+    let counts = figures.counts;
+    format!(
+        "\n  Ended after {}, with {} in all:{}.\n",
+        clock(figures.elapsed),
+        counted(counts.shipped, "order"),
+        outcome(counts)
+    )
+}
+
+/// What became of the orders, to be written behind a colon; if anything went wrong, on a line of its own.
+fn outcome(counts: Counts) -> String {
+    if counts.shipped == 0 {
+        return " nothing was shipped".to_owned();
+    }
+    if counts.are_clean() && counts.under_way == 0 {
+        return " every one arrived, once".to_owned();
+    }
+    let mut text = format!("\n  {} delivered", grouped(counts.delivered));
+    for (count, what) in [
+        (counts.lost, "lost"),
+        (counts.duplicated, "duplicated"),
+        (counts.misdelivered, "at the wrong user"),
+        (counts.refused, "refused"),
+        (counts.under_way, "still under way"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(", {} {what}", grouped(count)));
+        }
     }
     text
 }
@@ -405,7 +427,7 @@ pub(super) fn example() -> Figures {
         connected: 300,
         reconnected: 0,
         gone: 0,
-        counts: Counts { shipped: 3010, delivered: 3000, bytes: 4_200_000, ..Counts::default() },
+        counts: Counts { shipped: 3010, delivered: 3000, under_way: 10, bytes: 4_200_000, ..Counts::default() },
         latency: Some(Latency { p50: 410, p99: 1320, max: 12_300 }),
         orders_per_sec: 600.4,
         bytes_per_sec: 840_000.0,
@@ -504,12 +526,31 @@ mod tests {
         let mut figures = example();
         let told = |figures: &Figures| summary(figures, Duration::from_secs(10));
         assert!(!told(&figures).contains("every one arrived"), "ten are still on their way");
-        figures.counts.delivered = figures.counts.shipped;
+        (figures.counts.delivered, figures.counts.under_way) = (figures.counts.shipped, 0);
         assert!(told(&figures).starts_with("  3 010 orders to 300 users in 10.0 s: every one arrived, once.\n"));
         figures.counts.duplicated = 1;
-        assert!(told(&figures).contains("3 010 delivered, 0 lost, 1 duplicated"));
+        assert!(told(&figures).contains("10.0 s:\n  3 010 delivered, 1 duplicated.\n"));
         figures.counts = Counts::default();
         assert!(told(&figures).contains("nothing was shipped"));
+    }
+
+    #[test]
+    fn the_last_lines_have_the_totals_and_fit_into_eighty_columns() {
+        let mut figures = example();
+        assert_eq!(
+            farewell(&figures),
+            "\n  Ended after 0:07, with 3 010 orders in all:\n  3 000 delivered, 10 still under way.\n"
+        );
+        (figures.counts.delivered, figures.counts.under_way) = (figures.counts.shipped, 0);
+        assert_eq!(farewell(&figures), "\n  Ended after 0:07, with 3 010 orders in all: every one arrived, once.\n");
+        let many = 999_999;
+        figures.counts =
+            Counts { shipped: 2 * many, delivered: many, lost: many, duplicated: many, ..Counts::default() };
+        figures.elapsed = Duration::from_secs(100 * 3600);
+        let text = farewell(&figures);
+        assert!(text.lines().all(|line| line.chars().count() < 80), "{text}");
+        figures.counts = Counts::default();
+        assert!(farewell(&figures).contains("nothing was shipped"));
     }
 
     #[test]
