@@ -311,7 +311,7 @@ fn a_port_that_is_taken_stops_the_start_and_zero_takes_a_free_one() {
     let first = start(&[]);
     assert_ne!(first.address.port(), 0);
     let error = first.start_another_on_the_same_port().expect_err("the port is taken");
-    assert!(error.to_string().contains("is another server running there?"), "{error}");
+    assert!(error.to_string().contains("another campanile is there: stop that one"), "{error}");
     first.serves_others();
 }
 
