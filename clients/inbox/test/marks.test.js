@@ -5,6 +5,7 @@ import { test } from 'node:test';
 
 import { InboxError, safeUrl } from '../dist/index.js';
 import { counts, openStage, titles } from './stage/stage.js';
+import { until } from './stage/wait.js';
 
 const stage = await openStage();
 const { server } = stage;
@@ -101,6 +102,10 @@ test('marks of one notification do not overtake each other', async (t) => {
   const second = inbox.unread(ids.a);
   const third = inbox.read(ids.a);
   assert.deepEqual(counts(inbox), [0, 0]);
+  const sent = () => server.requests.filter(({ path }) => path.includes(ids.a)).length;
+  await until('the first', sent);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(sent(), 1, 'the others wait for its answer');
   release();
   await Promise.all([first, second, third]);
   const order = server.requests.filter(({ path }) => path.includes(ids.a)).map(({ path }) => path.split('/').at(-1));

@@ -2,7 +2,7 @@
 //!
 //! Owns the jobs' way from due to stored. Never pushes: it says what arrived. The invariant: a job is deleted only after
 //! its rows are committed and told, so whoever dies in between leaves it to be told once more, under the same numbers
-//! (I8). Read on in [`crate::store::arrivals`].
+//! (I18). Read on in [`crate::store::arrivals`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;

@@ -1,7 +1,7 @@
 //! A notification before it is stored.
 //!
 //! Owns what may be asked for and what is refused. Never looks at the database, nor at a clock of its own. The
-//! invariant: a draft that was checked can be stored. Read on in [`crate::courier`] for what becomes of it.
+//! invariant: a draft that was checked can be stored. Read on in `courier.rs` for what becomes of it.
 
 use std::time::Duration;
 

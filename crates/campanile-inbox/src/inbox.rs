@@ -1,7 +1,7 @@
 //! The door: everything that can be asked of the store.
 //!
 //! Owns the calls and how they reach the store's own thread. Never blocks its caller's thread, and never runs SQL on it.
-//! The invariant: every call is answered, if only with [`InboxError::Unavailable`]. Read on in [`crate::store`].
+//! The invariant: every call is answered, if only with [`InboxError::Unavailable`]. Read on in `store/`.
 
 use std::path::Path;
 use std::rc::Rc;

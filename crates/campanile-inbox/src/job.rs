@@ -1,7 +1,7 @@
 //! Accepted notifications that are not stored yet.
 //!
 //! Owns how they are shown to operators. Never runs one. The invariant: a job leaves its table when all its recipients
-//! have the notification, or when somebody cancels it. Read on in [`crate::courier`].
+//! have the notification, or when somebody cancels it. Read on in `courier.rs`.
 
 use serde::Serialize;
 use uuid::Uuid;

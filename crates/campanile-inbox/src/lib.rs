@@ -2,8 +2,8 @@
 //!
 //! Owns what is stored and every change to it. Never pushes, sends, or serves anything: it says what was committed
 //! ([`Changes`]) and what is to be sent ([`Inbox::claim_deliveries`]). The invariants: a user's notifications are
-//! numbered without gaps in the order of their commits, and the counts equal the rows at every commit (I11); one key in
-//! its window is one notification (I12); a row exists before anybody is told of it (I8). Reading order: [`notification`],
+//! numbered without gaps in the order of their commits, and the counts equal the rows at every commit (I19); one key in
+//! its window is one notification (I20); a row exists before anybody is told of it (I18). Reading order: [`notification`],
 //! [`draft`], [`mark`], [`inbox`], then the rest.
 
 pub mod changes;

@@ -1,7 +1,7 @@
 //! What of an inbox is shown at once.
 //!
 //! Owns filters, cursors and pages. Never asks the database. The invariant: a cursor is where the page before has ended,
-//! so what comes in between changes no page that is still to come. Read on in [`crate::store`].
+//! so what comes in between changes no page that is still to come. Read on in `store/`.
 
 use std::fmt;
 
@@ -95,7 +95,8 @@ pub struct PageQuery {
 pub struct ChangesQuery {
     /// The last change that is known.
     pub since: i64,
-    /// The last announcement that is known. Without it, no new announcement is told.
+    /// The last announcement that is known. Without it, no new announcement is told. They come with the last page, beside
+    /// its limit; more than [`PAGE_MAX`](crate::settings::PAGE_MAX) are too many, and [`TooOld`](crate::InboxError::TooOld).
     pub announced: Option<i64>,
     /// How many, as for a page.
     pub limit: Option<usize>,

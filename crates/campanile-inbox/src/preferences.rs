@@ -2,7 +2,7 @@
 //!
 //! Owns the ways, the categories and the rule that decides between them. Never sends anything. The invariant: what the
 //! application requires wins, then the user's own choice, then the category's default, then yes. Read on in
-//! [`crate::courier`] for where it is asked.
+//! `courier.rs` for where it is asked.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Stage A: a notification is written down with its key, before anybody has it.
 //!
 //! Owns the keys' table and the jobs' beginning. Never touches an inbox. The invariant: one key in its window is one job
-//! (I12). Read on in [`crate::courier`] for stage B.
+//! (I20). Read on in [`crate::courier`] for stage B.
 
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! A notification comes into an inbox, and goes from it.
 //!
 //! Owns the insert, the gathering of digests, and the tombstones. Never decides whether a user wants it. The invariant: a
-//! number is given only to a row that is there, so the numbers have no gaps (I11).
+//! number is given only to a row that is there, so the numbers have no gaps (I19).
 
 use uuid::Uuid;
 
@@ -79,6 +79,7 @@ pub(crate) async fn stow(tx: &mut Tx, user: &mut User, arrival: &Arrival<'_>) ->
         category: arrival.category.to_owned(),
         content: arrival.content.clone(),
         digest: arrival.digest.map(ToOwned::to_owned),
+        gathers: true,
         group_count: 1,
         created_at: now,
         updated_at: now,

@@ -8,8 +8,7 @@ use std::rc::Rc;
 
 use crate::error::{InboxError, Mistake};
 use crate::store::Core;
-use crate::store::connection::{self, Value};
-use crate::store::sql::sql;
+use crate::store::connection;
 
 pub(crate) async fn back_up(core: &Rc<Core>, to: &Path) -> Result<(), InboxError> {
     let Some(options) = &core.sqlite else {
@@ -33,7 +32,7 @@ pub(crate) async fn back_up(core: &Rc<Core>, to: &Path) -> Result<(), InboxError
     // A connection of its own: the copy takes its time, and neither pages nor writes wait for it.
     let opened = connection::sqlite(&options.clone().create_if_missing(false)).await;
     let mut connection = opened.map_err(|error| unavailable(connection::reason(&error)))?;
-    let copied = connection.execute(sql!("VACUUM INTO $1"), &[Value::Text(name)]).await;
+    let copied = connection.copy_to(name).await;
     connection.discard().await;
     if let Err(error) = copied {
         // What is there is of no use; whether it can be removed does not change what has to be said.

@@ -216,6 +216,8 @@ macro_rules! bound {
 
 /// A statement that takes longer has been lost with its connection.
 const STATEMENT_MAX: Duration = Duration::from_secs(60);
+/// How long the copy of a database may take.
+const COPY_MAX: Duration = Duration::from_secs(6 * 60 * 60);
 
 impl Connection {
     pub(crate) fn dialect(&self) -> Dialect {
@@ -262,6 +264,15 @@ impl Connection {
         .await
     }
 
+    /// Copies a SQLite database, which takes its time.
+    pub(crate) async fn copy_to(&mut self, file: &str) -> Result<(), sqlx::Error> {
+        let Self::Sqlite(connection) = self else {
+            return Err(sqlx::Error::Configuration("only SQLite is copied".into()));
+        };
+        let copy = sqlx::query("VACUUM INTO $1").bind(file).execute(connection);
+        tokio::time::timeout(COPY_MAX, copy).await.unwrap_or_else(|_| Err(lost())).map(drop)
+    }
+
     /// Several statements without values.
     pub(crate) async fn script(&mut self, sql: &Statement) -> Result<(), sqlx::Error> {
         let text = sql.of(self.dialect());
@@ -287,9 +298,11 @@ impl Connection {
 }
 
 async fn in_time<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(STATEMENT_MAX, statement).await.unwrap_or_else(|_| {
-        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "a statement was lost")))
-    })
+    tokio::time::timeout(STATEMENT_MAX, statement).await.unwrap_or_else(|_| Err(lost()))
+}
+
+fn lost() -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "a statement was lost"))
 }
 
 /// Opens the connection that writes.

@@ -221,6 +221,7 @@ async fn delivery(
             category: String::new(),
             content: serde_json::from_str(&content)?,
             digest: None,
+            gathers: false,
             group_count: 1,
             created_at: row.moment(8)?,
             updated_at: row.moment(8)?,

@@ -35,6 +35,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::changes::Queue;
 use crate::error::{InboxError, OpenError};
@@ -73,6 +74,7 @@ pub(crate) struct Core {
     pub(crate) sqlite: Option<SqliteConnectOptions>,
     /// Where the writer's operations wait; they are bounded at the door.
     writer: RefCell<Option<mpsc::UnboundedSender<Box<dyn Operation>>>>,
+    supervisor: RefCell<Option<JoinHandle<()>>>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) figures: RefCell<Figures>,
     /// A courier has something to do.
@@ -141,6 +143,7 @@ impl Core {
             pool,
             sqlite,
             writer: RefCell::new(None),
+            supervisor: RefCell::new(None),
             queue,
             figures: RefCell::default(),
             work: Notify::new(),
@@ -148,7 +151,8 @@ impl Core {
         if core.sqlite.is_some() {
             let (sender, receiver) = mpsc::unbounded_channel();
             *core.writer.borrow_mut() = Some(sender);
-            tokio::task::spawn_local(writer::supervise(Rc::clone(&core), receiver));
+            let supervisor = tokio::task::spawn_local(writer::supervise(Rc::clone(&core), receiver));
+            *core.supervisor.borrow_mut() = Some(supervisor);
             // What this file's last process held when it died is nobody's any more.
             let released = core.write(async |tx: &mut Tx| sweeps::release(tx).await).await;
             released.map_err(|error| OpenError::Database(error.to_string()))?;
@@ -271,6 +275,11 @@ impl Core {
     pub(crate) async fn close(&self) {
         // The writer ends when it has answered what waits.
         drop(self.writer.borrow_mut().take());
+        let supervisor = self.supervisor.borrow_mut().take();
+        if let Some(supervisor) = supervisor {
+            // It contains every panic of its own, and nobody aborts it.
+            let _ = supervisor.await;
+        }
         match &self.pool {
             Pool::Sqlite(pool) => pool.close().await,
             Pool::Postgres(pool) => pool.close().await,

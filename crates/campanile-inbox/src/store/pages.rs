@@ -283,11 +283,16 @@ pub(crate) async fn changes_since(
     if !has_more && announced_since < user.announced {
         let all = PageQuery { status: Status::All, ..PageQuery::default() };
         let announced = announced_rows(tx, &user, i64::MAX, &all, usize::MAX).await?;
-        let new =
-            announced.into_iter().rev().filter(|stored| stored.seq > announced_since && stored.rev <= query.since);
-        page.notifications.extend(new.map(Stored::shown));
+        let is_new = |stored: &Stored| stored.seq > announced_since && stored.rev <= query.since;
+        let new: Vec<Stored> = announced.into_iter().rev().filter(is_new).collect();
         let gone = sql!("SELECT id FROM campanile_inbox_withdrawn WHERE app = $1 AND number > $2 ORDER BY number");
-        for row in tx.fetch(gone, values![app, announced_since]).await? {
+        let gone = tx.fetch(gone, values![app, announced_since]).await?;
+        // Whoever has missed so many is better off with the newest page.
+        if new.len() + gone.len() > PAGE_MAX {
+            return Err(InboxError::TooOld { state }.into());
+        }
+        page.notifications.extend(new.into_iter().map(Stored::shown));
+        for row in gone {
             page.gone.push(id_of(&row.text(0)?)?);
         }
     }

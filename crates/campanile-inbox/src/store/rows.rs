@@ -67,6 +67,8 @@ pub(crate) struct Stored {
     pub(crate) category: String,
     pub(crate) content: Content,
     pub(crate) digest: Option<String>,
+    /// Whether it was open and unread when it was looked up. Once it is not, it gathers no more.
+    pub(crate) gathers: bool,
     pub(crate) group_count: i64,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -130,35 +132,35 @@ pub(crate) fn id_of(text: &str) -> Result<Uuid, Failure> {
 pub(crate) fn read(row: &Row, user: &User) -> Result<Stored, Failure> {
     let (unread, unseen) = Standing::dues(row.int(15)?, row.int(16)?);
     let category_floor = row.int(18)?;
+    let seq = row.int(0)?;
+    let standing = Standing {
+        unread,
+        unseen,
+        place: Place::of(row.int(17)?),
+        read_at: row.maybe_moment(11)?,
+        seen_at: row.maybe_moment(12)?,
+        archived_at: row.maybe_moment(13)?,
+        snoozed_until: row.maybe_moment(14)?,
+    };
     let read_at = if category_floor > user.read.up_to { row.int(19)? } else { user.read.at };
+    let floors =
+        Floors { read: category_floor.max(user.read.up_to), read_at, seen: user.seen.up_to, seen_at: user.seen.at };
     Ok(Stored {
         is_announcement: false,
-        seq: row.int(0)?,
+        seq,
         rev: row.int(1)?,
         id: id_of(&row.text(2)?)?,
         kind: row.text(3)?,
         category: row.text(4)?,
         content: serde_json::from_str(&row.text(5)?)?,
         digest: row.maybe_text(6)?,
+        gathers: standing.counts(seq, floors).unread > 0,
         group_count: row.int(7)?,
         created_at: row.moment(8)?,
         updated_at: row.moment(9)?,
         expires_at: row.maybe_moment(10)?,
-        standing: Standing {
-            unread,
-            unseen,
-            place: Place::of(row.int(17)?),
-            read_at: row.maybe_moment(11)?,
-            seen_at: row.maybe_moment(12)?,
-            archived_at: row.maybe_moment(13)?,
-            snoozed_until: row.maybe_moment(14)?,
-        },
-        floors: Floors {
-            read: category_floor.max(user.read.up_to),
-            read_at,
-            seen: user.seen.up_to,
-            seen_at: user.seen.at,
-        },
+        standing,
+        floors,
     })
 }
 
@@ -169,7 +171,7 @@ pub(crate) async fn find(tx: &mut Tx, user: &User, id: Uuid) -> Result<Option<St
     tx.row(find, values![user.id, &id]).await?.map(|row| read(&row, user)).transpose()
 }
 
-/// Writes what marks have changed; `open_digest` says whether it still gathers.
+/// Writes what marks have changed.
 pub(crate) async fn save(tx: &mut Tx, user: &User, stored: &Stored) -> Result<(), Failure> {
     let save = sql!(
         "UPDATE campanile_inbox_notifications SET rev = $3, read_at = $4, seen_at = $5, archived_at = $6, \
@@ -178,7 +180,7 @@ pub(crate) async fn save(tx: &mut Tx, user: &User, stored: &Stored) -> Result<()
     );
     let standing = stored.standing;
     let (unread, unseen) = standing.written();
-    let gathers = standing.place == Place::Open && standing.is_unread(stored.seq, stored.floors);
+    let gathers = stored.gathers && standing.counts(stored.seq, stored.floors).unread > 0;
     let written = values![
         user.id,
         stored.seq,

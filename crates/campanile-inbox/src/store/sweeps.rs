@@ -261,9 +261,10 @@ async fn forget(tx: &mut Tx) -> Result<bool, Failure> {
          (SELECT key FROM campanile_inbox_keys WHERE until <= $1 ORDER BY until LIMIT $2)"
     );
     has_more |= tx.execute(keys, values![now, limit()]).await? >= CHUNK_ROWS as u64;
+    // One that has waited so long is of no use to anybody, either: nobody sends by that way.
     let records = sql!(
         "DELETE FROM campanile_inbox_deliveries WHERE number IN (SELECT number FROM campanile_inbox_deliveries \
-         WHERE updated_at <= $1 AND state <> 'waiting' AND state <> 'trying' ORDER BY updated_at LIMIT $2)"
+         WHERE updated_at <= $1 AND due_at <= $1 AND state <> 'trying' ORDER BY updated_at LIMIT $2)"
     );
     has_more |= tx.execute(records, values![now.minus(settings.deliveries), limit()]).await? >= CHUNK_ROWS as u64;
     let dead = sql!(

@@ -89,3 +89,18 @@ async fn an_operation_that_goes_wrong_harms_no_other_and_a_lost_writer_is_replac
     assert_eq!(inbox.page("a", "7", PageQuery::default()).await.unwrap().notifications.len(), 0);
     assert_eq!(inbox.depths().await.unwrap().jobs_due, 37);
 }
+
+#[tokio::test]
+async fn a_store_whose_file_has_gone_says_so_and_can_be_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings::new(StoreUrl::Sqlite(directory.path().join("inside/a.db")));
+    std::fs::create_dir(directory.path().join("inside")).unwrap();
+    let (inbox, _changes) = Inbox::open(settings).await.unwrap();
+    // The writer is lost, and there is no directory any more in which another one could open the file.
+    std::fs::remove_dir_all(directory.path().join("inside")).unwrap();
+    drop(inbox.lose_the_writer().await);
+    let draft = Draft::new(Recipients::User("7".into()), "k", "t");
+    let refused = inbox.accept("a", draft).await;
+    assert!(matches!(refused, Err(InboxError::Unavailable { .. })), "{refused:?}");
+    tokio::time::timeout(Duration::from_secs(10), inbox.close()).await.expect("it ends");
+}

@@ -73,6 +73,10 @@ pub(crate) async fn supervise(core: Rc<Core>, mut queue: mpsc::UnboundedReceiver
             Ok(Ended::Lost(reason)) => tracing::error!(reason, "the inbox's writer is replaced"),
             Err(panic) => tracing::error!(panic, "the inbox's writer is replaced"),
         }
+        // With nobody who could write any more, another one would only be opened to be closed.
+        if queue.is_closed() && queue.is_empty() {
+            return;
+        }
         core.figures.borrow_mut().writers_replaced += 1;
         let pause = REOPEN_PAUSES_MS[pauses.min(REOPEN_PAUSES_MS.len() - 1)];
         pauses += 1;

@@ -22,6 +22,7 @@ promises![
     what_has_expired_or_is_too_old_is_gone_and_leaves_a_tombstone,
     a_job_that_was_stored_and_not_told_is_told_again_under_the_same_number,
     a_draft_that_is_wrong_is_refused_with_where_and_what_to_do,
+    a_draft_is_read_and_a_notification_is_written_as_json_of_one_shape,
 ];
 
 async fn what_is_accepted_is_numbered_without_gaps_counted_and_told(kind: Kind) {
@@ -181,6 +182,12 @@ async fn a_digest_gathers_while_it_is_unread(kind: Kind) {
     let third = stage.deliver(draft("four")).await;
     assert_eq!((third.group_count, third.seq), (1, head + 1));
     assert_eq!(stage.state("7").await.unread, 1);
+    // Nor when it is marked as unread again.
+    let head = stage.state("7").await.seq;
+    stage.inbox.read_all(APP, "7", head, None, None).await.unwrap();
+    stage.inbox.mark(APP, "7", third.id, Mark::Unread).await.unwrap();
+    assert_ne!(stage.deliver(draft("five")).await.id, third.id);
+    assert_eq!(stage.state("7").await.unread, 2);
     stage.at_rest().await;
     stage.reconciles().await;
 }
@@ -313,4 +320,44 @@ async fn a_draft_that_is_wrong_is_refused_with_where_and_what_to_do(kind: Kind) 
     }
     let unknown = Draft { to: Recipients::Audience("nobody".into()), ..to("7", "t") };
     assert!(matches!(stage.inbox.accept(APP, unknown).await, Err(InboxError::Unknown(Thing::Audience))));
+}
+
+async fn a_draft_is_read_and_a_notification_is_written_as_json_of_one_shape(kind: Kind) {
+    let mut stage = Stage::open(kind).await;
+    let draft = serde_json::json!({
+        "to": { "user": "7" }, "kind": "comment.added", "category": "comments", "title": "New comment",
+        "body": "Looks good", "action_url": "/documents/7", "actions": [{ "label": "Open", "url": "/documents/7" }],
+        "data": { "document": 7 }, "subject": { "type": "document", "id": "7" }, "digest": "document:7", "key": "k",
+        "delay_secs": 0, "expires_at": "2026-02-02T03:04:05Z", "via": ["inbox", "broadcast"],
+    });
+    let parsed: Draft = serde_json::from_value(draft.clone()).unwrap();
+    assert_eq!(serde_json::from_str::<Draft>(&serde_json::to_string(&parsed).unwrap()).unwrap(), parsed);
+    let sent = stage.deliver(parsed).await;
+    let expected = serde_json::json!({
+        "id": sent.id, "seq": 1, "rev": 1, "announcement": false, "kind": "comment.added", "category": "comments",
+        "title": "New comment", "body": "Looks good", "action_url": "/documents/7",
+        "actions": [{ "label": "Open", "url": "/documents/7" }], "data": { "document": 7 },
+        "subject": { "type": "document", "id": "7" }, "group": "document:7", "group_count": 1,
+        "created_at": "2026-01-02T03:04:05.000Z", "updated_at": "2026-01-02T03:04:05.000Z", "read_at": null,
+        "seen_at": null, "archived_at": null, "snoozed_until": null, "expires_at": "2026-02-02T03:04:05.000Z",
+    });
+    assert_eq!(serde_json::to_value(&sent).unwrap(), expected);
+    let page = serde_json::to_value(stage.page("7", PageQuery::default()).await).unwrap();
+    assert_eq!(page["notifications"][0], expected);
+    let rest = (&page["next"], &page["gone"], &page["unread"], &page["announced"]);
+    assert_eq!(rest, (&serde_json::json!(null), &serde_json::json!([]), &serde_json::json!(1), &serde_json::json!(0)));
+    for (to, is_right) in [
+        (serde_json::json!({ "users": ["7"] }), true),
+        (serde_json::json!({ "audience": "team" }), true),
+        (serde_json::json!({ "all": true }), true),
+        (serde_json::json!({ "everybody": true }), false),
+        (serde_json::json!({ "user": "7", "all": true }), false),
+    ] {
+        let mut draft = draft.clone();
+        draft["to"] = to.clone();
+        assert_eq!(serde_json::from_value::<Draft>(draft).is_ok(), is_right, "{to}");
+    }
+    let mut unknown = draft;
+    unknown["titel"] = serde_json::json!("t");
+    assert!(serde_json::from_value::<Draft>(unknown).unwrap_err().to_string().contains("titel"));
 }

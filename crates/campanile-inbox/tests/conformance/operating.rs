@@ -16,6 +16,7 @@ promises![
     at_the_bound_a_caller_is_told_to_come_back,
     it_may_be_called_from_any_runtime,
     a_store_that_is_closed_says_so,
+    what_was_answered_before_a_close_is_stored_and_told,
     a_setting_out_of_its_bounds_is_refused,
     the_second_start_finds_what_the_first_has_stored,
 ];
@@ -138,6 +139,46 @@ async fn a_store_that_is_closed_says_so(kind: Kind) {
     tokio::time::timeout(SOON, ended).await.expect("the changes end");
 }
 
+async fn what_was_answered_before_a_close_is_stored_and_told(kind: Kind) {
+    let mut stage = Stage::open(kind).await;
+    let calls: Vec<_> = (0..200)
+        .map(|number| {
+            let inbox = stage.inbox.clone();
+            let captured = campanile_inbox::Captured {
+                user: (number % 7).to_string(),
+                id: campanile_inbox::Uuid::now_v7(),
+                kind: "k".into(),
+                category: None,
+                title: "t".into(),
+                body: None,
+                action_url: None,
+                data: serde_json::Map::new(),
+            };
+            tokio::spawn(async move { inbox.capture(APP, captured).await })
+        })
+        .collect();
+    tokio::time::timeout(SOON, stage.inbox.close()).await.unwrap();
+    let mut stored = 0;
+    for call in calls {
+        match call.await.unwrap() {
+            Ok(_) => stored += 1,
+            Err(InboxError::Unavailable { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let mut told = 0;
+    while let Some(change) = stage.changes.next().await {
+        told += i64::from(matches!(change, Change::Arrived { .. }));
+    }
+    let (inbox, _changes) = Inbox::open(stage.settings.clone()).await.unwrap();
+    let mut there = 0;
+    for user in 0..7 {
+        there += inbox.state(APP, &user.to_string()).await.unwrap().seq;
+    }
+    assert_eq!(told, there, "what is there was told");
+    assert!(stored <= there, "{stored} were answered and {there} are there");
+}
+
 async fn a_setting_out_of_its_bounds_is_refused(kind: Kind) {
     let store = match kind {
         Kind::Sqlite => StoreUrl::Sqlite("/nowhere/at/all/campanile.db".into()),
@@ -227,4 +268,35 @@ async fn two_couriers_on_one_postgres_store_each_notification_once() {
     }
     stage.reconciles().await;
     assert!(second_changes.try_next().is_some(), "both have worked");
+}
+
+#[tokio::test]
+async fn several_servers_may_make_the_tables_at_one_time() {
+    let url = crate::stage::postgres_url().await;
+    let servers = (0..6).map(|_| tokio::spawn(Inbox::open(Settings::new(StoreUrl::Postgres(url.clone())))));
+    for server in servers.collect::<Vec<_>>() {
+        let (inbox, _changes) = server.await.unwrap().unwrap();
+        assert_eq!(inbox.state(APP, "7").await.unwrap().unread, 0);
+        inbox.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_else_has_locked_is_told_and_it_goes_on() {
+    let mut stage = Stage::open(Kind::Sqlite).await;
+    stage.deliver(to("7", "before")).await;
+    stage.at_rest().await;
+    let StoreUrl::Sqlite(file) = &stage.settings.store else { unreachable!("it was asked for") };
+    let other = sqlx::SqlitePool::connect(&format!("sqlite:{}", file.display())).await.unwrap();
+    let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let refused = stage.inbox.accept(APP, to("7", "meanwhile")).await;
+    let Err(InboxError::Unavailable { reason }) = &refused else { panic!("{refused:?}") };
+    assert!(reason.contains("locked"), "{reason}");
+    assert_eq!(stage.state("7").await.unread, 1, "what is there can be read");
+    lock.rollback().await.unwrap();
+    let began = std::time::Instant::now();
+    while let Err(error) = stage.inbox.accept(APP, to("7", "after")).await {
+        assert!(began.elapsed() < SOON, "{error}");
+    }
+    assert_eq!(stage.arrives().await.1.title, "after");
 }

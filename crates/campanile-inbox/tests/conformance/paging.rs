@@ -10,6 +10,7 @@ promises![
     changes_come_in_their_order_in_pages_of_any_size,
     a_since_of_another_life_is_too_old,
     a_limit_is_one_to_a_hundred,
+    who_has_missed_more_than_a_hundred_announcements_reads_the_newest_page,
 ];
 
 async fn pages_join_without_a_gap_or_a_repetition_whatever_comes_in_between(kind: Kind) {
@@ -108,4 +109,18 @@ async fn a_limit_is_one_to_a_hundred(kind: Kind) {
         let query = ChangesQuery { limit: Some(limit), ..ChangesQuery::default() };
         assert_eq!(stage.inbox.changes_since(APP, "7", query).await.is_ok(), is_right, "{limit}");
     }
+}
+
+async fn who_has_missed_more_than_a_hundred_announcements_reads_the_newest_page(kind: Kind) {
+    let stage = Stage::open(kind).await;
+    for number in 0..101 {
+        stage.accept(Draft::new(Recipients::All(true), "news", number.to_string())).await;
+    }
+    stage.at_rest().await;
+    let since = async |announced| {
+        let query = ChangesQuery { since: 0, announced: Some(announced), limit: Some(5) };
+        stage.inbox.changes_since(APP, "7", query).await
+    };
+    assert_eq!(since(1).await.unwrap().notifications.len(), 100);
+    assert!(matches!(since(0).await, Err(InboxError::TooOld { state }) if state.announced == 101));
 }

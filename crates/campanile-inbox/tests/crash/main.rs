@@ -1,7 +1,7 @@
 //! Processes that are killed, disks that are full, a database that goes away: and what is in the store all the same.
 //!
-//! Owns the proofs that nothing which was answered is lost, that nothing is told before it is there (I8), that numbers and
-//! counts are right whenever one looks (I11), and that a key stays one notification (I12). Never kills with anything but
+//! Owns the proofs that nothing which was answered is lost, that nothing is told before it is there (I18), that numbers and
+//! counts are right whenever one looks (I19), and that a key stays one notification (I20). Never kills with anything but
 //! SIGKILL. The invariant: what the killed process has printed is the truth about what it was answered and told.
 //!
 //! This program is its own harness: called as `shop`, `sender`, `full` or `reader` it is the process that it happens to.

@@ -83,8 +83,17 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let config = door.node().config();
-    let (max, timeout) = (config.limits.http_body_bytes_max, config.limits.http_request_timeout);
+    let max = door.node().config().limits.http_body_bytes_max;
+    read_at_most(body, max, door).await
+}
+
+/// The same of somebody whose bodies are smaller.
+pub(super) async fn read_at_most<B>(body: B, max: usize, door: &Door) -> Result<Bytes, ApiError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let timeout = door.node().config().limits.http_request_timeout;
     // A body that announces its length is refused before any of it is read.
     if body.size_hint().lower() > max as u64 {
         return Err(ApiError::BodyTooLarge { max });

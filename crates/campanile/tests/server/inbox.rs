@@ -687,6 +687,21 @@ fn a_users_id_may_be_as_long_as_the_bound_and_no_longer() {
 }
 
 #[test]
+fn a_browsers_body_may_be_as_large_as_the_bound_and_no_larger() {
+    let server = with(&[]);
+    let padded = |length: usize| {
+        let body = "{}";
+        let request = format!(
+            "POST /inbox/session HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{body}{}",
+            " ".repeat(length - body.len())
+        );
+        server.exchange(request.as_bytes())
+    };
+    assert_eq!(code(&padded(16 * 1024)), (400, "missing".to_owned()));
+    assert_eq!(code(&padded(16 * 1024 + 1)), (413, "body_too_large".to_owned()));
+}
+
+#[test]
 fn rows_outlive_a_restart_and_sessions_do_not() {
     let server = with(&[]);
     let (client, _) = page(&server);

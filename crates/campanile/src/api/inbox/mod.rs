@@ -36,7 +36,8 @@ use serde_json::Value;
 use super::Reply;
 use super::error::ApiError;
 use super::router::listed;
-use super::signed_request::read;
+use super::signed_request::{read, read_at_most};
+use crate::config::limits::INBOX_BROWSER_BODY_BYTES_MAX;
 use crate::door::{Door, Visit};
 use crate::inbox::Store;
 use refusal::{Code, Refused};
@@ -55,13 +56,13 @@ where
 {
     let (head, body) = request.into_parts();
     let origin = origin::of(&head.headers);
-    let reply = if head.method == Method::OPTIONS && found.is_for_browsers() {
-        origin::preflight(&found.methods())
+    let reply = if head.method == Method::OPTIONS {
+        super::options(&found.methods(), false)
     } else {
         answer(&head, body, found, visit).await
     };
     let reply = no_store(reply);
-    if found.is_for_browsers() { origin::mark(reply, origin, visit.door().node()) } else { reply }
+    if found.is_for_browsers() { origin::mark(reply, origin, &head.method, visit.door().node()) } else { reply }
 }
 
 async fn answer<B>(head: &Parts, body: B, found: &Found, visit: Visit<'_>) -> Reply
@@ -78,7 +79,7 @@ where
             match received {
                 Ok(request) => {
                     let answered = server::answer(&request, call, endpoint, visit).await;
-                    return proved(answered, visit.door());
+                    return proved(answered, &head.method, visit.door());
                 }
                 Err(refused) => Err(refused),
             }
@@ -86,7 +87,7 @@ where
         Call::Browser(call) => match browser::session(head, visit).await {
             Ok(session) => {
                 let answered = browser::answer(&session, head, body, call, endpoint, &found.parts, visit).await;
-                return proved(answered, visit.door());
+                return proved(answered, &head.method, visit.door());
             }
             Err(refused) => Err(refused),
         },
@@ -95,20 +96,25 @@ where
         // It is answered before it comes here.
         Call::Stream => Err(Refused::new(Code::Overloaded, "a stream is not answered here")),
     };
-    held(answered, visit.door()).unwrap_or_else(Refused::into_reply)
+    held(answered, &head.method, visit.door()).unwrap_or_else(Refused::into_reply)
 }
 
 /// The answer to somebody who has proved who they are, whatever it is.
-fn proved(answered: Result<Reply, Refused>, door: &Door) -> Reply {
-    let mut reply = held(answered, door).unwrap_or_else(Refused::into_reply);
+fn proved(answered: Result<Reply, Refused>, method: &Method, door: &Door) -> Reply {
+    let mut reply = held(answered, method, door).unwrap_or_else(Refused::into_reply);
     reply.extensions_mut().insert(Proved);
     reply
 }
 
-/// Counts an answer until its client has taken it.
-fn held(answered: Result<Reply, Refused>, door: &Door) -> Result<Reply, Refused> {
-    // What was asked has been done: whoever were told to try again would do it twice.
-    answered.map(|reply| reply.map(|body| door.share().keep(body)))
+/// Counts an answer until its client has taken it, if there is room; or even if there is none, where something has been
+/// done: whoever were told to try again would do it twice.
+fn held(answered: Result<Reply, Refused>, method: &Method, door: &Door) -> Result<Reply, Refused> {
+    let reply = answered?;
+    let mut share = door.share();
+    if *method == Method::GET {
+        share.grow_to(reply.body().len(), door.http_bytes_max())?;
+    }
+    Ok(reply.map(|body| share.keep(body)))
 }
 
 /// An inbox is nobody else's to keep.
@@ -173,12 +179,14 @@ fn read_body(bytes: &[u8], shape: Shape) -> Result<Value, Refused> {
     Ok(value)
 }
 
+/// Reads a browser's body: there are as many browsers as there are strangers.
 async fn receive<B>(body: B, visit: Visit<'_>) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    within(visit, async { read(body, visit.door()).await.map_err(|error: ApiError| error.into()) }).await
+    let read = read_at_most(body, INBOX_BROWSER_BODY_BYTES_MAX, visit.door());
+    within(visit, async { read.await.map_err(|error: ApiError| error.into()) }).await
 }
 
 fn json(value: &impl Serialize) -> Reply {

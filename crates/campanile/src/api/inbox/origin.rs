@@ -8,10 +8,8 @@ use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, HeaderValue, ORIGIN, VARY,
 };
-use hyper::{HeaderMap, Method, Response, StatusCode};
+use hyper::{HeaderMap, Method, Response};
 
-use super::super::Reply;
-use super::super::router::listed;
 use super::refusal::{Code, Refused};
 use crate::node::Node;
 
@@ -32,7 +30,12 @@ pub(super) fn check(headers: &HeaderMap, app: &App, node: &Node) -> Result<(), R
 
 /// Marks an answer for the browser, and for caches between. Before a session nobody knows whose page it is: then an origin
 /// may read that it is refused if any app with an inbox knows it.
-pub(super) fn mark<B>(mut reply: Response<B>, origin: Option<HeaderValue>, node: &Node) -> Response<B> {
+pub(super) fn mark<B>(
+    mut reply: Response<B>,
+    origin: Option<HeaderValue>,
+    method: &Method,
+    node: &Node,
+) -> Response<B> {
     reply.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
     let Some(origin) = origin else { return reply };
     let Ok(text) = origin.to_str() else { return reply };
@@ -42,20 +45,12 @@ pub(super) fn mark<B>(mut reply: Response<B>, origin: Option<HeaderValue>, node:
         let headers = reply.headers_mut();
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));
+        if *method == Method::OPTIONS {
+            let methods = headers.get(ALLOW).cloned();
+            methods.into_iter().for_each(|methods| drop(headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods)));
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization, Content-Type"));
+            headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        }
     }
-    reply
-}
-
-/// What a page may send.
-pub(super) fn preflight(methods: &[Method]) -> Reply {
-    let mut reply = Reply::default();
-    *reply.status_mut() = StatusCode::NO_CONTENT;
-    // Method names are ASCII, so the fallback is never taken.
-    let methods = HeaderValue::from_str(&listed(methods)).unwrap_or(HeaderValue::from_static("GET"));
-    let headers = reply.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods.clone());
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization, Content-Type"));
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    headers.insert(ALLOW, methods);
     reply
 }

@@ -91,7 +91,7 @@ pub(in crate::api) fn open(head: &Parts, found: &Found, door: &Rc<Door>, hang_up
         }
         Err(refused) => no_store(refused.into_reply()).map(Content::Whole),
     };
-    origin::mark(reply, origin, door.node())
+    origin::mark(reply, origin, &head.method, door.node())
 }
 
 fn begin(head: &Parts, found: &Found, door: &Rc<Door>, hang_up: Arc<Notify>) -> Result<Feed, Refused> {
