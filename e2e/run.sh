@@ -20,12 +20,7 @@ for program in "$CAMPANILE_BIN" "$APPLICATION_BIN" "$SHOP_BIN" "$CHROMIUM"; do
   [[ -x $program ]] || { echo "run.sh: $program is missing" >&2; exit 2; }
 done
 
-# One install for these tests and the shop's front end. npm writes its own copy of the lockfile last, so an interrupted
-# install is repeated.
-if [[ ! ../node_modules/.package-lock.json -nt ../package-lock.json ]]; then
-  (cd .. && npm ci)
-  touch ../node_modules/.package-lock.json
-fi
+./install.sh
 npm run --silent build --workspace campanile-shop --prefix .. -- --logLevel warn
 if [[ ! .venv/installed -nt requirements.txt ]]; then
   python3 -m venv .venv

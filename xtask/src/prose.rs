@@ -16,7 +16,7 @@ fn read(path: &str) -> String {
 
 /// Every page, by its path from the root.
 fn pages() -> Vec<PathBuf> {
-    let folders = ["", "docs", "docs/decisions", "e2e", "fuzz"].map(|folder| root().join(folder));
+    let folders = ["", "docs", "docs/decisions", "e2e", "fuzz", "clients/inbox"].map(|folder| root().join(folder));
     let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
     let pages: Vec<_> =
         entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension() == Some("md".as_ref())).collect();

@@ -18,7 +18,7 @@ pub(crate) struct Step {
     pub(crate) run: fn(root: &Path) -> Result<(), String>,
 }
 
-pub(crate) const STEPS: [Step; 8] = [
+pub(crate) const STEPS: [Step; 9] = [
     Step { name: "fmt", promise: "every file is formatted", run: fmt },
     Step {
         name: "dependencies",
@@ -28,6 +28,11 @@ pub(crate) const STEPS: [Step; 8] = [
     Step { name: "clippy", promise: "no warning, of the compiler or of clippy", run: clippy },
     Step { name: "test", promise: "every test passes", run: test },
     Step { name: "doc", promise: "the documentation builds, and every link in it leads somewhere", run: doc },
+    Step {
+        name: "clients",
+        promise: "the browser's inbox keeps its size and its types, and agrees with the binary in Chromium",
+        run: clients,
+    },
     Step { name: "e2e", promise: "real client libraries and a browser agree with the binary", run: e2e },
     Step { name: "fuzz", promise: "each target withstands ten seconds of hostile bytes", run: fuzz::run },
     Step {
@@ -70,14 +75,27 @@ fn doc(root: &Path) -> Result<(), String> {
 /// What the shop's bundler needs; the client libraries are content with less.
 const NODE_MIN: (u32, u32) = (20, 19);
 
-fn e2e(root: &Path) -> Result<(), String> {
+fn clients(root: &Path) -> Result<(), String> {
+    let chromium = node_and_chromium()?;
+    run(cargo(root).args(["build", "--locked", "--package", "campanile"]))?;
+    run(&mut Command::new(root.join("e2e/install.sh")))?;
+    for script in ["test", "test:server"] {
+        run(Command::new("npm")
+            .args(["run", "--silent", script, "--workspace", "campanile-inbox"])
+            .current_dir(root)
+            .env("CAMPANILE_BIN", target_directory(root)?.join("debug/campanile"))
+            .env("CHROMIUM", &chromium))?;
+    }
+    Ok(())
+}
+
+/// Where the browser is, if everything that tests in JavaScript need is there.
+fn node_and_chromium() -> Result<PathBuf, String> {
     let node = output(Command::new("node").arg("--version")).map_err(|_| needs_node("node is missing"))?;
     if node_version(&node).is_none_or(|version| version < NODE_MIN) {
         return Err(needs_node(&format!("node is {}", node.trim())));
     }
     output(Command::new("npm").arg("--version")).map_err(|_| needs_node("npm is missing"))?;
-    output(Command::new("python3").args(["-c", "import venv, ensurepip"]))
-        .map_err(|_| "python3 with venv is missing: apt-get install python3-venv".to_owned())?;
     let chromium = std::env::var_os("CHROMIUM").map_or_else(|| PathBuf::from("/usr/bin/chromium"), PathBuf::from);
     if !chromium.is_file() {
         return Err(format!(
@@ -85,6 +103,13 @@ fn e2e(root: &Path) -> Result<(), String> {
             chromium.display()
         ));
     }
+    Ok(chromium)
+}
+
+fn e2e(root: &Path) -> Result<(), String> {
+    let chromium = node_and_chromium()?;
+    output(Command::new("python3").args(["-c", "import venv, ensurepip"]))
+        .map_err(|_| "python3 with venv is missing: apt-get install python3-venv".to_owned())?;
     if !has_postgres() {
         return Err("Postgres is missing: apt-get install postgresql, or put its initdb on the PATH".to_owned());
     }
@@ -110,7 +135,7 @@ fn has_postgres() -> bool {
 
 fn needs_node(found: &str) -> String {
     let (major, minor) = NODE_MIN;
-    format!("{found}: the end-to-end tests need Node {major}.{minor} or newer with npm")
+    format!("{found}: the clients and the end-to-end tests need Node {major}.{minor} or newer with npm")
 }
 
 /// Major and minor of what `node --version` prints.

@@ -14,7 +14,7 @@ use campanile_protocol::json::DataLiteral;
 use campanile_protocol::signature::{SignedQuery, sign_request};
 use campanile_protocol::trigger::{Batch, Trigger};
 use campanile_protocol::websocket::{Incoming, Opcode, Role, Rules, encode_masked_into};
-use campanile_protocol::{ChannelName, ClientFrame, Limits, Secret, ServerFrame, SocketId};
+use campanile_protocol::{ChannelName, ClientFrame, EventName, Limits, Secret, ServerFrame, SocketId};
 
 /// A part: its name, and what makes it. Making it costs as much however often it is repeated.
 type Part = (&'static str, fn() -> Box<dyn FnMut()>);
@@ -175,14 +175,19 @@ fn taken(hub: &mut Hub) -> usize {
     writes
 }
 
-fn publish(hub: &mut Hub, channel: &ChannelName, frame: &campanile_protocol::EncodedFrame) {
+fn publish(hub: &mut Hub, channel: &ChannelName, event: &EventName, frame: &campanile_protocol::EncodedFrame) {
     let key = campanile_hub::letter::ChannelKey { app: AppIndex(0), name: channel.clone() };
-    let publication = Publication { frame: frame.clone(), except: None, remember: None, lasting: true };
+    let (event, frame) = (event.clone(), frame.clone());
+    let publication = Publication { event, frame, except: None, remember: None, lasting: true };
     hub.letter(Letter::Publish { key, publication, ask: None }, Moment(1));
 }
 
 fn name(channel: &str) -> ChannelName {
     ChannelName::parse(channel, 200).expect("the name is valid")
+}
+
+fn told() -> EventName {
+    EventName::parse("told", 200).expect("the name is valid")
 }
 
 fn frame(channel: &str) -> campanile_protocol::EncodedFrame {
@@ -192,9 +197,9 @@ fn frame(channel: &str) -> campanile_protocol::EncodedFrame {
 
 fn fanout_to_1000() -> Box<dyn FnMut()> {
     let mut hub = mind(1000, |_| "news".to_owned());
-    let (channel, frame) = (name("news"), frame("news"));
+    let (channel, event, frame) = (name("news"), told(), frame("news"));
     Box::new(move || {
-        publish(&mut hub, &channel, &frame);
+        publish(&mut hub, &channel, &event, &frame);
         assert_eq!(taken(&mut hub), 1000);
     })
 }
@@ -202,10 +207,10 @@ fn fanout_to_1000() -> Box<dyn FnMut()> {
 fn unicast_to_10() -> Box<dyn FnMut()> {
     let mut hub = mind(1000, |index| format!("user.{index}"));
     let channels: Vec<ChannelName> = (0..10).map(|number| name(&format!("user.{}", number * 97))).collect();
-    let frame = frame("user.0");
+    let (event, frame) = (told(), frame("user.0"));
     Box::new(move || {
         for channel in &channels {
-            publish(&mut hub, channel, &frame);
+            publish(&mut hub, channel, &event, &frame);
         }
         assert_eq!(taken(&mut hub), 10);
     })

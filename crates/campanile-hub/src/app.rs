@@ -88,6 +88,8 @@ pub struct App {
     pub replay: Replay,
     /// Which channels are users' inboxes; nothing where there are none.
     pub inbox: Option<Arc<Inboxes>>,
+    /// Beginnings of channel names that are counted together, the longest first; see [`crate::meter::prefix`].
+    pub usage_prefixes: Vec<Box<str>>,
 }
 
 impl App {
@@ -106,6 +108,7 @@ impl App {
             guard: Rules::default(),
             replay: Replay::default(),
             inbox: None,
+            usage_prefixes: Vec::new(),
         }
     }
 

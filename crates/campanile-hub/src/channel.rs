@@ -20,7 +20,7 @@ use crate::letter::{
 };
 use crate::members::{Due, Full, Joined, Members};
 use crate::memory::{Age, Memory};
-use crate::meter::Unit;
+use crate::meter::Told;
 use crate::notice::{Notice, NoticeKind};
 use crate::replay::{Epochs, Gap, Ring};
 use crate::shared_frame::SharedFrame;
@@ -155,13 +155,13 @@ impl Channel {
         frame: &Bytes,
         except: Option<SocketId>,
         at: Option<Position>,
-        unit: Unit,
+        told: Told,
         out: &mut Outbound<'_>,
     ) {
         let frame = out.share(frame);
         for worker in self.subscribers.workers() {
-            let (key, frame) = (key.clone(), frame.clone());
-            out.send(worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers, at, unit });
+            let (key, frame, told) = (key.clone(), frame.clone(), told.clone());
+            out.send(worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers, at, told });
         }
     }
 
@@ -235,7 +235,7 @@ impl Channel {
                 if let Joined::Added { .. } = joined {
                     let (channel, user_id) = (key.name.as_str(), member.id.as_str());
                     let frame = ServerFrame::MemberAdded { channel, user_id, user_info: &member.info }.encode();
-                    self.deliver(key, &frame, None, None, Unit::PresenceDelivery, out);
+                    self.deliver(key, &frame, None, None, Told::MemberAdded, out);
                 }
                 Ok(joined)
             }
@@ -265,8 +265,8 @@ impl Channel {
         let frame = out.share(&frame);
         for worker in self.watchers.workers() {
             let (key, frame) = (key.clone(), frame.clone());
-            let (to, unit) = (Audience::Watchers, Unit::Delivery);
-            out.send(worker, Letter::Deliver { key, frame, except: None, to, at: None, unit });
+            let (to, told) = (Audience::Watchers, Told::WatchlistEvents);
+            out.send(worker, Letter::Deliver { key, frame, except: None, to, at: None, told });
         }
     }
 
@@ -344,7 +344,7 @@ impl Channel {
         counting.times = if is_same_second { counting.times.saturating_add(1) } else { 1 };
         counting.at = Some(out.now);
         let frame = ServerFrame::SubscriptionCount { channel: key.name.as_str(), count }.encode();
-        self.deliver(key, &frame, None, None, Unit::Delivery, out);
+        self.deliver(key, &frame, None, None, Told::SubscriptionCount, out);
         out.notify(NoticeKind::SubscriptionCount { channel: key.name.clone(), count });
     }
 
@@ -426,13 +426,13 @@ impl Channel {
 
     fn announce_removal(&self, key: &ChannelKey, user: &UserId, out: &mut Outbound<'_>) {
         let frame = ServerFrame::MemberRemoved { channel: key.name.as_str(), user_id: user.as_str() }.encode();
-        self.deliver(key, &frame, None, None, Unit::PresenceDelivery, out);
+        self.deliver(key, &frame, None, None, Told::MemberRemoved, out);
     }
 
     pub(crate) fn publish(&mut self, key: &ChannelKey, publication: Publication, out: &mut Outbound<'_>) {
-        let Publication { frame, except, remember, lasting } = publication;
+        let Publication { event, frame, except, remember, lasting } = publication;
         let at = if lasting { self.record(key, &frame, out) } else { None };
-        self.deliver(key, &frame, except, at, Unit::Delivery, out);
+        self.deliver(key, &frame, except, at, Told::Event(event), out);
         if let Some(data) = remember {
             let until = out.now.after_secs(out.app.limits.cache_ttl_secs);
             let before = self.remembered.take().map(|remembered| remembered.age);

@@ -30,7 +30,7 @@ use crate::guard::{Guard, Rules};
 use crate::idempotency::{RequestLimits, Requests};
 use crate::letter::{Answer, Audience, ChannelKey, Departure, Homes, Letter, Purpose, Subscriber, WorkerId};
 use crate::memory::Memory;
-use crate::meter::{Meter, Unit, Usage};
+use crate::meter::{self, Meter, Reading, Subject, Told};
 use crate::notice::{Notice, NoticeKind};
 use crate::occupied::Occupied;
 use crate::rebirth::Waiting;
@@ -120,7 +120,7 @@ impl Hub {
         Self {
             requests: Requests::new(settings.requests, seed),
             guard: Guard::new(settings.guard_keys_max, seed),
-            meter: Meter::default(),
+            meter: Meter::new(seed),
             spent: Vec::new(),
             settings,
             apps,
@@ -152,8 +152,8 @@ impl Hub {
         self.settings.compression = compression;
     }
 
-    /// Takes what has been used since this was last called.
-    pub fn take_usage(&mut self) -> Vec<(AppIndex, Usage)> {
+    /// Takes what has been counted since this was last called.
+    pub fn take_readings(&mut self) -> Vec<Reading> {
         self.meter.take()
     }
 
@@ -407,8 +407,8 @@ impl Hub {
                     self.refuse(subscriber.connection, key.name.as_str(), &refused);
                 }
             }
-            Letter::Deliver { key, frame, except, to, at, unit } => {
-                self.deliver(&key, frame, except, to, unit);
+            Letter::Deliver { key, frame, except, to, at, told } => {
+                self.deliver(&key, frame, except, to, &told);
                 if let Some(at) = at {
                     self.fanout.advance(&key, at);
                 }
@@ -466,7 +466,7 @@ impl Hub {
         }
     }
 
-    fn deliver(&mut self, key: &ChannelKey, frame: SharedFrame, except: Option<SocketId>, to: Audience, unit: Unit) {
+    fn deliver(&mut self, key: &ChannelKey, frame: SharedFrame, except: Option<SocketId>, to: Audience, told: &Told) {
         if to == Audience::Watchers {
             // Whoever is still collecting hears first what it has, so that this change comes after it.
             for connection in self.fanout.listeners(key, to) {
@@ -478,7 +478,12 @@ impl Hub {
         let except = except.and_then(|socket_id| self.find(socket_id));
         let spared = except.is_some_and(|id| self.fanout.seat(id, key, to).is_some_and(|seat| seat.joined));
         let listeners = self.fanout.deliver(key, to, frame, except);
-        self.meter.count(key.app, unit, listeners as u64 - u64::from(spared));
+        let count = listeners as u64 - u64::from(spared);
+        if count > 0 {
+            let prefixes = self.apps.known(key.app).map_or(&[][..], |app| &app.usage_prefixes);
+            let subject = Subject { app: key.app, prefix: meter::prefix(&key.name, prefixes), event: told.event() };
+            self.meter.count(subject, told.unit(), count);
+        }
     }
 
     /// The connection with this public id, if it is one of ours: the place in it says which it would be.

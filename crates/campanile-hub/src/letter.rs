@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use campanile_protocol::json::DataLiteral;
-use campanile_protocol::{ChannelName, Fingerprint, Position, SocketId, UserId};
+use campanile_protocol::{ChannelName, EventName, Fingerprint, Position, SocketId, UserId};
 
 use crate::app::{AppIndex, Apps};
 use crate::fanout::ConnectionId;
 use crate::guard::{Claim, Fate, GuardKey, Verdict};
 use crate::idempotency::{FirstAnswer, RequestKey, Unreserved};
-use crate::meter::Unit;
+use crate::meter::Told;
 use crate::shared_frame::SharedFrame;
 
 /// A worker's number in its process.
@@ -79,6 +79,8 @@ pub enum Departure {
 /// An event on its way to a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
+    /// What the event is called: it is counted by that name.
+    pub event: EventName,
     /// The frame for every subscriber.
     pub frame: Bytes,
     /// The socket that does not get it.
@@ -295,8 +297,8 @@ pub enum Letter {
         to: Audience,
         /// How far the channel has come with it, where events can be sent again.
         at: Option<Position>,
-        /// As what each delivery counts.
-        unit: Unit,
+        /// What it is, and as what each delivery counts.
+        told: Told,
     },
     /// To a worker with sign-ins of that user: close their connections.
     Disconnect {

@@ -37,7 +37,7 @@ use campanile_hub::{
     WorkerId, handshake,
 };
 use campanile_protocol::json::DataLiteral;
-use campanile_protocol::{ChannelName, Secret, ServerFrame, SocketId};
+use campanile_protocol::{ChannelName, EventName, Secret, ServerFrame, SocketId};
 
 const KEY: &str = "app-key";
 const CROWD: &str = "crowd";
@@ -238,7 +238,8 @@ impl Play {
         let except = except.map(|name| self.clients[self.named(name)].socket_id);
         let key = self.key(channel);
         let remember = key.name.kind().cached.then_some(data);
-        let publication = Publication { frame, except, remember, lasting: true };
+        let event = EventName::parse(event, 200).expect("the file's names are valid");
+        let publication = Publication { event, frame, except, remember, lasting: true };
         self.hub.letter(Letter::Publish { key, publication, ask: None }, self.now);
     }
 

@@ -52,6 +52,21 @@ impl ChannelKind {
             .map_or(Self::new(Access::Public, false), |(_, kind)| *kind)
     }
 
+    /// The prefix that says so; empty where there is none.
+    pub fn prefix(self) -> &'static str {
+        match (self.access, self.cached) {
+            (Access::Public, false) => "",
+            (Access::Public, true) => "cache-",
+            (Access::Private, false) => "private-",
+            (Access::Private, true) => "private-cache-",
+            (Access::Encrypted, false) => "private-encrypted-",
+            (Access::Encrypted, true) => "private-encrypted-cache-",
+            (Access::Presence, false) => "presence-",
+            (Access::Presence, true) => "presence-cache-",
+            (Access::User, _) => crate::name::USER_CHANNEL_PREFIX,
+        }
+    }
+
     /// Whether a subscription needs the application's signature.
     pub fn is_signed(self) -> bool {
         matches!(self.access, Access::Private | Access::Encrypted | Access::Presence)
@@ -77,6 +92,14 @@ impl ChannelKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kinds_prefix_is_the_one_that_says_so() {
+        for (prefix, kind) in PREFIXES {
+            assert_eq!(kind.prefix(), prefix);
+        }
+        assert_eq!(ChannelKind::of("orders").prefix(), "");
+    }
 
     #[test]
     fn a_prefix_counts_only_with_its_dash_and_longest_first() {

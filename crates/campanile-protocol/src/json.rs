@@ -47,6 +47,16 @@ impl DataLiteral {
         decoded_len(&self.0)
     }
 
+    /// About the same, counted faster: too few by one for each escaped backslash, too many by up to four for each `\u`.
+    pub fn about_len(&self) -> usize {
+        let bytes = self.0.as_bytes();
+        if bytes.first() != Some(&b'"') {
+            return bytes.len();
+        }
+        let escapes = bytes.iter().filter(|byte| **byte == b'\\').count();
+        bytes.len().saturating_sub(2 + escapes)
+    }
+
     /// The data as the receiver sees it: the string's text, or the JSON of anything else.
     pub fn decode(&self) -> String {
         serde_json::from_str::<String>(&self.0).unwrap_or_else(|_| self.0.as_ref().to_owned())
@@ -176,6 +186,21 @@ mod tests {
         ] {
             assert_eq!(published(json).decoded_len(), length, "{json}");
         }
+    }
+
+    #[test]
+    fn counted_fast_data_is_as_long_but_for_a_few_escapes() {
+        for (json, about) in [
+            ("\"\"", 0),
+            (r#""abc""#, 3),
+            (r#""{\"a\":\"b\"}""#, 9),
+            (r#""\\""#, 0),
+            (r#""\u00e9""#, 5),
+            (r#""\u0041""#, 5),
+        ] {
+            assert_eq!(published(json).about_len(), about, "{json}");
+        }
+        assert_eq!(DataLiteral::from_client(serde_json::from_str(r#"{"a":1}"#).unwrap()).about_len(), 7);
     }
 
     #[test]

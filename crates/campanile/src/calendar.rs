@@ -4,6 +4,8 @@
 //! day or month.
 
 const DAY_SECS: u64 = 86_400;
+const DAYS_FROM_MARCH_OF_YEAR_0: u64 = 719_468;
+const DAYS_PER_400_YEARS: u64 = 146_097;
 
 /// Days since 1970.
 pub(crate) fn day(secs: u64) -> u64 {
@@ -19,8 +21,6 @@ pub(crate) fn month(secs: u64) -> u64 {
 /// Year, month and day of a day counted from 1970-01-01. Years are counted from March, so that a leap day is a year's
 /// last.
 pub(crate) fn date(days: u64) -> (u64, u64, u64) {
-    const DAYS_FROM_MARCH_OF_YEAR_0: u64 = 719_468;
-    const DAYS_PER_400_YEARS: u64 = 146_097;
     let days = days + DAYS_FROM_MARCH_OF_YEAR_0;
     let (era, day_of_era) = (days / DAYS_PER_400_YEARS, days % DAYS_PER_400_YEARS);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -29,6 +29,24 @@ pub(crate) fn date(days: u64) -> (u64, u64, u64) {
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// The day of a date, counted from 1970-01-01. None: there is no such day, or it was before 1970 or comes after 9999.
+pub(crate) fn day_of(year: u64, month: u64, day: u64) -> Option<u64> {
+    let months_from_march = (month + 9) % 12;
+    let year_from_march = (year.checked_sub(u64::from(month <= 2))).filter(|year| (1969..=9999).contains(year))?;
+    let (era, year_of_era) = (year_from_march / 400, year_from_march % 400);
+    let day_of_year = (153 * months_from_march + 2) / 5 + day.checked_sub(1)?;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = (era * DAYS_PER_400_YEARS + day_of_era).checked_sub(DAYS_FROM_MARCH_OF_YEAR_0)?;
+    // Whatever is none, such as a 31st of June, comes out as another.
+    (date(days) == (year, month, day)).then_some(days)
+}
+
+/// When the month began, in seconds since 1970.
+pub(crate) fn start_of_month(secs: u64) -> u64 {
+    let (_, _, day_of_month) = date(day(secs));
+    (day(secs) + 1 - day_of_month) * DAY_SECS
 }
 
 /// When the day ends, in seconds since 1970.
@@ -68,6 +86,8 @@ mod tests {
         for (number, (year, of_year, day_of_month)) in (0..).zip(days()) {
             let secs = number * DAY_SECS;
             assert_eq!(date(number), (year, of_year, day_of_month));
+            assert_eq!(day_of(year, of_year, day_of_month), Some(number));
+            assert_eq!(start_of_month(secs + DAY_SECS - 1), secs - (day_of_month - 1) * DAY_SECS);
             for secs in [secs, secs + DAY_SECS - 1] {
                 assert_eq!(month(secs), year * 12 + of_year - 1, "{year}-{of_year}-{day_of_month}");
             }
@@ -75,6 +95,17 @@ mod tests {
                 assert_eq!(end_of_month(secs - 1), secs);
             }
         }
+    }
+
+    #[test]
+    fn what_is_no_date_is_no_day() {
+        for (year, month, day) in
+            [(2026, 2, 29), (2100, 2, 29), (2026, 6, 31), (2026, 0, 1), (2026, 13, 1), (2026, 1, 0), (2026, 1, 32)]
+        {
+            assert_eq!(day_of(year, month, day), None, "{year}-{month}-{day}");
+        }
+        assert_eq!((day_of(1969, 12, 31), day_of(0, 1, 1), day_of(u64::MAX, 1, 1)), (None, None, None));
+        assert!(day_of(2024, 2, 29).is_some() && day_of(9999, 12, 31).is_some());
     }
 
     #[test]

@@ -92,6 +92,10 @@ pub enum Command {
     #[command(after_long_help = TRIGGER_EXAMPLES)]
     Trigger(TriggerArgs),
 
+    /// Show what an app has used, and what that would cost elsewhere
+    #[command(after_long_help = USAGE_EXAMPLES)]
+    Usage(UsageArgs),
+
     /// Subscribe to channels and print what arrives
     #[command(after_long_help = LISTEN_EXAMPLES)]
     Listen(ListenArgs),
@@ -156,6 +160,19 @@ of: the flag; PUSHER_* or REVERB_* in the environment; the file given with
 
 A server's certificate must be signed by an authority that the system trusts.
 For one that signs itself: SSL_CERT_FILE=cert.pem campanile trigger --tls ..";
+
+const USAGE_EXAMPLES: &str = "\
+Examples:
+  campanile usage                            the last 24 hours
+  campanile usage --by day                   the last 30 days
+  campanile usage --from 2026-11 --to 2026-11 --by day --group event
+  campanile usage --by month --csv > usage.csv
+  campanile usage --json | jq .month.would_cost
+
+Messages are counted as Pusher bills them. Times are of UTC; --from and --to name
+an hour (2026-11-24T16), a day or a month, and both are part of it.
+
+Where the server is and who asks are taken as for `campanile trigger`.";
 
 const LISTEN_EXAMPLES: &str = "\
 Examples:
@@ -380,6 +397,61 @@ pub struct TriggerArgs {
     /// Where to publish, and as whom.
     #[command(flatten)]
     pub target: TargetArgs,
+}
+
+/// `campanile usage`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct UsageArgs {
+    /// The first hour, day or month (without it: as many as fit a screen)
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+
+    /// The last one (without it: the present hour)
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+
+    /// In which steps of time
+    #[arg(long, value_enum, default_value_t)]
+    pub by: UsageStep,
+
+    /// What to tell apart (without it: a summary of events and prefixes)
+    #[arg(long, value_enum)]
+    pub group: Option<UsageGroup>,
+
+    /// Print the server's answer, as one line of JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print comma-separated values, for a spreadsheet
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+
+    /// Whom to ask, and as whom.
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// Steps of time.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum UsageStep {
+    /// Each hour
+    #[default]
+    Hour,
+    /// Each day of UTC
+    Day,
+    /// Each month of UTC
+    Month,
+}
+
+/// What usage can be told apart by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum UsageGroup {
+    /// Channel prefixes, as in `private-user`
+    Prefix,
+    /// Event names
+    Event,
+    /// API calls, client events, deliveries, presence deliveries, webhook calls
+    Unit,
 }
 
 /// `campanile listen`.

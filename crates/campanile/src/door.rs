@@ -6,7 +6,7 @@
 //! ends (I15), and so is what the guard has granted. One per worker, shared by that worker's requests. Read on in
 //! [`crate::api`].
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,11 +15,13 @@ use std::vec;
 use campanile_hub::guard::{Claim, Fate, Verdict};
 use campanile_hub::hub::{PLACE_INDEX_BITS, PLACE_WORKER_MAX};
 use campanile_hub::letter::ChannelKey;
+use campanile_hub::meter::API;
 use campanile_hub::{
-    Answer, App, AppIndex, Apps, Ask, AskId, ChannelInfo, FirstAnswer, Letter, Meter, Publication, RequestKey, Unit,
-    Unreserved, Usage, WorkerId,
+    Answer, App, AppIndex, Apps, Ask, AskId, ChannelInfo, FirstAnswer, Letter, Meter, Publication, Reading, RequestKey,
+    Subject, Unit, Unreserved, WorkerId,
 };
-use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, SocketId, UserId};
+use campanile_protocol::trigger::Trigger;
+use campanile_protocol::{Access, ChannelName, EventName, Fingerprint, IdempotencyKey, SocketId, UserId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -52,8 +54,9 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn new(worker: WorkerId, node: Arc<Node>, post: Post, permits: Permits) -> Rc<Self> {
-        let (next_ask, waiting, meter) = (Cell::default(), RefCell::default(), RefCell::default());
+        let (next_ask, waiting) = (Cell::default(), RefCell::default());
         let (budget, streams, captures) = Default::default();
+        let meter = RefCell::new(Meter::new(node.homes().seed));
         Rc::new(Self { worker, node, post, permits, next_ask, waiting, meter, budget, streams, captures })
     }
 
@@ -67,13 +70,13 @@ impl Door {
         &self.node
     }
 
-    /// Counts one that an app has used.
-    pub(crate) fn count(&self, app: &App, unit: Unit) {
-        self.meter.borrow_mut().count(app.index, unit, 1);
+    /// Begins to count a request of an app.
+    pub(crate) fn call(&self, app: AppIndex) -> Call<'_> {
+        Call { door: self, app, calls: Cell::new(1), of: OnceCell::new() }
     }
 
-    /// Takes what has been used since this was last called.
-    pub(crate) fn take_usage(&self) -> Vec<(AppIndex, Usage)> {
+    /// Takes what has been counted since this was last called.
+    pub(crate) fn take_readings(&self) -> Vec<Reading> {
         self.meter.borrow_mut().take()
     }
 
@@ -108,6 +111,47 @@ impl Door {
         if let Some(waiting) = self.waiting.borrow_mut().remove(&id.number) {
             let _ = waiting.send(answer);
         }
+    }
+}
+
+/// A request to the HTTP API as it is billed. It is counted once, when it ends, however it does: for the first event that it
+/// publishes, or for none.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    door: &'a Door,
+    app: AppIndex,
+    calls: Cell<u64>,
+    /// For which event on which channel.
+    of: OnceCell<(Box<str>, EventName)>,
+}
+
+impl Call<'_> {
+    /// It publishes these, as far as the guard lets them pass.
+    pub(crate) fn publishes(&self, triggers: &[Trigger], app: &App) {
+        let mut meter = self.door.meter.borrow_mut();
+        for trigger in triggers {
+            let Some(channel) = trigger.channels.first() else { continue };
+            let subject = Subject::of(app, channel, trigger.event.as_str());
+            self.of.get_or_init(|| (subject.prefix.into(), trigger.event.clone()));
+            // What is encrypted is nothing to be looked into.
+            let may_look = trigger.channels.iter().all(|channel| channel.kind().access != Access::Encrypted);
+            meter.size(subject, &trigger.data, app.limits.event_data_bytes_max, may_look);
+        }
+    }
+
+    /// It asks for counts as well: that is another.
+    pub(crate) fn asks_too(&self) {
+        self.calls.set(self.calls.get() + 1);
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let subject = match self.of.get() {
+            Some((prefix, event)) => Subject { app: self.app, prefix, event: event.as_str() },
+            None => Subject::of_none(self.app, API),
+        };
+        self.door.meter.borrow_mut().count(subject, Unit::ApiCall, self.calls.get());
     }
 }
 

@@ -10,10 +10,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use campanile_hub::Usage;
 use parking_lot::Mutex;
@@ -22,9 +20,6 @@ use serde::{Deserialize, Serialize};
 use crate::calendar;
 use crate::config::{Budget, OnSpent, Period};
 
-/// How often the file is written, if anything has changed. With the time that workers take to hand over, and the disk, a kill
-/// loses no more than five seconds.
-const FLUSH_EVERY: Duration = Duration::from_secs(4);
 /// The file in `state_dir`.
 const FILE: &str = "usage.json";
 /// Told on the way: percent of a budget.
@@ -52,9 +47,6 @@ pub enum LedgerError {
         /// Why.
         reason: String,
     },
-    /// No thread.
-    #[error("cannot start the thread that writes usage: {0}")]
-    Thread(io::Error),
 }
 
 /// The file as it is written.
@@ -279,45 +271,6 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_data()?;
     fs::rename(&new, path)
-}
-
-/// What writes the file from time to time.
-#[derive(Debug)]
-pub(crate) struct Clerk {
-    ledger: Arc<Ledger>,
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-impl Clerk {
-    pub(crate) fn hire(ledger: Arc<Ledger>) -> Result<Self, LedgerError> {
-        let (stop, stopped) = mpsc::channel();
-        let books = Arc::clone(&ledger);
-        let work = move || {
-            let mut has_failed = false;
-            while stopped.recv_timeout(FLUSH_EVERY) == Err(RecvTimeoutError::Timeout) {
-                match books.flush() {
-                    Ok(()) => has_failed = false,
-                    Err(error) => {
-                        if !std::mem::replace(&mut has_failed, true) {
-                            tracing::error!(%error, "cannot write down what apps use: after a restart budgets begin from what was written last");
-                        }
-                    }
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("usage".to_owned()).spawn(work).map_err(LedgerError::Thread)?;
-        Ok(Self { ledger, stop, thread })
-    }
-
-    /// Writes what is left. Nobody counts any more.
-    pub(crate) fn finish(self) -> io::Result<()> {
-        drop(self.stop);
-        if self.thread.join().is_err() {
-            return Err(io::Error::other("the thread that writes usage has panicked"));
-        }
-        self.ledger.flush()
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 mod alerts;
 mod api;
+mod bill;
 mod budget;
 mod calendar;
+mod clerk;
 pub mod cli;
 mod client;
 pub mod commands;
@@ -13,6 +15,7 @@ mod door;
 mod forwarded;
 mod http;
 mod inbox;
+mod journal;
 mod ledger;
 mod mailbox;
 mod neighbour;

@@ -29,6 +29,11 @@ fn main() -> io::Result<ExitCode> {
             let (input, is_terminal) = (&mut io::stdin().lock(), io::stdin().is_terminal());
             finished(commands::trigger::run(&args, environment, input, is_terminal, out, err))
         }
+        Command::Usage(args) => {
+            let has_colours =
+                io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+            finished(commands::usage::run(&args, environment, has_colours, out, err))
+        }
         Command::Listen(args) => finished(commands::listen::run(&args, environment, out, err)),
         Command::Webhooks(args) => commands::webhooks::run(&args, environment, out, err),
         Command::Migrate(args) => finished(commands::store::migrate(&args, environment, out, err)),

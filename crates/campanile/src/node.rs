@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use campanile_hub::guard::Alert;
 use campanile_hub::letter::Homes;
-use campanile_hub::{App, AppIndex, Apps, Usage as Used};
+use campanile_hub::{App, AppIndex, Apps, Reading};
 use campanile_protocol::CloseCode;
 use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::alerts::{self, Alerts};
 use crate::config::{AllowedOrigins, Budget, Config, OnSpent, ServerToken};
 use crate::inbox::Store;
+use crate::journal::{Bounds, Journal};
 use crate::ledger::{self, Ledger, Spent};
 use crate::outcomes::{Outcome, OutcomeCounts, Outcomes};
 use crate::webhooks::Webhooks;
@@ -27,10 +28,12 @@ const MINDS_LOST_MAX: usize = 3;
 /// See [`MINDS_LOST_MAX`].
 const MINDS_LOST_WITHIN: Duration = Duration::from_secs(60);
 
-/// What one app has used.
+/// What one app has of this node at present.
 #[derive(Debug, Default)]
-struct Usage {
+struct Tenancy {
     connections: Arc<AtomicUsize>,
+    /// The most at once since that was last accounted.
+    peak: AtomicUsize,
     /// Theoretical arrival time of the next backend event, in nanoseconds since the node's start (GCRA).
     next_event_nanos: AtomicU64,
     /// Of events that a rule of the guard concerns.
@@ -40,7 +43,7 @@ struct Usage {
     refuses: AtomicBool,
 }
 
-impl Usage {
+impl Tenancy {
     /// Whether there is a budget that is spent, and for how many more seconds.
     fn spent(&self) -> Option<(OnSpent, u64)> {
         // Nearly always there is none, and no clock is asked.
@@ -71,7 +74,7 @@ pub(crate) struct Rim {
 struct Tenant {
     rim: Arc<Rim>,
     /// Outlives reloads, even one that takes the app away.
-    usage: Arc<Usage>,
+    tenancy: Arc<Tenancy>,
 }
 
 /// What a reload replaces, all at once.
@@ -86,7 +89,7 @@ struct Current {
 impl Current {
     fn new(config: Arc<Config>, apps: Arc<Apps>, before: &[Tenant]) -> Self {
         let mut tenants: Vec<Tenant> =
-            before.iter().map(|tenant| Tenant { usage: Arc::clone(&tenant.usage), ..Tenant::default() }).collect();
+            before.iter().map(|tenant| Tenant { tenancy: Arc::clone(&tenant.tenancy), ..Tenant::default() }).collect();
         let places = apps.iter().map(|app| app.index.0 as usize + 1).max().unwrap_or_default();
         tenants.resize_with(places.max(before.len()), Tenant::default);
         for configured in &config.apps {
@@ -122,6 +125,7 @@ pub(crate) struct Node {
     judging: Mutex<()>,
     ledger: Arc<Ledger>,
     store: OnceLock<Arc<Store>>,
+    journal: Arc<Journal>,
 }
 
 /// A connection's place in its app's and its node's count.
@@ -149,8 +153,10 @@ impl Drop for Place {
     }
 }
 
-fn reserve(count: &AtomicUsize, max: usize) -> bool {
-    count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < max).then_some(now + 1)).is_ok()
+/// Takes one more, if that is not too many, and says how many there are then.
+fn reserve(count: &AtomicUsize, max: usize) -> Option<usize> {
+    let before = count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < max).then_some(now + 1));
+    before.ok().map(|before| before + 1)
 }
 
 impl Node {
@@ -170,6 +176,7 @@ impl Node {
             judging: Mutex::default(),
             ledger: Arc::default(),
             store: OnceLock::new(),
+            journal: Arc::default(),
         })
     }
 
@@ -206,26 +213,25 @@ impl Node {
 
     /// Reserves a place for one more connection, or says which quota is full.
     pub(crate) fn reserve(&self, app: &App) -> Result<Place, CloseCode> {
-        if !reserve(&self.connections, self.config().limits.connections_max) {
-            return Err(CloseCode::OverCapacity);
-        }
-        let Tenant { rim, usage } = self.tenant(app);
-        if !reserve(&usage.connections, rim.connections_max.unwrap_or(usize::MAX)) {
+        reserve(&self.connections, self.config().limits.connections_max).ok_or(CloseCode::OverCapacity)?;
+        let Tenant { rim, tenancy } = self.tenant(app);
+        let Some(connections) = reserve(&tenancy.connections, rim.connections_max.unwrap_or(usize::MAX)) else {
             self.connections.fetch_sub(1, Ordering::AcqRel);
             return Err(CloseCode::OverQuota);
-        }
-        Ok(Place { node: Arc::clone(&self.connections), app: Arc::clone(&usage.connections) })
+        };
+        tenancy.peak.fetch_max(connections, Ordering::AcqRel);
+        Ok(Place { node: Arc::clone(&self.connections), app: Arc::clone(&tenancy.connections) })
     }
 
     /// Reserves a descriptor for one more socket. Files and webhooks keep theirs, however many sockets are half open.
     pub(crate) fn take_descriptor(&self) -> Option<Descriptor> {
         let max = self.config().sockets_max();
-        reserve(&self.sockets, max).then(|| Descriptor(Arc::clone(&self.sockets)))
+        reserve(&self.sockets, max).map(|_| Descriptor(Arc::clone(&self.sockets)))
     }
 
     /// How many connections an app has.
     pub(crate) fn connections_of(&self, app: &App) -> usize {
-        self.tenant(app).usage.connections.load(Ordering::Acquire)
+        self.tenant(app).tenancy.connections.load(Ordering::Acquire)
     }
 
     /// How many connections the node has.
@@ -236,12 +242,12 @@ impl Node {
     /// Counts backend events against the app's rate. Past it: after how many seconds to try again.
     pub(crate) fn admit_events(&self, app: &App, events: u32) -> Result<(), u64> {
         const NANOS: u64 = 1_000_000_000;
-        let Tenant { rim, usage } = self.tenant(app);
+        let Tenant { rim, tenancy } = self.tenant(app);
         let Some(rate) = rim.backend_events_per_sec else { return Ok(()) };
         let rate = u64::from(rate.max(1));
         let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let cost = u64::from(events).saturating_mul(NANOS) / rate;
-        let admitted = usage.next_event_nanos.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
+        let admitted = tenancy.next_event_nanos.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| {
             // A second's worth may come at once; one batch always may when nothing came before it.
             let after = next.max(now).saturating_add(cost);
             (next <= now || after <= now + NANOS).then_some(after)
@@ -251,19 +257,19 @@ impl Node {
 
     /// Counts what has become of an event on a channel.
     pub(crate) fn count_outcomes(&self, app: &App, outcomes: impl IntoIterator<Item = Outcome>) {
-        let usage = self.tenant(app).usage;
-        outcomes.into_iter().for_each(|outcome| usage.outcomes.count(outcome));
+        let tenancy = self.tenant(app).tenancy;
+        outcomes.into_iter().for_each(|outcome| tenancy.outcomes.count(outcome));
     }
 
     /// What has become of an app's events that a rule concerned.
     pub(crate) fn outcomes_of(&self, app: &App) -> OutcomeCounts {
-        self.tenant(app).usage.outcomes.counts()
+        self.tenant(app).tenancy.outcomes.counts()
     }
 
     /// The same of all apps.
     pub(crate) fn outcomes(&self) -> OutcomeCounts {
         let mut all = OutcomeCounts::default();
-        self.current.read().tenants.iter().for_each(|tenant| all += tenant.usage.outcomes.counts());
+        self.current.read().tenants.iter().for_each(|tenant| all += tenant.tenancy.outcomes.counts());
         all
     }
 
@@ -288,14 +294,36 @@ impl Node {
         debug_assert!(is_first, "a node has one store");
     }
 
+    /// What apps have used, hour by hour.
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
     /// Writes down what apps have used, and looks whether that was too much.
-    pub(crate) fn account(&self, used: &[(AppIndex, Used)], webhooks: &Webhooks) {
-        let (apps, now) = (self.apps(), ledger::now_secs());
-        for (index, usage) in used {
+    pub(crate) fn account(&self, readings: Vec<Reading>, webhooks: &Webhooks) {
+        if readings.is_empty() {
+            return;
+        }
+        let (apps, config, now) = (self.apps(), self.config(), ledger::now_secs());
+        let limits = &config.limits;
+        let bounds = Bounds { prefixes_max: limits.usage_prefixes_max, events_max: limits.usage_events_max };
+        for reading in readings {
             // Nobody asks any more what an app has used that a reload has taken away.
-            let Some(app) = apps.get(*index) else { continue };
-            self.ledger.add(&app.id, usage, now);
+            let Some(app) = apps.get(reading.app) else { continue };
+            self.ledger.add(&app.id, &reading.usage(), now);
+            self.journal.add(&app.id, reading, now, bounds);
             self.look_at_budgets(app, now, webhooks);
+        }
+    }
+
+    /// Writes down how many connections apps had at once.
+    pub(crate) fn account_peaks(&self) {
+        let (apps, now) = (self.apps(), ledger::now_secs());
+        for app in apps.iter() {
+            let tenancy = self.tenant(app).tenancy;
+            // The next peak is at least as many as there are now.
+            let peak = tenancy.peak.swap(tenancy.connections.load(Ordering::Acquire), Ordering::AcqRel);
+            self.journal.peak(&app.id, peak as u64, now);
         }
     }
 
@@ -306,11 +334,11 @@ impl Node {
     }
 
     fn look_at_budgets(&self, app: &App, now: u64, webhooks: &Webhooks) {
-        let Tenant { rim, usage } = self.tenant(app);
+        let Tenant { rim, tenancy } = self.tenant(app);
         // One worker at a time, or one that has judged before would open what another has just closed.
         let judging = self.judging.lock();
         let (spent, warnings) = self.ledger.judge(&app.id, &rim.budgets, now);
-        usage.spend(spent);
+        tenancy.spend(spent);
         drop(judging);
         for warning in warnings {
             alerts::log_budget(&warning, &app.id);
@@ -320,13 +348,13 @@ impl Node {
 
     /// Whether an app has a budget that is spent, what then becomes of its events, and for how many more seconds.
     pub(crate) fn spent(&self, app: &App) -> Option<(OnSpent, u64)> {
-        self.current.read().tenants.get(app.index.0 as usize)?.usage.spent()
+        self.current.read().tenants.get(app.index.0 as usize)?.tenancy.spent()
     }
 
     /// The apps that have one.
     pub(crate) fn all_spent(&self) -> Vec<AppIndex> {
         let current = self.current.read();
-        let spent = |(index, tenant): (u32, &Tenant)| tenant.usage.spent().map(|_| AppIndex(index));
+        let spent = |(index, tenant): (u32, &Tenant)| tenant.tenancy.spent().map(|_| AppIndex(index));
         (0..).zip(&current.tenants).filter_map(spent).collect()
     }
 

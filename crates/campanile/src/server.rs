@@ -14,9 +14,10 @@ use campanile_hub::{App, AppIndex, Apps, Credential, Features, NoticeKind, Notic
 use campanile_protocol::{Limits, Secret};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::clerk::{Clerk, ClerkError};
 use crate::config::{AppConfig, Config};
 use crate::inbox::{Opened, StoreError};
-use crate::ledger::{Clerk, LedgerError};
+use crate::ledger::LedgerError;
 use crate::mailbox::Post;
 use crate::neighbour;
 use crate::node::Node;
@@ -54,6 +55,9 @@ pub enum StartError {
     /// The store of notifications cannot be had.
     #[error("[inbox]: {0}")]
     Store(#[from] StoreError),
+    /// What they have used hour by hour cannot be had.
+    #[error(transparent)]
+    Clerk(#[from] ClerkError),
     /// A webhook's queue cannot be had.
     #[error("cannot set up webhooks: {0}")]
     Webhooks(#[from] crate::webhooks::Error),
@@ -110,7 +114,9 @@ impl Server {
         let node = Node::new(Arc::new(config), apps, homes);
         node.ledger().open(&state)?;
         node.look_at_all_budgets(&webhooks);
-        let clerk = Clerk::hire(Arc::clone(node.ledger()))?;
+        let hours_of = Arc::clone(&node);
+        let hours_max = move || hours_of.config().limits.usage_hours_max;
+        let clerk = Clerk::hire(Arc::clone(node.ledger()), Arc::clone(node.journal()), &state, hours_max)?;
         if let Some(tls) = tls {
             node.present(tls);
         }
@@ -271,7 +277,7 @@ impl RunningServer {
         }
         self.webhooks.flush_and_stop(self.node.config().drain.webhooks_flush).await;
         // The calls of the flush, which no worker is left to hand over.
-        self.node.account(&self.webhooks.take_usage(&self.node.apps()), &self.webhooks);
+        self.node.account(self.webhooks.take_readings(&self.node.apps()), &self.webhooks);
         let written = tokio::task::spawn_blocking(move || self.clerk.finish());
         written.await.map_err(io::Error::other)??;
         joined
@@ -323,6 +329,7 @@ fn app(config: &AppConfig) -> App {
             bytes_max: limits.replay_bytes_max,
             secs: limits.replay.as_secs(),
         },
+        usage_prefixes: config.usage_prefixes.iter().map(|listed| listed.as_str().into()).collect(),
         features: Features {
             client_events: config.client_events,
             user_authentication: config.user_authentication,

@@ -403,13 +403,14 @@ impl Worker {
 
     /// Hands over what apps have used here, and hears which of them have used too much.
     fn account(&mut self) {
-        let mut used = self.hub.take_usage();
-        used.extend(self.door.take_usage());
+        let mut used = self.hub.take_readings();
+        used.extend(self.door.take_readings());
         // One of them speaks for the endpoints, which have no worker.
         if self.id == WorkerId(0) {
-            used.extend(self.webhooks.take_usage(self.hub.apps()));
+            used.extend(self.webhooks.take_readings(self.hub.apps()));
+            self.node.account_peaks();
         }
-        self.node.account(&used, &self.webhooks);
+        self.node.account(used, &self.webhooks);
         self.hub.set_spent(self.node.all_spent());
     }
 

@@ -1,6 +1,6 @@
 //! What a channel tells, to whom and when.
 
-use campanile_protocol::{ChannelName, Limits, SocketId};
+use campanile_protocol::{ChannelName, EventName, Limits, SocketId};
 
 use super::*;
 use crate::app::{AppIndex, Features, NoticeSet};
@@ -72,8 +72,13 @@ impl Bench {
 
     fn publish(&mut self, millis: u64, data: &str) {
         let data = DataLiteral::from_text(data);
-        let publication =
-            Publication { frame: Bytes::from_static(b"frame"), except: None, remember: Some(data), lasting: true };
+        let publication = Publication {
+            event: EventName::parse("told", 200).unwrap(),
+            frame: Bytes::from_static(b"frame"),
+            except: None,
+            remember: Some(data),
+            lasting: true,
+        };
         self.at(millis, |channel, key, out| channel.publish(key, publication, out));
     }
 

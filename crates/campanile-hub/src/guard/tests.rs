@@ -35,8 +35,13 @@ fn token(on_exceed: OnExceed, lane: u8) -> Claim {
 
 fn late(text: &'static str, lane: Option<u8>) -> Fate {
     let channel = ChannelKey { app: AppIndex(0), name: ChannelName::parse("c", 164).unwrap() };
-    let publication =
-        Publication { frame: Bytes::from_static(text.as_bytes()), except: None, remember: None, lasting: false };
+    let publication = Publication {
+        event: EventName::parse("e", 200).unwrap(),
+        frame: Bytes::from_static(text.as_bytes()),
+        except: None,
+        remember: None,
+        lasting: false,
+    };
     Fate::Wait { channel, publication, lane: lane.map(|lane| [lane; 16]) }
 }
 

@@ -2,7 +2,7 @@
 
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::signature::SignedQuery;
-use campanile_protocol::{ChannelName, Fingerprint, IdempotencyKey, Limits};
+use campanile_protocol::{ChannelName, EventName, Fingerprint, IdempotencyKey, Limits};
 
 use super::*;
 use crate::app::NoticeSet;
@@ -42,9 +42,18 @@ fn key(name: &str) -> ChannelKey {
     ChannelKey { app: AppIndex(0), name: ChannelName::parse(name, 164).unwrap() }
 }
 
+fn told() -> EventName {
+    EventName::parse("told", 200).unwrap()
+}
+
 fn publish(hub: &mut Hub, name: &str, data: &str, now: Moment) {
-    let publication =
-        Publication { frame: Bytes::new(), except: None, remember: Some(DataLiteral::from_text(data)), lasting: true };
+    let publication = Publication {
+        event: told(),
+        frame: Bytes::new(),
+        except: None,
+        remember: Some(DataLiteral::from_text(data)),
+        lasting: true,
+    };
     hub.letter(Letter::Publish { key: key(name), publication, ask: None }, now);
 }
 
@@ -273,9 +282,9 @@ fn a_mind_in_place_of_a_lost_one_knows_no_keys_and_ends_none_of_before() {
 
 /// What the app has used since this was last asked.
 fn used(hub: &mut Hub) -> [u64; 5] {
-    let taken = hub.take_usage();
-    assert!(taken.iter().all(|(app, _)| *app == AppIndex(0)));
-    Unit::ALL.map(|unit| taken.iter().map(|(_, usage)| usage.get(unit)).sum())
+    let taken = hub.take_readings();
+    assert!(taken.iter().all(|reading| reading.app == AppIndex(0)));
+    Unit::ALL.map(|unit| taken.iter().map(|reading| reading.usage().get(unit)).sum())
 }
 
 #[test]
@@ -307,7 +316,7 @@ fn what_connections_are_sent_and_clients_send_is_counted_as_it_is_billed() {
     // Whoever is left out is not sent it; a stranger is left out in vain.
     for (except, deliveries) in [(0, 2), (9, 3)] {
         let except = Some(SocketId { place: except, secret: 1 });
-        let publication = Publication { frame: Bytes::new(), except, remember: None, lasting: false };
+        let publication = Publication { event: told(), frame: Bytes::new(), except, remember: None, lasting: false };
         hub.letter(Letter::Publish { key: key("private-a"), publication, ask: None }, Moment(0));
         assert_eq!(used(&mut hub), [0, 0, deliveries, 0, 0]);
     }

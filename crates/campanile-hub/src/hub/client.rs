@@ -17,7 +17,7 @@ use super::Hub;
 use crate::app::App;
 use crate::fanout::ConnectionId;
 use crate::letter::{Audience, ChannelKey, Departure, Letter, Publication, Purpose};
-use crate::meter::Unit;
+use crate::meter::{Subject, Unit};
 use crate::notice::NoticeKind;
 use crate::session::{MOVES_PER_SEC, Unsubscribable};
 use crate::timers::Moment;
@@ -69,6 +69,7 @@ impl Hub {
             Ok(admitted) => admitted,
             Err(refused) => return self.refuse(id, &subscribe.channel, &refused),
         };
+        let established = session.established;
         if name.kind().is_signed() {
             session.authorized = true;
         }
@@ -96,7 +97,12 @@ impl Hub {
                 let message = format!("this connection has as many channels as it may have ({most})");
                 self.refuse(id, key.name.as_str(), &Unsubscribable::limit(message));
             }
-            None => self.request(id, key, Audience::Subscribers, admission, Purpose::Subscribe),
+            None => {
+                if key.name.kind().is_signed() {
+                    self.meter.wait(Subject::of(app, &key.name, ""), now.millis_since(established));
+                }
+                self.request(id, key, Audience::Subscribers, admission, Purpose::Subscribe);
+            }
         }
     }
 
@@ -163,11 +169,11 @@ impl Hub {
             return;
         }
         let named = EventName::parse(event, limits.event_name_length_max);
-        let event: Arc<str> = match named {
+        let name = match named {
             Ok(_) if event.len() == CLIENT_EVENT_PREFIX.len() => {
                 return self.error(id, rejected, "the event has no name after client-", Some(channel));
             }
-            Ok(name) => name.as_str().into(),
+            Ok(name) => name,
             Err(error) => return self.error(id, rejected, &error.to_string(), Some(channel)),
         };
         let data = DataLiteral::from_client(data);
@@ -182,10 +188,11 @@ impl Hub {
             }
             return;
         }
-        self.meter.count(app.index, Unit::ClientEvent, 1);
+        self.meter.count(Subject::of(app, &key.name, name.as_str()), Unit::ClientEvent, 1);
         let user_id = seat.user.as_ref().map(UserId::as_str);
-        let frame = ServerFrame::Event { event: &event, channel: key.name.as_str(), data: &data, user_id }.encode();
-        let publication = Publication { frame, except: Some(socket_id), remember: None, lasting: false };
+        let frame = ServerFrame::Event { event, channel: key.name.as_str(), data: &data, user_id }.encode();
+        let event: Arc<str> = name.as_str().into();
+        let publication = Publication { event: name, frame, except: Some(socket_id), remember: None, lasting: false };
         let channel = key.name.clone();
         self.send(Letter::Publish { key, publication, ask: None });
         self.notify(app, NoticeKind::ClientEvent { channel, event, data, socket_id, user_id: seat.user });

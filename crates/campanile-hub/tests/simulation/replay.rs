@@ -14,7 +14,7 @@ use campanile_hub::{
     App, AppIndex, Apps, ConnectionId, Effect, Features, Hub, Letter, Moment, Publication, Replay, Settings, WorkerId,
 };
 use campanile_protocol::json::DataLiteral;
-use campanile_protocol::{ChannelName, Secret, ServerFrame, SocketId};
+use campanile_protocol::{ChannelName, EventName, Secret, ServerFrame, SocketId};
 use serde_json::Value;
 
 use crate::dice::Dice;
@@ -237,7 +237,8 @@ impl World {
         });
         let data = DataLiteral::from_text(&event.to_string());
         let frame = ServerFrame::Event { event: "e", channel: CHANNELS[channel], data: &data, user_id: None }.encode();
-        let publication = Publication { frame, except, remember: None, lasting: true };
+        let event = EventName::parse("e", 200).expect("the name is valid");
+        let publication = Publication { event, frame, except, remember: None, lasting: true };
         let letter = Letter::Publish { key: key(channel), publication, ask: None };
         let home = usize::from(self.homes.of(&key(channel)).0);
         self.posts.entry((worker, home)).or_default().push_back(letter);

@@ -16,7 +16,7 @@ use campanile_hub::{
 };
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::websocket::{self, Opcode};
-use campanile_protocol::{ChannelName, Limits, Secret, SocketId};
+use campanile_protocol::{ChannelName, EventName, Limits, Secret, SocketId};
 use serde_json::Value;
 
 use crate::faults::{Fault, Faults};
@@ -563,7 +563,8 @@ impl World {
         let remember = model::name(key).contains("cache-").then(|| DataLiteral::from_text(&data));
         let key = self.key_of(key);
         self.note(format_args!("api publishes {data} to {}, not to {except:?}", key.name));
-        let publication = Publication { frame, except, remember, lasting: true };
+        let event = EventName::parse("note", 200).expect("the name is valid");
+        let publication = Publication { event, frame, except, remember, lasting: true };
         self.api(&key, Letter::Publish { key: key.clone(), publication, ask: None });
     }
 

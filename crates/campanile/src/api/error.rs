@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{Reply, json};
 use crate::budget::Exhausted;
 use crate::door::Busy;
+use crate::journal::question::{Unanswered, Unasked};
 
 /// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,10 @@ pub(super) enum ApiError {
     HeldUp { retry_after_secs: u64 },
     #[error("this app has used up a budget of messages; there are new ones in {retry_after_secs} s")]
     Spent { retry_after_secs: u64 },
+    #[error(transparent)]
+    Unasked(#[from] Unasked),
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
     #[error(transparent)]
     Key(#[from] InvalidKey),
     #[error("Idempotency-Key must be given once")]
@@ -95,15 +100,21 @@ impl ApiError {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Refused(refusal) if refusal.status() == 413 => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyBroken | Self::NotUtf8 | Self::Refused(_) | Self::Key(_) | Self::TwoKeys => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BodyBroken
+            | Self::NotUtf8
+            | Self::Refused(_)
+            | Self::Unasked(_)
+            | Self::Unanswered(Unanswered::TooManyRows { .. } | Unanswered::TooManyToRead { .. })
+            | Self::Key(_)
+            | Self::TwoKeys => StatusCode::BAD_REQUEST,
             Self::TooManyEvents { .. } | Self::HeldUp { .. } | Self::Spent { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::KeyInFlight => StatusCode::CONFLICT,
             Self::KeyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Busy | Self::TooManyBytes | Self::TooManyKeys | Self::NotStored { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Busy
+            | Self::TooManyBytes
+            | Self::TooManyKeys
+            | Self::NotStored { .. }
+            | Self::Unanswered(Unanswered::Unreadable) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -111,6 +122,7 @@ impl ApiError {
     pub(super) fn into_reply(self) -> Reply {
         let field = match &self {
             Self::Refused(refusal) => Some(refusal.field()),
+            Self::Unasked(unasked) => Some(unasked.parameter()),
             _ => None,
         };
         let mut reply = json(self.status(), &Body { error: &self.to_string(), field });
@@ -128,7 +140,7 @@ impl ApiError {
             | Self::Spent { retry_after_secs } => {
                 headers.insert(RETRY_AFTER, retry_after_secs.into());
             }
-            Self::Busy | Self::KeyInFlight | Self::TooManyKeys => {
+            Self::Busy | Self::KeyInFlight | Self::TooManyKeys | Self::Unanswered(Unanswered::Unreadable) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::TooManyBytes => {

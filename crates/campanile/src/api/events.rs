@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use campanile_hub::{App, FirstAnswer, Publication, Unit};
+use campanile_hub::{App, FirstAnswer, Publication};
 use campanile_protocol::replies::{BatchReply, ChannelReply, ChannelsReply};
 use campanile_protocol::trigger::{Batch, Trigger};
 use campanile_protocol::{ChannelName, EncodedFrame, ServerFrame};
@@ -22,7 +22,7 @@ use super::guard::{self, Passage};
 use super::idempotency::{Turn, told, told_nothing};
 use super::inbox::capture;
 use super::signed_request::SignedRequest;
-use crate::door::Visit;
+use crate::door::{Call, Visit};
 use crate::mailbox::Permit;
 
 /// `POST /apps/{id}/events`
@@ -30,9 +30,11 @@ pub(super) async fn publish(
     request: &SignedRequest<'_>,
     turn: &mut Turn<'_>,
     visit: Visit<'_>,
+    call: &Call<'_>,
 ) -> Result<FirstAnswer, ApiError> {
     let trigger = Trigger::parse(request.text()?, &request.query, &request.app.limits)?;
     let triggers = std::slice::from_ref(&trigger);
+    call.publishes(triggers, &request.app);
     let permit = turn.enter(&request.app, 1).await?;
     let passage = guard::pass(triggers, &request.app, visit, &permit).await?;
     let rows = capture::write(triggers, &passage, &request.app, visit).await?;
@@ -45,7 +47,7 @@ pub(super) async fn publish(
         outcome: outcome.clone(),
         ..told(&ChannelsReply { channels: trigger.channels.iter().cloned().zip(replies).collect() })
     };
-    visit.door().count(&request.app, Unit::ApiCall);
+    call.asks_too();
     turn.publishes(|| answer(without_counts(triggers)));
     Ok(answer(send_and_ask(triggers, &request.app, visit, &permit, passage).await))
 }
@@ -55,8 +57,10 @@ pub(super) async fn publish_batch(
     request: &SignedRequest<'_>,
     turn: &mut Turn<'_>,
     visit: Visit<'_>,
+    call: &Call<'_>,
 ) -> Result<FirstAnswer, ApiError> {
     let Batch { events } = Batch::parse(request.text()?, &request.app.limits)?;
+    call.publishes(&events, &request.app);
     let permit = turn.enter(&request.app, events.len()).await?;
     let passage = guard::pass(&events, &request.app, visit, &permit).await?;
     let rows = capture::write(&events, &passage, &request.app, visit).await?;
@@ -66,7 +70,7 @@ pub(super) async fn publish_batch(
         return Ok(FirstAnswer { outcome, ..told_nothing() });
     }
     let answer = |batch| FirstAnswer { outcome: outcome.clone(), ..told(&BatchReply { batch }) };
-    visit.door().count(&request.app, Unit::ApiCall);
+    call.asks_too();
     turn.publishes(|| answer(without_counts(&events)));
     Ok(answer(send_and_ask(&events, &request.app, visit, &permit, passage).await))
 }
@@ -77,9 +81,11 @@ pub(super) async fn publish_deprecated(
     request: &SignedRequest<'_>,
     turn: &mut Turn<'_>,
     visit: Visit<'_>,
+    call: &Call<'_>,
 ) -> Result<FirstAnswer, ApiError> {
     let trigger = Trigger::parse_deprecated(channel, request.text()?, &request.query, &request.app.limits)?;
     let triggers = std::slice::from_ref(&trigger);
+    call.publishes(triggers, &request.app);
     let permit = turn.enter(&request.app, 1).await?;
     let passage = guard::pass(triggers, &request.app, visit, &permit).await?;
     let rows = capture::write(triggers, &passage, &request.app, visit).await?;
@@ -148,7 +154,7 @@ fn publication(trigger: &Trigger, channel: &ChannelName) -> Publication {
     }
     .encode();
     let remember = channel.kind().cached.then(|| trigger.data.clone());
-    Publication { frame, except: trigger.socket_id, remember, lasting: true }
+    Publication { event: trigger.event.clone(), frame, except: trigger.socket_id, remember, lasting: true }
 }
 
 /// Waits for all. Each is first polled in order, and then `begun` is called, before any is waited for; there are few

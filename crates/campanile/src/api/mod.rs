@@ -1,7 +1,7 @@
 //! The HTTP API: how an application's servers publish and ask.
 //!
 //! Owns the endpoints, in the order in which a request meets them: [`router`] finds the route, [`signed_request`] proves
-//! who asks, then `events.rs`, `channels.rs` or `users.rs` does what was asked, and [`error`] words what was refused.
+//! who asks, then `events.rs`, `channels.rs`, `users.rs` or `usage.rs` does what was asked, and [`error`] words what was refused.
 //! `idempotency.rs` lets a request publish once, `guard.rs` holds up what its app's rules stop; `health.rs` and `cors.rs` stand beside. Never touches a socket or a mind:
 //! [`Visit`] does. The invariant: nothing of an app is read or changed before its signature is verified, and nothing of a
 //! body is parsed. Read on in [`campanile_protocol::trigger`] for the bodies.
@@ -18,6 +18,7 @@ mod router;
 mod signed_request;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod users;
 
 use std::error::Error;
@@ -25,7 +26,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use campanile_hub::Unit;
 use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -102,14 +102,16 @@ where
     let received = tokio::time::timeout_at(visit.until(), received).await;
     let secs = visit.door().node().config().limits.http_request_timeout.as_secs();
     let request = received.unwrap_or(Err(ApiError::BodyTooSlow { secs }))?;
-    visit.door().count(&request.app, Unit::ApiCall);
+    let call = visit.door().call(request.app.index);
     let reply = match resource {
-        Resource::Events => once(&request, visit, async |turn| events::publish(&request, turn, visit).await).await?,
+        Resource::Events => {
+            once(&request, visit, async |turn| events::publish(&request, turn, visit, &call).await).await?
+        }
         Resource::BatchEvents => {
-            once(&request, visit, async |turn| events::publish_batch(&request, turn, visit).await).await?
+            once(&request, visit, async |turn| events::publish_batch(&request, turn, visit, &call).await).await?
         }
         Resource::ChannelEvents(channel) => {
-            once(&request, visit, async |turn| events::publish_deprecated(&channel, &request, turn, visit).await)
+            once(&request, visit, async |turn| events::publish_deprecated(&channel, &request, turn, visit, &call).await)
                 .await?
         }
         Resource::TerminateConnections(user) => users::terminate_connections(&user, &request, visit).await?,
@@ -121,6 +123,7 @@ where
         }
         Resource::Connections => return held(users::connections(&request, visit)?, visit.door()),
         Resource::Guard => return held(guard::show(&request, visit), visit.door()),
+        Resource::Usage => return held(usage::show(&request, visit).await?, visit.door()),
     };
     // It has been done: whoever were told to try again would do it twice.
     Ok(reply.map(|body| visit.door().share().keep(body)))

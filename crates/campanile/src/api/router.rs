@@ -43,6 +43,7 @@ pub(super) enum Resource {
     TerminateConnections(String),
     Connections,
     Guard,
+    Usage,
 }
 
 /// Finds the route of a path, with or without the configured prefix.
@@ -79,6 +80,7 @@ fn of_app(path: &str) -> Option<Route> {
         ("users", Some(id), Some("terminate_connections")) => Resource::TerminateConnections(decoded(id)?),
         ("connections", None, None) => Resource::Connections,
         ("guard", None, None) => Resource::Guard,
+        ("usage", None, None) => Resource::Usage,
         _ => return None,
     };
     Some(Route::App { id, resource })
@@ -99,7 +101,8 @@ impl Route {
                 | Resource::Channel(_)
                 | Resource::ChannelUsers(_)
                 | Resource::Connections
-                | Resource::Guard => &[Method::GET],
+                | Resource::Guard
+                | Resource::Usage => &[Method::GET],
             },
         })
     }
@@ -154,6 +157,7 @@ mod tests {
             ("/apps/3/users/u@x/terminate_connections", app(Resource::TerminateConnections("u@x".to_owned()))),
             ("/apps/3/connections", app(Resource::Connections)),
             ("/apps/3/guard", app(Resource::Guard)),
+            ("/apps/3/usage", app(Resource::Usage)),
             ("/apps/3/channels/%23server-to-user-7", app(Resource::Channel("#server-to-user-7".to_owned()))),
             ("/apps/3/channels/a+b", app(Resource::Channel("a+b".to_owned()))),
             ("/apps/3/channels/a%2fusers", app(Resource::Channel("a/users".to_owned()))),
@@ -203,6 +207,7 @@ mod tests {
             ("/apps/3/channels/a", "GET"),
             ("/apps/3/channels/a/users", "GET"),
             ("/apps/3/connections", "GET"),
+            ("/apps/3/usage", "GET"),
         ] {
             assert_eq!(find(path, "").map(|route| listed(&route.methods())).as_deref(), Some(methods), "{path}");
         }

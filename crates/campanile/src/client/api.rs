@@ -20,8 +20,8 @@ use crate::target::Target;
 /// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes of a reply that are read; an answer of the API is far shorter.
-const REPLY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a reply that are read; the longest answer of the API, of usage with names as long as they may be, is shorter.
+const REPLY_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes of an error that are shown where it is not the API's JSON but, say, a proxy's page.
 const ERROR_CHARACTERS_MAX: usize = 300;
@@ -95,10 +95,21 @@ impl Api {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let query = sign_request(&self.key, &self.secret, "POST", &path, &[], body.as_bytes(), now);
         let url = format!("{}{path}?{query}", self.origin);
+        self.exchange(self.http.post(url).header(CONTENT_TYPE, "application/json").body(body)).await
+    }
+
+    /// Asks a path below `/apps/ID`, such as `/usage`, with these parameters.
+    pub(crate) async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Answer, ApiError> {
+        let path = format!("{}{path}", self.base_path);
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+        let query = sign_request(&self.key, &self.secret, "GET", &path, parameters, &[], now);
+        self.exchange(self.http.get(format!("{}{path}?{query}", self.origin))).await
+    }
+
+    async fn exchange(&self, request: reqwest::RequestBuilder) -> Result<Answer, ApiError> {
         // The URL holds the signature, so it is kept out of every error.
         let unanswered =
             |error: reqwest::Error| ApiError::Unanswered { origin: self.origin.clone(), source: error.without_url() };
-        let request = self.http.post(url).header(CONTENT_TYPE, "application/json").body(body);
         let mut response = request.send().await.map_err(unanswered)?;
         let outcome = response.headers().get(OUTCOME_HEADER).and_then(|outcome| outcome.to_str().ok());
         let outcome = outcome.map(str::to_owned);

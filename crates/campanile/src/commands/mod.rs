@@ -12,4 +12,5 @@ pub mod listen;
 pub mod serve;
 pub mod store;
 pub mod trigger;
+pub mod usage;
 pub mod webhooks;

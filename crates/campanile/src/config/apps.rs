@@ -15,7 +15,10 @@ use super::allowed_origins::AllowedOrigins;
 use super::file::{AppTable, KeyTable};
 use super::guard::{self, Budget};
 use super::inbox::{self, ServerToken};
-use super::limits::{self, CREDENTIAL_LENGTH_MAX, Numbers, SECRET_FILE_BYTES_MAX, count, seconds};
+use super::limits::{
+    self, CHANNEL_NAME_LENGTH_HARD_MAX, CREDENTIAL_LENGTH_MAX, Numbers, SECRET_FILE_BYTES_MAX,
+    USAGE_PREFIXES_LISTED_MAX, count, seconds,
+};
 use super::problem::Problems;
 use super::secret::{REDACTED, REDACTED_REFUSAL, Secret};
 use super::webhooks::WebhookConfig;
@@ -55,6 +58,8 @@ pub struct AppConfig {
     pub authorized_connections_timeout: Option<Duration>,
     /// Which channels send clients who come back what they have missed: names, or beginnings that end with `*`.
     pub replay_channels: Vec<String>,
+    /// Beginnings of channel names that are counted together, the longest first.
+    pub usage_prefixes: Vec<String>,
     /// Whence browsers may connect.
     pub allowed_origins: AllowedOrigins,
     /// Its numbers.
@@ -235,6 +240,10 @@ impl AppConfig {
                 problems.at(&format!("{path}.replay_channels[{index}]"), format!("{pattern:?} {reason}"));
             }
         }
+        let mut usage_prefixes = table.usage_prefixes.clone();
+        check_usage_prefixes(&usage_prefixes, &format!("{path}.usage_prefixes"), problems);
+        // The longest is meant where several fit.
+        usage_prefixes.sort_by_key(|listed| std::cmp::Reverse(listed.len()));
         let webhooks = table
             .webhooks
             .iter_mut()
@@ -252,6 +261,7 @@ impl AppConfig {
             subscription_counts: *table.subscription_counts.get_or_insert(false),
             authorized_connections_timeout,
             replay_channels: table.replay_channels.clone(),
+            usage_prefixes,
             allowed_origins: AllowedOrigins::read(&table.allowed_origins, &format!("{path}.allowed_origins"), problems),
             limits: AppLimits::read(table, path, problems),
             webhooks,
@@ -263,6 +273,24 @@ impl AppConfig {
             name,
             keys,
         })
+    }
+}
+
+fn check_usage_prefixes(listed: &[String], path: &str, problems: &mut Problems) {
+    if listed.len() > USAGE_PREFIXES_LISTED_MAX {
+        let text = format!("has {} beginnings, and {USAGE_PREFIXES_LISTED_MAX} are the most", listed.len());
+        problems.at(path, text);
+    }
+    for (index, beginning) in listed.iter().enumerate() {
+        let at = format!("{path}[{index}]");
+        if beginning.is_empty() {
+            problems.at(&at, "is empty: it would be the beginning of every channel's name");
+        } else if beginning.contains('*') {
+            problems.at(&at, format!("{beginning:?} has a *: write the beginning of channels' names alone"));
+        } else if beginning.len() as u64 > CHANNEL_NAME_LENGTH_HARD_MAX {
+            problems
+                .at(&at, format!("has more than {CHANNEL_NAME_LENGTH_HARD_MAX} characters, as no channel's name has"));
+        }
     }
 }
 

@@ -131,6 +131,8 @@ tables! {
         cors: CorsTable,
         /// Where notifications are kept; without it there is no inbox.
         inbox: Option<InboxTable>,
+        /// What a service would ask for.
+        plans: Vec<PlanTable>,
         /// The tenants.
         apps: Vec<AppTable>,
     }
@@ -226,6 +228,12 @@ tables! {
         idempotency_bytes_max: Option<u64>,
         /// What the guard may remember something of.
         guard_keys_max: Option<u64>,
+        /// Channel prefixes that have rows of their own in an app's hour.
+        usage_prefixes_max: Option<u64>,
+        /// Event names that have.
+        usage_events_max: Option<u64>,
+        /// Hours for which usage is kept.
+        usage_hours_max: Option<u64>,
         /// Seconds that a vanished member is still counted as present.
         presence_grace_secs: Option<u64>,
         /// Seconds for a client to answer a ping.
@@ -256,6 +264,22 @@ tables! {
     CorsTable {
         /// Origins that a browser may call the HTTP API from.
         allowed_origins: Vec<String>,
+    }
+
+    /// `[[plans]]`.
+    PlanTable {
+        /// For people.
+        name: Option<String>,
+        /// A month, in hundredths of the currency.
+        price_cents: Option<u64>,
+        /// As in `USD`.
+        currency: Option<String>,
+        /// Messages that are included.
+        messages: Option<u64>,
+        /// In a `day` or a `month`.
+        per: Option<String>,
+        /// Connections at once.
+        connections: Option<u64>,
     }
 
     /// `[[apps]]`: one tenant.
@@ -316,6 +340,8 @@ tables! {
         replay_bytes_max: Option<u64>,
         /// Seconds for which they are kept.
         replay_secs: Option<u64>,
+        /// Beginnings of channel names that are counted together.
+        usage_prefixes: Vec<String>,
         /// Users that one user may watch.
         watchlist_max: Option<u64>,
         /// Channels that one connection may subscribe to.

@@ -30,7 +30,7 @@ const ON_EXCEED: &[(&str, OnExceed)] = &[
     ("refuse", OnExceed::Refuse),
 ];
 
-const PERIODS: &[(&str, Period)] = &[("day", Period::Day), ("month", Period::Month)];
+pub(super) const PERIODS: &[(&str, Period)] = &[("day", Period::Day), ("month", Period::Month)];
 const ON_SPENT: &[(&str, OnSpent)] = &[("warn", OnSpent::Warn), ("drop", OnSpent::Drop), ("refuse", OnSpent::Refuse)];
 
 /// How much an app may use.
@@ -261,7 +261,13 @@ fn aim(event: Option<&str>, channel: Option<&str>, path: &str, problems: &mut Pr
 }
 
 /// What a word stands for.
-fn chosen<T: Copy>(word: &str, known: &[(&str, T)], path: &str, name: &str, problems: &mut Problems) -> Option<T> {
+pub(super) fn chosen<T: Copy>(
+    word: &str,
+    known: &[(&str, T)],
+    path: &str,
+    name: &str,
+    problems: &mut Problems,
+) -> Option<T> {
     let found = known.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning);
     if found.is_none() {
         let nearest =

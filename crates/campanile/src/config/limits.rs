@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use campanile_hub::channel::{COUNT_AT_ONCE_MAX, COUNT_EVERY_SECS, COUNTS_PER_SEC_MAX};
+use campanile_hub::meter::{ROWS_MAX, SAMPLE_BYTES_MAX, SAMPLE_BYTES_MIN, WAIT_MILLIS_MAX};
 use campanile_hub::session::{MOVES_AT_ONCE_MAX, MOVES_PER_SEC};
 use campanile_protocol::idempotency::KEY_LENGTH_MAX;
 use campanile_protocol::websocket::LAST_BLOCKS_MAX;
@@ -67,6 +68,36 @@ pub const HTTP_ANSWER_BYTES_PER_TIMEOUT: usize = 64 * 1024;
 
 /// Channels that a home tells at once of those that `GET /channels` lists.
 pub const CHANNELS_AT_ONCE: usize = 1000;
+
+/// Questions about usage that may wait for the one thread that reads the disk.
+pub const USAGE_QUESTIONS_MAX: usize = 16;
+
+/// Rows of the journal that one question may add up: about a second's work.
+pub const USAGE_ROWS_READ_MAX: usize = 500_000;
+
+/// Rows of an answer about usage.
+pub const USAGE_ROWS_TOLD_MAX: usize = 10_000;
+
+/// Events that wait, whole, to be looked into for their largest fields.
+pub const USAGE_SAMPLES_MAX: usize = 32;
+
+/// Hours, each of an app, that wait in memory where the disk takes none.
+pub const USAGE_HOURS_UNWRITTEN_MAX: usize = 1000;
+
+/// Characters of a plan's name, and of a currency.
+pub const PLAN_NAME_LENGTH_MAX: usize = 100;
+
+/// Fields that are told of the largest event of a name.
+pub const FIELDS_TOLD_MAX: usize = 5;
+
+/// Fields of it that are looked at.
+pub const FIELDS_LOOKED_AT_MAX: usize = 2000;
+
+/// Objects and arrays inside each other that are looked into.
+pub const FIELDS_DEPTH_MAX: usize = 4;
+
+/// Beginnings of channel names that an app may list: each is compared with each publication's channel.
+pub const USAGE_PREFIXES_LISTED_MAX: usize = 32;
 
 /// Characters of an app's id, of a key and of a secret.
 pub const CREDENTIAL_LENGTH_MAX: usize = 200;
@@ -234,6 +265,15 @@ limits! {
     GUARD_KEYS_MAX: "limits" "guard_keys_max", Default(200_000), 1000..=10_000_000, "keys, in even shares over the workers";
         "what a rule remembers of an order, a channel or a user takes about 400 bytes, and publishers can name ever new ones; whoever is full again or over its window is forgotten by itself";
         "the app with most loses the one that would be forgotten soonest, which begins anew; alert `memory`";
+    USAGE_PREFIXES_MAX: "limits" "usage_prefixes_max", Default(100), 1..=10_000, "channel prefixes of each app in an hour";
+        "usage is kept by them, and names cost nothing to invent; half of the room is for what strangers can name";
+        "the further ones are counted together as (other)";
+    USAGE_EVENTS_MAX: "limits" "usage_events_max", Default(200), 1..=10_000, "event names of each app in an hour";
+        "the same; half of the room is for client events";
+        "the further ones are counted together as (other)";
+    USAGE_HOURS_MAX: "limits" "usage_hours_max", Default(1488), 24..=17_568, "hours";
+        "two months, so that the last can be compared with this one; each row of an hour takes about 100 bytes of the disk";
+        "what is older is forgotten within an hour";
     PRESENCE_GRACE_SECS: "limits" "presence_grace_secs", Default(3), 0..=60, "seconds";
         "a connection that broke and came back must not look like leaving and joining";
         "member_removed goes out";
@@ -279,6 +319,15 @@ limits! {
     INBOX_STREAMS_MAX: "inbox" "streams_max", Default(1000), 0..=100_000, "browsers that are fed over HTTP";
         "each holds an HTTP connection, on which publishers depend, or a part of one";
         "answered 503 with Retry-After";
+    PLAN_PRICE_CENTS: "plans" "price_cents", Required, 0..=1_000_000_000_000, "hundredths of the currency, a month";
+        "what the service asks for";
+        "-";
+    PLAN_MESSAGES: "plans" "messages", Required, 1..=1_000_000_000_000_000, "messages in Pusher's units, in a day or a month";
+        "what the plan includes";
+        "the next plan is told; nobody is held up";
+    PLAN_CONNECTIONS: "plans" "connections", Required, 1..=1_000_000_000, "connections at once";
+        "the same";
+        "the next plan is told; nobody is held up";
     APP_AUTHORIZED_TIMEOUT_SECS: "apps" "authorized_connections_timeout_secs", Off, 1..=3600, "seconds";
         "an app whose users are all known wants nobody else to hold a connection";
         "close 4009: the client stays away";
@@ -514,6 +563,12 @@ pub struct NodeLimits {
     pub idempotency_bytes_max: usize,
     /// What the guard may remember something of.
     pub guard_keys_max: usize,
+    /// Channel prefixes that have rows of their own in an app's hour.
+    pub usage_prefixes_max: usize,
+    /// Event names that have.
+    pub usage_events_max: usize,
+    /// Hours for which usage is kept.
+    pub usage_hours_max: u64,
     /// How long a vanished member still counts as present.
     pub presence_grace: Duration,
     /// For a client to answer a ping.
@@ -608,6 +663,9 @@ impl NodeLimits {
             ),
             idempotency_bytes_max: count(numbers.read(&IDEMPOTENCY_BYTES_MAX, &mut table.idempotency_bytes_max)),
             guard_keys_max: count(numbers.read(&GUARD_KEYS_MAX, &mut table.guard_keys_max)),
+            usage_prefixes_max: count(numbers.read(&USAGE_PREFIXES_MAX, &mut table.usage_prefixes_max)),
+            usage_events_max: count(numbers.read(&USAGE_EVENTS_MAX, &mut table.usage_events_max)),
+            usage_hours_max: numbers.read(&USAGE_HOURS_MAX, &mut table.usage_hours_max),
             presence_grace: seconds(numbers.read(&PRESENCE_GRACE_SECS, &mut table.presence_grace_secs)),
             pong_timeout: seconds(numbers.read(&PONG_TIMEOUT_SECS, &mut table.pong_timeout_secs)),
             closing_timeout: seconds(numbers.read(&CLOSING_TIMEOUT_SECS, &mut table.closing_timeout_secs)),
@@ -659,6 +717,7 @@ pub fn to_markdown() -> String {
             table = Some(limit.table);
             let heading = match limit.table {
                 "" => "The top level".to_owned(),
+                "plans" => "`[[plans]]`: each plan by itself".to_owned(),
                 "apps" => "`[[apps]]`: each app by itself".to_owned(),
                 "apps.webhooks" => "`[[apps.webhooks]]`: each endpoint by itself".to_owned(),
                 "apps.guard" => "`[apps.guard]`: each app by itself".to_owned(),
@@ -748,6 +807,24 @@ pub fn to_markdown() -> String {
          lost, counted and alarmed |\n\
          | webhook events that take no signature of the application, and all `subscription_count` | half of the former, and of the endpoint's \
          `queue_events_max`, `queue_bytes_max` and `dead_letters_max` | as the others at the whole |\n\
+         | rows of one app, each a channel prefix with an event name, that a worker counts in half a second | {ROWS_MAX} | the \
+         further ones are counted together as (other) |\n\
+         | event names and channel prefixes that strangers choose: of client events, and of public channels where only \
+         `subscription_count` was sent | half of `limits.usage_events_max` and of `limits.usage_prefixes_max` | as the \
+         others at the whole |\n\
+         | events that wait to be looked into for their largest fields | {USAGE_SAMPLES_MAX}, of {SAMPLE_BYTES_MIN} to \
+         {SAMPLE_BYTES_MAX} bytes each | not looked into |\n\
+         | fields of an event that are looked at, and how deep they are inside each other | {FIELDS_LOOKED_AT_MAX}, \
+         {FIELDS_DEPTH_MAX} deep; {FIELDS_TOLD_MAX} are told | what is left is counted as the field that it is in |\n\
+         | subscriptions by which the wait for an authorization is measured | {WAIT_MILLIS_MAX} ms after the connection | not \
+         counted |\n\
+         | hours of an app that wait in memory where the disk takes none | {USAGE_HOURS_UNWRITTEN_MAX} | the oldest is lost, \
+         and the log says so |\n\
+         | questions about usage that wait | {USAGE_QUESTIONS_MAX} | answered 503 with Retry-After |\n\
+         | rows that a question about usage may add up | {USAGE_ROWS_READ_MAX} | answered 400 |\n\
+         | rows of an answer about usage | {USAGE_ROWS_TOLD_MAX} | answered 400 |\n\
+         | an app's `usage_prefixes` | {USAGE_PREFIXES_LISTED_MAX} | the start is refused |\n\
+         | a plan's name, and a currency | {PLAN_NAME_LENGTH_MAX} characters | the start is refused |\n\
          | descriptors kept back from `limits.connections_max` | {DESCRIPTORS_RESERVED}, and \
          `limits.http_connections_max` for each worker | a larger `connections_max` is refused |\n\
          | sockets, half-open ones among them | `limits.connections_max`, `limits.http_connections_max` \

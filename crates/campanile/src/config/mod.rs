@@ -23,6 +23,7 @@ mod log;
 mod machine;
 mod memory;
 mod network;
+mod plans;
 mod problem;
 mod secret;
 mod sizes;
@@ -50,6 +51,7 @@ pub use listen::Listen;
 pub use log::{Log, LogFormat, LogLevel};
 pub use machine::{Machine, raise_descriptor_limit};
 pub use network::Network;
+pub use plans::{Plan, default_plans};
 pub use problem::{ConfigError, Origin, Origins, Problem};
 pub use secret::{REDACTED, Secret};
 pub use tls::Tls;
@@ -86,6 +88,8 @@ pub struct Config {
     pub cors: Cors,
     /// Where notifications are kept; nothing where there is no inbox.
     pub inbox: Option<InboxConfig>,
+    /// What a service would ask for.
+    pub plans: Vec<Plan>,
     /// The tenants; at least one.
     pub apps: Vec<AppConfig>,
     /// What the operator should know though nothing is wrong: to be logged once at start.
@@ -216,6 +220,7 @@ impl Config {
             log: Log::read(&mut file.log, problems),
             cors: Cors::read(&file.cors, problems),
             inbox,
+            plans: plans::read(&mut file.plans, problems),
             apps,
             notes,
         }

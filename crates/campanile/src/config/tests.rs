@@ -717,6 +717,62 @@ fn a_rule_that_cannot_be_followed_is_refused_with_what_to_do() {
     assert_refused(&format!("{APP}[apps.guard]\nalert_afer = 1\n"), "did you mean `apps[0].guard.alert_after`?");
 }
 
+// What it would cost.
+
+#[test]
+fn the_price_table_is_the_files_own_or_two_plans_that_are_known() {
+    let [sandbox, startup] = &accept(APP).plans[..] else { panic!("two plans") };
+    assert_eq!((sandbox.name.as_str(), sandbox.price_cents, sandbox.per), ("Sandbox", 0, Period::Day));
+    assert_eq!((sandbox.messages, sandbox.connections), (200_000, 100));
+    assert_eq!((startup.name.as_str(), startup.price_cents, startup.per), ("Startup", 4900, Period::Month));
+    assert_eq!((startup.messages, startup.connections, startup.currency.as_str()), (3_000_000, 500, "USD"));
+
+    let plan = "[[plans]]\nname = 'Ours'\nprice_cents = 990\nmessages = 5\nconnections = 3\n";
+    let [ours] = &accept(&format!("{plan}currency = 'EUR'\n{APP}")).plans[..] else { panic!("one plan") };
+    assert_eq!((ours.name.as_str(), ours.currency.as_str(), ours.per), ("Ours", "EUR", Period::Month));
+    let (_, explanation) = explain(Some(&format!("{plan}{APP}")), &[]).unwrap();
+    let shown = explanation.to_toml().unwrap();
+    assert!(shown.contains("currency = \"USD\"") && shown.contains("per = \"month\""), "{shown}");
+
+    for (written, expected) in [
+        ("name = 'a'\nmessages = 1\nconnections = 1", "plans[0]: needs price_cents"),
+        ("price_cents = 1\nmessages = 1\nconnections = 1", "plans[0]: needs a name"),
+        ("name = 'a'\nprice_cents = 1\nconnections = 1", "plans[0]: needs messages"),
+        ("name = 'a'\nprice_cents = 1\nmessages = 1", "plans[0]: needs connections"),
+        ("name = ' '\nprice_cents = 1\nmessages = 1\nconnections = 1", "plans[0].name: must not be empty"),
+        (
+            "name = 'a'\nprice_cents = 1\nmessages = 1\nconnections = 1\nper = 'year'",
+            "plans[0].per: \"year\" is unknown",
+        ),
+        (
+            "name = 'a'\nprice_cents = 1\nmessages = 1\nconnections = 1\ncurrency = \"\\n\"",
+            "plans[0].currency: must not be empty",
+        ),
+        ("name = 'a'\nprice_cents = 1\nmessages = 1\nconnections = 1\nprice = 1", "plans[0].price: unknown setting"),
+    ] {
+        assert_refused(&format!("[[plans]]\n{written}\n{APP}"), expected);
+    }
+    assert_refused(&format!("{plan}{plan}{APP}"), "plans[1].name: there is a plan \"Ours\" already");
+    let name = |length: usize| format!("{}{APP}", plan.replace("Ours", &"n".repeat(length)));
+    assert_eq!(accept(&name(100)).plans.len(), 1);
+    assert_refused(&name(101), "plans[0].name: has more than 100 characters");
+}
+
+#[test]
+fn an_app_may_list_as_many_prefixes_as_the_bound_and_no_more_and_the_longest_is_meant() {
+    let listed = |prefixes: &[&str]| format!("{APP}usage_prefixes = {prefixes:?}\n");
+    let app = accept(&listed(&["private-shop.", "private-shop.eu."])).apps.remove(0);
+    assert_eq!(app.usage_prefixes, ["private-shop.eu.", "private-shop."]);
+    let many = vec!["a"; limits::USAGE_PREFIXES_LISTED_MAX];
+    assert_eq!(accept(&listed(&many)).apps[0].usage_prefixes.len(), limits::USAGE_PREFIXES_LISTED_MAX);
+    assert_refused(&listed(&[&many[..], &["a"]].concat()), "apps[0].usage_prefixes: has 33 beginnings");
+    for (prefix, expected) in
+        [("", "is empty"), ("private-*", "\"private-*\" has a *"), (&*"p".repeat(201), "has more than 200 characters")]
+    {
+        assert_refused(&listed(&[prefix]), &format!("apps[0].usage_prefixes[0]: {expected}"));
+    }
+}
+
 // Numbers.
 
 /// A file that sets one limit, and the path that problems name.
@@ -725,6 +781,7 @@ fn setting(limit: &Limit, number: u64) -> (String, String) {
     match limit.table {
         "" => (format!("{line}{APP}"), limit.name.to_owned()),
         "apps" => (format!("{APP}{line}"), format!("apps[0].{}", limit.name)),
+        "plans" => (format!("[[plans]]\n{line}{APP}"), format!("plans[0].{}", limit.name)),
         "apps.webhooks" => (
             format!("{APP}[[apps.webhooks]]\nurl = 'http://127.0.0.1/'\n{line}"),
             format!("apps[0].webhooks[0].{}", limit.name),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use campanile_hub::Publication;
 use campanile_inbox::{Notification, State, Uuid};
 use campanile_protocol::json::DataLiteral;
-use campanile_protocol::{ChannelName, ServerFrame};
+use campanile_protocol::{ChannelName, EventName, ServerFrame};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -73,7 +73,8 @@ impl Event {
     /// As it is published on a channel. It is not sent again to those who come back: they are told how the inbox stands.
     pub(super) fn publication(&self, channel: &ChannelName) -> Publication {
         let remember = channel.kind().cached.then(|| DataLiteral::from_text(&self.data));
-        Publication { frame: self.frame(channel), except: None, remember, lasting: false }
+        let event = EventName::parse(self.name, self.name.len()).expect("our names are not the protocol's");
+        Publication { event, frame: self.frame(channel), except: None, remember, lasting: false }
     }
 
     /// The same in a stream of server-sent events.
@@ -147,6 +148,7 @@ pub(super) mod tests {
         let data = r#"{"unread":1,"unseen":1,"seq":1,"rev":1,"announced":0,"changed":["00000000-0000-0000-0000-000000000001"],"reset":false}"#;
         assert_eq!(event.in_stream(), format!("event: inbox.updated\ndata: {data}\n\n").as_bytes());
         let channel = ChannelName::parse("private-user.42", 164).unwrap();
+        assert_eq!(event.publication(&channel).event.as_str(), "inbox.updated");
         let frame = String::from_utf8_lossy(&event.frame(&channel)).into_owned();
         assert!(frame.contains(r#""event":"inbox.updated","channel":"private-user.42""#), "{frame}");
         let state = String::from_utf8_lossy(&Event::state(&state).in_stream()).into_owned();

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use campanile_hub::{AppIndex, Apps, Notice, Unit, Usage};
+use campanile_hub::{Apps, Notice, Reading};
 use parking_lot::{Mutex, RwLock};
 use reqwest::Client;
 use sha2::{Digest, Sha256};
@@ -218,11 +218,11 @@ impl Webhooks {
     }
 
     /// Takes the calls that were made since this was last called.
-    pub(crate) fn take_usage(&self, apps: &Apps) -> Vec<(AppIndex, Usage)> {
+    pub(crate) fn take_readings(&self, apps: &Apps) -> Vec<Reading> {
         let used = self.calls.lock();
         let used = used.iter().filter_map(|(app, calls)| {
             let calls = Some(calls.swap(0, Ordering::Relaxed)).filter(|calls| *calls > 0)?;
-            Some((apps.by_id(app)?.index, Usage::of(Unit::WebhookCall, calls)))
+            Some(Reading::of_webhooks(apps.by_id(app)?.index, calls))
         });
         used.collect()
     }

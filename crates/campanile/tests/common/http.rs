@@ -65,7 +65,7 @@ pub(super) fn dial(address: SocketAddr) -> TcpStream {
 }
 
 /// Sends these bytes on a connection of their own and reads one answer.
-pub(super) fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
+pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = dial(address);
     // A server that refuses early may have stopped reading.
     let _ = stream.write_all(request);

@@ -15,7 +15,7 @@ use campanile::{RunningServer, Server, StartError};
 use campanile_protocol::Secret;
 
 pub(crate) use client::{Client, Frame, Opening, frame, in_string};
-pub(crate) use http::{Answer, read_answer, signed_request, with_header};
+pub(crate) use http::{Answer, exchange, read_answer, signed_request, with_header};
 
 /// The app that every server has.
 pub(crate) const APP: &str = "app";
@@ -158,7 +158,7 @@ impl Probe {
 
     /// An unsigned question.
     pub(crate) fn get(self, path: &str) -> Answer {
-        http::exchange(self.0, format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())
+        exchange(self.0, format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())
     }
 
     /// Tries to connect a client; an error says with which code it was closed.

@@ -45,6 +45,9 @@ const TESTED: &[(&str, &str, &str)] = &[
         GUARD,
         "as_many_keys_are_remembered_as_may_be_and_for_one_more_the_app_with_most_loses_the_one_that_ends_first",
     ),
+    ("limits.usage_prefixes_max", NAMES, NAMES_AT_THE_BOUND),
+    ("limits.usage_events_max", NAMES, NAMES_AT_THE_BOUND),
+    ("limits.usage_hours_max", JOURNAL, "hours_that_are_too_old_are_forgotten_and_the_first_that_is_not_is_kept"),
     ("limits.presence_grace_secs", HERE, "a_member_who_vanishes_is_missed_only_after_the_grace"),
     ("limits.pong_timeout_secs", HERE, "who_is_silent_is_pinged_and_who_stays_silent_is_closed"),
     ("limits.closing_timeout_secs", HERE, "a_peer_that_does_not_answer_a_close_is_dropped"),
@@ -64,6 +67,9 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("inbox.writes_waiting_max", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
     ("inbox.reads_waiting_max", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
     ("inbox.streams_max", INBOX, "as_many_streams_are_open_as_may_be_and_a_drain_ends_them"),
+    ("plans.price_cents", BILL, PLANS_AT_THEIR_BOUNDS),
+    ("plans.messages", BILL, PLANS_AT_THEIR_BOUNDS),
+    ("plans.connections", BILL, PLANS_AT_THEIR_BOUNDS),
     ("apps.authorized_connections_timeout_secs", HERE, "who_is_not_authorized_in_time_is_closed"),
     ("apps.activity_timeout_secs", HERE, "who_is_silent_is_pinged_and_who_stays_silent_is_closed"),
     ("apps.connections_max", HERE, "an_app_takes_as_many_connections_as_it_may_and_turns_the_next_away"),
@@ -252,6 +258,46 @@ const TESTED_UNSETTABLE: &[(&str, &str, &str)] = &[
         QUEUE,
         "what_anybody_can_cause_finds_room_in_half_of_the_queue_and_of_the_dead_letters",
     ),
+    (
+        "rows of one app, each a channel prefix with an event name, that a worker counts in half a second",
+        METER,
+        "as_many_rows_as_the_bound_have_their_names_and_all_beyond_are_one",
+    ),
+    (
+        "event names and channel prefixes that strangers choose: of client events, and of public channels where only \
+         `subscription_count` was sent",
+        NAMES,
+        "strangers_names_take_half_of_the_room_and_no_more",
+    ),
+    (
+        "events that wait to be looked into for their largest fields",
+        JOURNAL,
+        "as_many_events_wait_to_be_looked_into_as_the_bound_and_no_more",
+    ),
+    (
+        "fields of an event that are looked at, and how deep they are inside each other",
+        "campanile/src/journal/fields.rs",
+        "depth_and_number_have_bounds_past_which_what_is_left_is_one",
+    ),
+    (
+        "subscriptions by which the wait for an authorization is measured",
+        METER,
+        "whoever_subscribes_late_has_not_waited",
+    ),
+    (
+        "hours of an app that wait in memory where the disk takes none",
+        JOURNAL,
+        "a_disk_that_takes_nothing_costs_the_oldest_hours_past_the_bound_and_is_told_of",
+    ),
+    ("questions about usage that wait", JOURNAL, "as_many_questions_wait_as_may_and_one_more_is_told_to_come_again"),
+    ("rows that a question about usage may add up", JOURNAL, "so_many_rows_are_added_up_as_may_be_and_no_more"),
+    ("rows of an answer about usage", JOURNAL, "an_answer_has_as_many_rows_as_the_bound_and_one_more_is_refused"),
+    (
+        "an app's `usage_prefixes`",
+        CONFIG,
+        "an_app_may_list_as_many_prefixes_as_the_bound_and_no_more_and_the_longest_is_meant",
+    ),
+    ("a plan's name, and a currency", CONFIG, "the_price_table_is_the_files_own_or_two_plans_that_are_known"),
     ("descriptors kept back from `limits.connections_max`", CONFIG, "connections_must_fit_the_open_files"),
     (
         "sockets, half-open ones among them",
@@ -276,6 +322,12 @@ const BUCKET: &str = "campanile-hub/src/guard/bucket.rs";
 const BREAKER: &str = "campanile-hub/src/guard/breaker.rs";
 const SAME_BODY: &str =
     "the_same_may_come_as_often_as_the_bound_and_one_more_opens_the_breaker_until_it_has_cooled_down";
+const METER: &str = "campanile-hub/src/meter.rs";
+const JOURNAL: &str = "campanile/src/journal/tests.rs";
+const NAMES: &str = "campanile/src/journal/names.rs";
+const NAMES_AT_THE_BOUND: &str = "as_many_names_as_the_bounds_have_rows_and_all_others_are_one_until_the_hour_is_over";
+const BILL: &str = "campanile/src/bill.rs";
+const PLANS_AT_THEIR_BOUNDS: &str = "each_plan_is_taken_up_to_its_bounds_and_not_beyond";
 const QUEUE: &str = "campanile/src/webhooks/queue.rs";
 
 #[test]
@@ -315,7 +367,7 @@ fn a_port_that_is_taken_stops_the_start_and_zero_takes_a_free_one() {
     let first = start(&[]);
     assert_ne!(first.address.port(), 0);
     let error = first.start_another_on_the_same_port().expect_err("the port is taken");
-    assert!(error.to_string().contains("is another server running there?"), "{error}");
+    assert!(error.to_string().contains("another campanile is there: stop that one"), "{error}");
     first.serves_others();
 }
 

@@ -17,3 +17,4 @@ mod limits;
 mod postgres;
 mod reactions;
 mod replay;
+mod usage;

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use campanile_hub::{App, Unit};
+use campanile_hub::App;
 use campanile_inbox::{Accepted, Category, Contact, DeliveryId, Draft, JobState};
 use hyper::StatusCode;
 use hyper::body::Body;
@@ -99,7 +99,8 @@ pub(super) async fn answer(
     visit: Visit<'_>,
 ) -> Result<Reply, Refused> {
     let app = &request.app;
-    visit.door().count(app, Unit::ApiCall);
+    // Counted when it ends, however it does.
+    let _call = visit.door().call(app.index);
     let (store, id) = (store_of(visit.door(), app)?, &*app.id);
     let inbox = store.inbox();
     let query = Query::read(request.head.uri.query(), endpoint)?;
