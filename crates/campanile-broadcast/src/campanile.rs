@@ -38,6 +38,7 @@ struct Inner {
     timeouts: Timeouts,
     outbox: Outbox,
     is_stamped: bool,
+    has_inbox: bool,
 }
 
 /// How events leave.
@@ -110,7 +111,8 @@ impl Campanile {
             limits: settings.limits,
         };
         let (way, timeouts, is_stamped) = (Way::Server(server), settings.timeouts, settings.stamped);
-        Ok(Self(Arc::new(Inner { way, signer, timeouts, outbox, is_stamped })))
+        let has_inbox = settings.has_inbox;
+        Ok(Self(Arc::new(Inner { way, signer, timeouts, outbox, is_stamped, has_inbox })))
     }
 
     /// For tests: records events, sends nothing, and asserts.
@@ -121,7 +123,8 @@ impl Campanile {
     pub(crate) fn recording(recorder: Recorder, signer: Signer) -> Self {
         let outbox = Outbox::in_memory(EVENTS_IN_MEMORY_MAX_DEFAULT);
         let way = Way::Recorder(recorder);
-        Self(Arc::new(Inner { way, signer, timeouts: Timeouts::default(), outbox, is_stamped: false }))
+        let (timeouts, is_stamped, has_inbox) = (Timeouts::default(), false, true);
+        Self(Arc::new(Inner { way, signer, timeouts, outbox, is_stamped, has_inbox }))
     }
 
     /// Begins to tell browsers of an event; a verb sends it.
@@ -181,9 +184,10 @@ impl Campanile {
         }
     }
 
-    /// Records notifications where that is all, and gives them back where they are to be sent.
+    /// Records notifications where that is all, and gives them back where they are to be sent: none where nobody keeps them.
     pub(crate) fn unless_recorded(&self, noted: Vec<Noted>) -> Option<Vec<Noted>> {
         match &self.0.way {
+            Way::Server(_) if !self.0.has_inbox => Some(Vec::new()),
             Way::Recorder(recorder) if !noted.is_empty() => {
                 recorder.note(noted);
                 None

@@ -52,6 +52,7 @@ pub struct Settings {
     pub(crate) events_in_memory_max: usize,
     pub(crate) limits: Limits,
     pub(crate) stamped: bool,
+    pub(crate) has_inbox: bool,
 }
 
 impl fmt::Debug for Settings {
@@ -114,6 +115,7 @@ impl Settings {
             events_in_memory_max: EVENTS_IN_MEMORY_MAX_DEFAULT,
             limits: Limits::default(),
             stamped: false,
+            has_inbox: true,
         }
     }
 
@@ -190,6 +192,14 @@ impl Settings {
     #[must_use]
     pub fn events_in_memory_max(mut self, max: usize) -> Self {
         self.events_in_memory_max = max.max(1);
+        self
+    }
+
+    /// Says that the server keeps no inbox, as those that speak only Pusher's protocol: notifications are not sent, which is
+    /// [`Published::Suppressed`](crate::Published::Suppressed). What is wrong with one is an error all the same.
+    #[must_use]
+    pub fn without_inbox(mut self) -> Self {
+        self.has_inbox = false;
         self
     }
 

@@ -1,6 +1,7 @@
 //! Processes that are killed, and what is heard all the same.
 //!
-//! Owns the proof that an event which committed is delivered, whatever dies, and that one which did not is not. Never
+//! Owns the proof that an event which committed is delivered, whatever dies, and that one which did not is not; and that a
+//! notification of either is in its inbox once, or not at all. Never
 //! kills with anything but SIGKILL. The invariant: the orders in the database are the truth, because each was written in
 //! the transaction of its event.
 //!
@@ -20,7 +21,7 @@ use sqlx::{PgPool, SqlitePool};
 
 use crate::browser::Browser;
 use crate::ear::Ear;
-use crate::stage::{SOON, Stage, said, settings};
+use crate::stage::{SOON, Stage, noted, said, settings};
 
 #[allow(dead_code, reason = "it is shared with tests that look closer")]
 #[path = "../live/browser.rs"]
@@ -45,6 +46,8 @@ const CLERKS: usize = 4;
 const ROLLED_BACK: u64 = 3;
 /// For how long a dead courier's jobs are nobody else's.
 const LEASE: Duration = Duration::from_millis(1500);
+/// Who is notified of each order.
+const OWNER: &str = "7";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -83,7 +86,7 @@ async fn tests(arguments: &[String]) -> ExitCode {
 }
 
 async fn killed_shop(database: &Database) {
-    let stage = Stage::open();
+    let stage = Stage::with_inbox();
     let mut browser = stage.browser_in(&["orders"]).await;
     let heard = Arc::new(Mutex::new(Vec::new()));
     let listening = tokio::spawn(listen(Arc::clone(&heard), stage.browser_in(&["orders"]).await));
@@ -123,6 +126,16 @@ async fn killed_shop(database: &Database) {
     assert!(lost.is_empty() && invented.is_empty(), "lost: {lost:?}; never committed, and heard: {invented:?}");
     assert_eq!(numbers.len(), distinct.len(), "the server knows the keys, so each is heard once");
     assert!(outbox.dead(1).await.unwrap().is_empty());
+
+    // What was accepted is stored soon.
+    let mut stored = Vec::new();
+    let began = Instant::now();
+    while stored.len() < committed.len() && began.elapsed() < SOON {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        stored = stage.inbox(OWNER).await.iter().map(|row| row["data"]["number"].as_u64().unwrap()).collect();
+    }
+    stored.sort_unstable();
+    assert_eq!(stored, Vec::from_iter(committed.iter().copied()), "each is in the inbox once");
     // The other browser is there to be one: it hears the same, from the first on.
     assert!(committed.contains(&browser.number().await));
 }
@@ -287,21 +300,24 @@ impl Database {
         }
     }
 
-    /// An order and its event, both or none.
+    /// An order, its event and its notification, all or none.
     async fn order(&self, campanile: &Campanile, number: u64, commits: bool) {
         const INSERT: &str = "INSERT INTO orders (number) VALUES ($1)";
         let (event, row) = (campanile.broadcast(said("orders", number)), i64::try_from(number).unwrap());
+        let notification = campanile.notify(OWNER, noted(number)).about("order", number).key(format!("order:{number}"));
         match self {
             Self::Sqlite { pool, .. } => {
                 let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
                 sqlx::query(INSERT).bind(row).execute(&mut *tx).await.unwrap();
                 event.within(&mut tx).await.unwrap();
+                notification.within(&mut tx).await.unwrap();
                 if commits { tx.commit().await } else { tx.rollback().await }.unwrap();
             }
             Self::Postgres { pool, .. } => {
                 let mut tx = pool.begin().await.unwrap();
                 sqlx::query(INSERT).bind(row).execute(&mut *tx).await.unwrap();
                 event.within(&mut tx).await.unwrap();
+                notification.within(&mut tx).await.unwrap();
                 if commits { tx.commit().await } else { tx.rollback().await }.unwrap();
             }
         }

@@ -8,7 +8,7 @@ use sqlx::{PgPool, SqlitePool};
 use tempfile::TempDir;
 
 use crate::postgres;
-use crate::stage::{Said, within};
+use crate::stage::{Noted, Said, within};
 
 /// One of the two.
 #[derive(Debug)]
@@ -57,6 +57,30 @@ impl Database {
             Self::Postgres { pool } => {
                 let mut tx = pool.begin().await.unwrap();
                 let published = campanile.broadcast(event).within(&mut tx).await;
+                if commits { tx.commit().await } else { tx.rollback().await }.unwrap();
+                published
+            }
+        }
+    }
+
+    /// Writes a notification down in a transaction, which then commits or not.
+    pub(crate) async fn notify(
+        &self,
+        campanile: &Campanile,
+        user: &str,
+        notification: Noted,
+        commits: bool,
+    ) -> Result<Published, PublishError> {
+        match self {
+            Self::Sqlite { pool, .. } => {
+                let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+                let published = campanile.notify(user, notification).within(&mut tx).await;
+                if commits { tx.commit().await } else { tx.rollback().await }.unwrap();
+                published
+            }
+            Self::Postgres { pool } => {
+                let mut tx = pool.begin().await.unwrap();
+                let published = campanile.notify(user, notification).within(&mut tx).await;
                 if commits { tx.commit().await } else { tx.rollback().await }.unwrap();
                 published
             }

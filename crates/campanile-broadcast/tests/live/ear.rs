@@ -77,10 +77,15 @@ impl Ear {
 async fn hear(State(ear): State<Ear>, request: Request) -> (StatusCode, &'static str) {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-    let key = parts.headers["idempotency-key"].to_str().unwrap().to_owned();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    // A notification has its key in its body.
+    let key = match parts.headers.get("idempotency-key") {
+        Some(key) => key.to_str().unwrap().to_owned(),
+        None => body["key"].as_str().unwrap().to_owned(),
+    };
     let (status, delay) = {
         let (answers, heard) = &mut *ear.0.lock();
-        heard.push(Heard { key, body: serde_json::from_slice(&body).unwrap() });
+        heard.push(Heard { key, body });
         answers.pop_front().unwrap_or((200, Duration::ZERO))
     };
     tokio::time::sleep(delay).await;

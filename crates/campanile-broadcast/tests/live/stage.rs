@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use campanile::config::Config;
 use campanile::{RunningServer, Server};
-use campanile_broadcast::{Broadcast, Campanile, Channel, Settings};
+use campanile_broadcast::{Broadcast, Campanile, Channel, Notification, Settings};
 use serde::Serialize;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::browser::Browser;
@@ -16,6 +17,8 @@ use crate::browser::Browser;
 pub(crate) const APP: &str = "app";
 pub(crate) const KEY: &str = "key-of-the-app";
 pub(crate) const SECRET: &str = "secret-of-the-app-0123456789";
+/// Of a server of the application, which looks into inboxes.
+const TOKEN: &str = "token-of-the-app-0123456789-0123456789";
 /// Longer than anything here takes.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
@@ -38,6 +41,18 @@ pub(crate) struct Said {
 /// The event with this number.
 pub(crate) fn said(room: &str, number: u64) -> Said {
     Said { number, room: room.to_owned() }
+}
+
+/// A notification with a number, to be told from others.
+#[derive(Debug, Serialize, Notification)]
+#[notification(kind = "noted", title = format!("Number {}", self.number))]
+pub(crate) struct Noted {
+    pub(crate) number: u64,
+}
+
+/// The notification with this number.
+pub(crate) fn noted(number: u64) -> Noted {
+    Noted { number }
 }
 
 /// Settings for the app, wherever its server is.
@@ -69,6 +84,40 @@ impl Stage {
         std::fs::write(path("key.pem"), key.serialize_pem()).unwrap();
         let (cert, key) = (path("cert.pem").display().to_string(), path("key.pem").display().to_string());
         Self::with(directory, &[("TLS__CERT_FILE", &cert), ("TLS__KEY_FILE", &key)])
+    }
+
+    /// A server with inboxes, on SQLite, that are pushed to `private-user.{user}`.
+    pub(crate) fn with_inbox() -> Self {
+        let settings = [
+            ("INBOX__SYNCHRONOUS", "full"),
+            ("APPS__0__INBOX__CHANNELS__0", "private-user.{user}"),
+            ("APPS__0__SERVER_TOKENS__0__TOKEN", TOKEN),
+        ];
+        Self::with(tempfile::tempdir().unwrap(), &settings)
+    }
+
+    /// Asks the app's server API, which must do it.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        let request = reqwest::Client::new()
+            .request(method.parse().unwrap(), format!("{}/apps/{APP}{path}", self.origin()))
+            .bearer_auth(TOKEN)
+            .body(if body.is_null() { String::new() } else { body.to_string() });
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// A user's inbox, all of it, the newest first.
+    pub(crate) async fn inbox(&self, user: &str) -> Vec<Value> {
+        let mut rows = Vec::new();
+        let mut before = String::new();
+        loop {
+            let page = self.call("GET", &format!("/users/{user}/inbox?limit=100{before}"), &Value::Null).await;
+            rows.extend(page["notifications"].as_array().unwrap().iter().cloned());
+            let Some(next) = page["next"].as_str() else { return rows };
+            before = format!("&before={next}");
+        }
     }
 
     fn with(directory: TempDir, settings: &[(&str, &str)]) -> Self {
