@@ -11,7 +11,8 @@ use axum::{Json, Router};
 use campanile_broadcast::outbox::{Outbox, durable_sqlite};
 use campanile_broadcast::sqlx::{self, SqlitePool};
 use campanile_broadcast::{
-    Broadcast, Campanile, Channel, Channels, Member, OnExceed, Rate, Settings, SocketId, Typescript, ts_rs::TS,
+    Broadcast, Campanile, Channel, Channels, Content, Member, Notification, NotificationKind, OnExceed, Rate, Recipient,
+    Settings, SocketId, To, Typescript, Via, ts_rs::TS,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -67,6 +68,64 @@ struct CommentAdded {
     document_id: i64,
     author: String,
     body: String,
+}
+
+#[derive(Serialize, TS, Notification)]
+#[ts(crate = "campanile_broadcast::ts_rs")]
+#[notification(
+    kind = "comment.added",
+    category = "comments",
+    via = [Inbox, Broadcast, Mail],
+    title = format!("{} has commented", self.author),
+    body = self.excerpt,
+    action_url = format!("/documents/{}", self.document_id)
+)]
+struct CommentNotification {
+    document_id: i64,
+    author: String,
+    excerpt: String,
+}
+
+async fn note(app: &App, owner_id: i64, comment_id: i64, notification: CommentNotification) -> Result<(), Failure> {
+    let mut tx = app.db.begin_with("BEGIN IMMEDIATE").await?;
+    let document_id = notification.document_id;
+    app.campanile
+        .notify(owner_id, notification)
+        .about("document", document_id)
+        .key(format!("comment:{comment_id}"))
+        .within(&mut tx)
+        .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+impl Recipient for CurrentUser {
+    fn to(&self) -> To {
+        To::user(self.id)
+    }
+}
+
+#[derive(Serialize, Notification)]
+#[notification(kind = "order.delayed", category = "orders", via = [Inbox, Broadcast, Mail])]
+struct OrderDelayed {
+    order_id: i64,
+    days: u32,
+}
+
+impl Notification<CurrentUser> for OrderDelayed {
+    fn to_inbox(&self, user: &CurrentUser) -> Content {
+        Content::new(format!("{}, your order will be {} days late", user.name, self.days))
+            .action("Wait", format!("/orders/{}/wait", self.order_id))
+            .action("Cancel", format!("/orders/{}/cancel", self.order_id))
+    }
+
+    fn via(&self, _: &CurrentUser) -> Vec<Via> {
+        if self.days > 7 { Self::VIA.to_vec() } else { vec![Via::Inbox, Via::Broadcast] }
+    }
+
+    fn should_send(&self, _: &CurrentUser) -> bool {
+        self.days > 0
+    }
 }
 
 fn channels() -> Channels<CurrentUser, App> {
@@ -306,11 +365,36 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_comment_is_noted_for_the_owner_of_the_document() {
+        let fake = Campanile::fake();
+        let app = App { db: database().await, campanile: fake.campanile() };
+        let comment = CommentNotification { document_id: 9, author: "Ann".into(), excerpt: "Fine".into() };
+
+        note(&app, 1, 9, comment).await.unwrap();
+
+        fake.assert_notified::<CommentNotification>(|notification, draft| {
+            notification.author == "Ann" && draft.to == To::user(1) && draft.key == "comment:9"
+        });
+    }
+
+    #[tokio::test]
+    async fn each_recipient_is_asked_what_they_read() {
+        let fake = Campanile::fake();
+        let users = ["Ann", "Ben"].into_iter().zip(1..).map(|(name, id)| CurrentUser { id, name: name.to_owned() });
+        fake.notify_each(users, OrderDelayed { order_id: 42, days: 3 }).rescue().await;
+        fake.assert_notified_times::<OrderDelayed>(2);
+        fake.assert_notified::<OrderDelayed>(|delayed, draft| {
+            delayed.order_id == 42 && draft.title == "Ben, your order will be 3 days late" && draft.via.len() == 2
+        });
+    }
+
     #[test]
     fn the_front_end_has_the_events_types() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events.d.ts");
         let events = Typescript::new().event::<OrderShipped>().event::<CommentAdded>();
+        let events = events.notification::<CommentNotification>();
         assert!(events.write(&path).unwrap());
 
         assert!(!events.write(&path).unwrap(), "events.d.ts was not up to date");
