@@ -24,6 +24,9 @@ const START_MS = 30_000;
 // A page, its scripts, its authorizations and the outbox, on a machine that has more to do.
 const PAGE_MS = 15_000;
 
+// As the shop's own server has it.
+const INBOX_CHANNEL = 'private-user.{user}';
+
 /** The databases that the shop runs on. */
 export const DATABASES = ['SQLite', 'Postgres'];
 
@@ -52,7 +55,7 @@ export class Shop {
   /** Starts the binary on the same database and port. */
   async startAgain(options = []) {
     const { host, port } = this.#server;
-    this.#child = spawn(BINARY, ['--port', String(this.#port), '--data', this.#data, ...options], {
+    this.#child = spawn(BINARY, ['--port', String(this.#port), '--data', this.#data, '--inbox', ...options], {
       env: {
         PATH: process.env.PATH,
         PUSHER_APP_ID: APP.id,
@@ -111,7 +114,8 @@ export class ShopStage {
   static async open(database = 'SQLite') {
     const stage = new ShopStage();
     try {
-      stage.server = await Server.start({ webhookUrl: 'http://127.0.0.1:9/' });
+      const inbox = { channels: [INBOX_CHANNEL], identity: [INBOX_CHANNEL] };
+      stage.server = await Server.start({ webhookUrl: 'http://127.0.0.1:9/', inbox });
       if (database === 'Postgres') stage.postgres = await Postgres.start();
       stage.shop = await Shop.start(stage.server, stage.postgres?.url);
       stage.browser = await openBrowser();

@@ -12,8 +12,8 @@ use serde::Serialize;
 use crate::channels::{DocumentChannel, OperationsChannel, TeamChannel, UserChannel};
 use crate::store::teams::Lane;
 
-/// An order is on its way: a row of `orders`, as it is shipped.
-#[derive(Debug, Serialize, TS, Broadcast, sqlx::FromRow)]
+/// An order is on its way.
+#[derive(Debug, Serialize, TS, Broadcast)]
 #[ts(crate = "campanile_broadcast::ts_rs")]
 #[broadcast(name = "order.shipped", on = [UserChannel { id: self.user_id }], queue = "orders")]
 pub(crate) struct OrderShipped {
@@ -79,6 +79,7 @@ mod tests {
     use campanile_broadcast::Typescript;
 
     use super::*;
+    use crate::notifications::{CommentNotification, ShippedNotification};
 
     #[test]
     fn the_front_end_knows_the_events_as_they_are() {
@@ -87,7 +88,9 @@ mod tests {
             .event::<CommentAdded>()
             .event::<CardPlaced>()
             .event::<MembershipChanged>()
-            .event::<ComparisonProgressed>();
+            .event::<ComparisonProgressed>()
+            .notification::<CommentNotification>()
+            .notification::<ShippedNotification>();
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("front-end/src/events.d.ts");
         let was_old = events.write(&file).unwrap();
         assert!(!was_old, "{} was not up to date. It is now: `npm run build` tells what it breaks", file.display());

@@ -12,6 +12,8 @@ use serde::Deserialize;
 
 /// The oldest Node that Vite runs on.
 const NODE_MIN: (u32, u32) = (20, 19);
+/// Where the bell's sources lie, in the repository.
+const BELL: &str = "clients/inbox/src";
 /// What Vite calls the file that leads to all others.
 const ENTRY: &str = "src/main.ts";
 
@@ -61,7 +63,7 @@ impl FrontEnd {
         let directory = sources.join("dist");
         let manifest = directory.join(".vite/manifest.json");
         let built = manifest.metadata().and_then(|metadata| metadata.modified()).ok();
-        if built.is_none_or(|built| newest(sources).is_ok_and(|changed| changed > built)) {
+        if built.is_none_or(|built| changed(sources).is_ok_and(|changed| changed > built)) {
             match node() {
                 Ok(()) => build(sources)?,
                 Err(reason) if built.is_none() => return Err(FrontEndError::NoNode(reason)),
@@ -74,7 +76,13 @@ impl FrontEnd {
     }
 }
 
-/// When a source last changed.
+/// When the front end last changed, or the bell in it, which is built with it.
+fn changed(sources: &Path) -> io::Result<SystemTime> {
+    let bell = sources.ancestors().map(|directory| directory.join(BELL)).find(|directory| directory.is_dir());
+    Ok(bell.map_or(Ok(SystemTime::UNIX_EPOCH), |bell| newest(&bell))?.max(newest(sources)?))
+}
+
+/// When a file below a directory last changed.
 fn newest(sources: &Path) -> io::Result<SystemTime> {
     let mut newest = SystemTime::UNIX_EPOCH;
     for entry in std::fs::read_dir(sources)? {

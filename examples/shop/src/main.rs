@@ -1,8 +1,8 @@
 //! The shop: live orders, documents and team boards, and the polling that they replace.
 //!
 //! Owns the command line and the order in which things start and stop. Never answers a request. The invariant: whatever
-//! cannot be had is one sentence on standard error, before anything is served. Reading order: [`channels`] and
-//! [`events`], then [`store::orders`], [`app`], [`session`] and [`pages`]; [`comparison`] is for the figures alone.
+//! cannot be had is one sentence on standard error, before anything is served. Reading order: [`channels`],
+//! [`events`] and [`notifications`], then [`store::orders`], [`app`], [`session`] and [`pages`]; [`comparison`] is for the figures alone.
 
 mod app;
 mod attempts;
@@ -11,6 +11,7 @@ mod comparison;
 mod events;
 mod front_end;
 mod live_server;
+mod notifications;
 mod pages;
 mod session;
 mod store;
@@ -61,6 +62,9 @@ struct Arguments {
     /// The SQLite database, unless --database names another, and the state of the server
     #[arg(long, value_name = "DIRECTORY", default_value_os_t = Path::new(HOME).join("data"))]
     data: PathBuf,
+    /// The server that PUSHER_HOST names keeps inboxes, and private-user.{user} opens them: pages have a bell
+    #[arg(long)]
+    inbox: bool,
     /// Leave what is in the outbox to another process
     #[arg(long)]
     without_courier: bool,
@@ -98,7 +102,7 @@ async fn run(arguments: Arguments, traffic: Traffic) -> Result<(), Box<dyn Error
     // A thousand simulated users have four sockets each; where the kernel allows fewer, the comparison says so.
     let _ = campanile::config::raise_descriptor_limit();
 
-    let (server, live, settings) = match LiveServer::from_env()? {
+    let (server, live, settings) = match LiveServer::from_env(arguments.inbox)? {
         Some((live, settings)) => (None, live, settings),
         None => {
             let server = live_server::start(arguments.live_port, &arguments.data.join("campanile"))

@@ -9,3 +9,8 @@ export interface Events {
   "membership.changed": { team_id: number, is_member: boolean, };
   "order.shipped": { order_id: number, item: string, tracking_number: string, };
 }
+
+export interface Notifications {
+  "comment.added": { document_id: number, document: string, author: string, };
+  "order.shipped": { order_id: number, item: string, tracking_number: string, };
+}

@@ -4,6 +4,7 @@
 
 import './styles/index.css';
 
+import { showBell } from './bell';
 import { showBoard } from './board';
 import { showComparison } from './comparison';
 import { followConnection } from './connection';
@@ -17,6 +18,7 @@ showTimes(document);
 const echo = connect();
 if (echo) {
   followOrders(echo);
+  showBell(echo);
   showDocument(echo);
   showBoard(echo);
   showOperations();

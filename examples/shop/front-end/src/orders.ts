@@ -19,29 +19,28 @@ interface Order {
 }
 
 export function followOrders(echo: Live): void {
-  const channel = `user.${setting('user-id')}`;
-  const goLive = () => {
-    const own = echo.private(channel);
-    listen(own, 'order.shipped', (event) => {
-      // It may have been asked for already, after a lost connection.
-      if (ship(event.order_id, event.tracking_number)) announce(event.item, event.tracking_number);
-    });
-    listen(own, 'membership.changed', showMembership);
-    // What has left between the page and the subscription, or while the connection was lost.
-    own.subscribed(() => void catchUp());
-  };
-  goLive();
+  let isPolling = false;
+  const own = echo.private(`user.${setting('user-id')}`);
+  listen(own, 'order.shipped', (event) => {
+    // Whoever polls knows it from the next answer. It may have been asked for already, too, after a lost connection.
+    if (!isPolling && ship(event.order_id, event.tracking_number)) announce(event.item, event.tracking_number);
+  });
+  listen(own, 'membership.changed', showMembership);
+  // What has left between the page and the subscription, or while the connection was lost.
+  own.subscribed(() => {
+    if (!isPolling) void catchUp();
+  });
   const way = document.getElementById('way');
   if (!way) return;
   const polling = new Polling();
+  // The channel is not left meanwhile: the bell listens there, too.
   way.addEventListener('change', (event) => {
-    const isPolling = (event.target as HTMLInputElement).value === 'polling';
+    isPolling = (event.target as HTMLInputElement).value === 'polling';
     if (isPolling) {
-      echo.leave(channel);
       polling.start();
     } else {
       polling.stop();
-      goLive();
+      void catchUp();
     }
   });
 }

@@ -70,6 +70,7 @@ pub(super) fn page(app: &App, visit: &Visit, section: Section, title: &str, cont
                     span.dot aria-hidden="true" {}
                     span.text { "Connecting" }
                 }
+                @if app.live.has_inbox { campanile-inbox #bell {} }
                 (avatar(visit.user.id, &visit.user.name))
                 form method="post" action="/sign-out" {
                     (token(visit))

@@ -1,10 +1,12 @@
 //! Documents of a team, and what is said about them.
 
+use campanile_broadcast::draft::RECIPIENTS_MAX;
 use campanile_broadcast::{Campanile, SocketId};
 use serde::Serialize;
 
 use super::{Db, StoreError, either};
 use crate::events::CommentAdded;
+use crate::notifications::CommentNotification;
 use crate::session::CurrentUser;
 
 /// Characters of a comment.
@@ -59,7 +61,8 @@ pub(crate) async fn comments(db: &Db, document_id: i64, after: i64) -> sqlx::Res
     either!(db, |db| sqlx::query_as(sql).bind(document_id).bind(after).bind(COMMENTS_SHOWN).fetch_all(db).await)
 }
 
-/// Adds a comment, and tells everybody who has the document open but the browser that it came from.
+/// Adds a comment, and tells everybody who has the document open but the browser that it came from; and the rest of the team,
+/// when they look. Until they do, comments on one document are gathered into one notification.
 pub(crate) async fn comment(
     db: &Db,
     campanile: &Campanile,
@@ -75,6 +78,15 @@ pub(crate) async fn comment(
     let (comment_id, written_at): (i64, String) = either!(&mut tx, |tx| {
         sqlx::query_as(sql).bind(document_id).bind(author.id).bind(body).fetch_one(&mut **tx).await?
     });
+    let sql = "SELECT user_id FROM team_members JOIN documents USING (team_id) \
+               WHERE documents.id = $1 AND user_id <> $2 ORDER BY user_id LIMIT $3";
+    let most = i64::try_from(RECIPIENTS_MAX).unwrap_or(i64::MAX);
+    let team: Vec<i64> = either!(&mut tx, |tx| {
+        sqlx::query_scalar(sql).bind(document_id).bind(author.id).bind(most).fetch_all(&mut **tx).await?
+    });
+    let sql = "SELECT title FROM documents WHERE id = $1";
+    let document: String =
+        either!(&mut tx, |tx| sqlx::query_scalar(sql).bind(document_id).fetch_one(&mut **tx).await?);
     let comment = Comment { comment_id, author: author.name.clone(), body: body.to_owned(), written_at };
     let event = CommentAdded {
         comment_id,
@@ -83,13 +95,27 @@ pub(crate) async fn comment(
         written_at: comment.written_at.clone(),
         document_id,
     };
-    either!(&mut tx, |tx| campanile.broadcast(event).to_others(socket).within(tx).await?);
+    either!(&mut tx, |tx| campanile.broadcast(event).to_others(socket).within(&mut *tx).await?);
+    let notification = CommentNotification {
+        document_id,
+        document,
+        author: comment.author.clone(),
+        body: comment.body.clone(),
+    };
+    let notification = campanile
+        .notify_each(team, notification)
+        .about("document", document_id)
+        .key(format!("comment:{comment_id}"))
+        .digest_by(format!("document:{document_id}"));
+    either!(&mut tx, |tx| notification.within(tx).await?);
     tx.commit().await?;
     Ok(comment)
 }
 
 #[cfg(test)]
 mod tests {
+    use campanile_broadcast::To;
+
     use super::*;
     use crate::store::tests::on_both;
     use crate::store::{seed, teams};
@@ -108,6 +134,13 @@ mod tests {
         fake.assert_broadcast::<CommentAdded>(|event, channels| {
             event.body == "Is right." && event.written_at == second.written_at && channels == ["private-document.1"]
         });
+        fake.assert_notified::<CommentNotification>(|notification, draft| {
+            notification.document == "Autumn catalogue"
+                && draft.title == "Ben Okafor has commented on Autumn catalogue"
+                && draft.to == To::user(1)
+                && draft.key == format!("comment:{}", second.comment_id)
+        });
+        fake.assert_notified_times::<CommentNotification>(2);
         let missed = comments(&db, 1, first.comment_id).await.unwrap();
         let told: Vec<_> = missed.iter().map(|missed| (missed.comment_id, missed.author.as_str())).collect();
         assert_eq!(told, [(second.comment_id, "Ben Okafor")]);

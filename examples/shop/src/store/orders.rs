@@ -3,8 +3,9 @@
 use campanile_broadcast::Campanile;
 use serde::Serialize;
 
-use super::{Db, StoreError, either};
+use super::{Db, StoreError, Tx, either};
 use crate::events::OrderShipped;
+use crate::notifications::ShippedNotification;
 
 /// Orders of one customer that a page shows.
 pub(crate) const ORDERS_SHOWN: i64 = 50;
@@ -39,6 +40,17 @@ pub(crate) struct Parcel {
     pub(crate) customer: String,
 }
 
+/// An order that leaves.
+#[derive(Debug, sqlx::FromRow)]
+struct Leaving {
+    order_id: i64,
+    item: String,
+    tracking_number: String,
+    user_id: i64,
+    /// Nobody is behind a simulated customer who would come back to an inbox.
+    is_simulated: bool,
+}
+
 /// The latest orders of a customer.
 pub(crate) async fn of_user(db: &Db, user_id: i64) -> sqlx::Result<Vec<Order>> {
     let sql = "SELECT id, item, cents, status, tracking_number, placed_at FROM orders WHERE user_id = $1 \
@@ -65,16 +77,40 @@ pub(crate) async fn ship(db: &Db, campanile: &Campanile, id: i64) -> Result<bool
     let mut tx = db.begin().await?;
     let sql = "UPDATE orders SET status = 'shipped', \
                tracking_number = 'FP' || substr('0000000', length(CAST(id AS TEXT))) || id \
-               WHERE id = $1 AND status = 'packing' RETURNING id AS order_id, item, tracking_number, user_id";
-    let shipped: Option<OrderShipped> =
+               WHERE id = $1 AND status = 'packing' RETURNING id AS order_id, item, tracking_number, user_id, \
+               (SELECT password_hash IS NULL FROM users WHERE users.id = user_id) AS is_simulated";
+    let leaving: Option<Leaving> =
         either!(&mut tx, |tx| sqlx::query_as(sql).bind(id).fetch_optional(&mut **tx).await?);
-    let Some(event) = shipped else { return Ok(false) };
-    either!(&mut tx, |tx| campanile.broadcast(event).within(tx).await?);
+    let Some(leaving) = leaving else { return Ok(false) };
+    tell(&mut tx, campanile, vec![leaving]).await?;
     tx.commit().await?;
     Ok(true)
 }
 
-/// Ships the next orders in one transaction, with an event for each of their owners. Says how many there were.
+/// Tells owners that their orders leave: those who look by an event, and all when they look.
+async fn tell(tx: &mut Tx, campanile: &Campanile, leaving: Vec<Leaving>) -> Result<(), StoreError> {
+    for Leaving { order_id, item, tracking_number, user_id, .. } in leaving.iter().filter(|order| !order.is_simulated) {
+        let notification = ShippedNotification {
+            order_id: *order_id,
+            item: item.clone(),
+            tracking_number: tracking_number.clone(),
+        };
+        let notification = campanile.notify(*user_id, notification).about("order", order_id);
+        let notification = notification.key(format!("shipped:{order_id}"));
+        either!(&mut *tx, |tx| notification.within(&mut *tx).await?);
+    }
+    let events = leaving.into_iter().map(|Leaving { order_id, item, tracking_number, user_id, .. }| OrderShipped {
+        order_id,
+        item,
+        tracking_number,
+        user_id,
+    });
+    let batch = events.fold(campanile.batch(), |batch, event| batch.event(event));
+    either!(tx, |tx| batch.within(tx).await?);
+    Ok(())
+}
+
+/// Ships the next orders in one transaction, with an event and a notification for each of their owners. Says how many there were.
 pub(crate) async fn ship_next(db: &Db, campanile: &Campanile, limit: i64) -> Result<usize, StoreError> {
     let mut tx = db.begin().await?;
     // Two who take many rows in different orders would wait for each other.
@@ -85,12 +121,12 @@ pub(crate) async fn ship_next(db: &Db, campanile: &Campanile, limit: i64) -> Res
                tracking_number = 'FP' || substr('0000000', length(CAST(id AS TEXT))) || id \
                WHERE id IN (SELECT orders.id FROM orders JOIN users ON users.id = user_id WHERE status = 'packing' \
                ORDER BY password_hash IS NULL, orders.id LIMIT $1) \
-               AND status = 'packing' RETURNING id AS order_id, item, tracking_number, user_id";
-    let shipped: Vec<OrderShipped> =
+               AND status = 'packing' RETURNING id AS order_id, item, tracking_number, user_id, \
+               (SELECT password_hash IS NULL FROM users WHERE users.id = user_id) AS is_simulated";
+    let leaving: Vec<Leaving> =
         either!(&mut tx, |tx| sqlx::query_as(sql).bind(limit.min(SHIP_AT_ONCE_MAX)).fetch_all(&mut **tx).await?);
-    let count = shipped.len();
-    let batch = shipped.into_iter().fold(campanile.batch(), |batch, event| batch.event(event));
-    either!(&mut tx, |tx| batch.within(tx).await?);
+    let count = leaving.len();
+    tell(&mut tx, campanile, leaving).await?;
     tx.commit().await?;
     Ok(count)
 }
@@ -114,6 +150,8 @@ pub(crate) async fn place(db: &Db, user_id: i64, item: &str, cents: i64) -> sqlx
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use campanile_broadcast::To;
 
     use super::*;
     use crate::store::seed;
@@ -145,6 +183,10 @@ mod tests {
             event.order_id == order && event.tracking_number == "FP00000002" && channels == ["private-user.1"]
         });
         fake.assert_broadcast_times::<OrderShipped>(1);
+        fake.assert_notified::<ShippedNotification>(|_, draft| {
+            draft.to == To::user(1) && draft.title == "Notebook is on its way" && draft.key == format!("shipped:{order}")
+        });
+        fake.assert_notified_times::<ShippedNotification>(1);
         let found = &of_user(&db, 1).await.unwrap()[1];
         assert_eq!((found.status, found.tracking_number.as_deref()), (Status::Shipped, Some("FP00000002")));
     }
@@ -180,6 +222,10 @@ mod tests {
         let own = place(&db, 1, "Brass ruler", 2400).await.unwrap();
         let next: Vec<_> = to_ship(&db, 50).await.unwrap().into_iter().map(|parcel| parcel.id).collect();
         assert!(simulated < own && next.contains(&own) && !next.contains(&simulated), "{next:?}");
+        let fake = Campanile::fake();
+        assert!(ship(&db, &fake.campanile(), simulated).await.unwrap());
+        fake.assert_broadcast_times::<OrderShipped>(1);
+        fake.assert_not_notified::<ShippedNotification>();
     }
 
     async fn each_simulated_customer_has_an_order_placed(db: Db) {

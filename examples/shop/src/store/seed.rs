@@ -175,6 +175,6 @@ pub(super) async fn fill(db: &Db) -> Result<(), StoreError> {
 /// A user for a test.
 #[cfg(test)]
 pub(super) async fn user(db: &Db, name: &str) {
-    let sql = "INSERT INTO users (name, email) VALUES ($1, $1)";
+    let sql = "INSERT INTO users (name, email, password_hash) VALUES ($1, $1, 'none that a password has')";
     either!(db, |db| sqlx::query(sql).bind(name).execute(db).await.map(|_| ())).unwrap();
 }
