@@ -88,6 +88,7 @@ describe("the shop's bell", () => {
     await shipAs(olive, order);
     for (const page of [chloe, second, phone]) await bell(page, 1).waitFor();
 
+    await phone.screenshot({ path: `${PICTURES}/bell-phone-closed.png` });
     await bell(phone, 1).click();
     await item(phone, 'is on its way').waitFor();
     await phone.screenshot({ path: `${PICTURES}/bell-phone.png` });

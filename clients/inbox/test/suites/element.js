@@ -303,4 +303,22 @@ test('a page can set every colour, and the theme itself', async (t) => {
   await page.locator('campanile-inbox').evaluate((element) => element.style.setProperty('--campanile-inbox-background', '#123456'));
   assert.equal(await colour(), 'rgb(18, 52, 86)');
 });
+
+test('whatever a page calls its own colours, it can give them to the element', async (t) => {
+  const { page } = await tabWith(t, ['a']);
+  // A property of the page and one of the element of the same name would each wait for the other, and neither would be one.
+  await page.evaluate(() => {
+    const element = document.querySelector('campanile-inbox');
+    for (const name of ['background', 'text', 'muted', 'line', 'hover', 'accent', 'danger', 'badge', 'badge-text']) {
+      document.documentElement.style.setProperty(`--${name}`, 'rgb(18, 52, 86)');
+      element.style.setProperty(`--campanile-inbox-${name}`, `var(--${name})`);
+    }
+  });
+  await bell(page).click();
+  const found = await page.locator('campanile-inbox').evaluate((element) => {
+    const style = (part) => getComputedStyle(element.shadowRoot.querySelector(`[part~="${part}"]`));
+    return [style('panel').borderTopColor, style('badge').backgroundColor, style('badge').color, style('panel').color];
+  });
+  assert.deepEqual(found, Array(4).fill('rgb(18, 52, 86)'));
+});
 }
