@@ -7,8 +7,12 @@
 //! [`push_endpoint`]. The webhook is in [`crate::webhooks`].
 
 pub mod attempt;
+pub mod mail;
 pub mod push_endpoint;
+pub mod push_message;
 pub mod sealed;
 mod secret_file;
+pub mod templates;
+pub mod unsubscribe;
 pub mod vapid;
 pub mod web_push;
