@@ -16,6 +16,7 @@ use rustls::ServerConfig;
 use tokio::sync::Notify;
 
 use crate::alerts::{self, Alerts};
+use crate::beyond::takings::Takings;
 use crate::config::{AllowedOrigins, Budget, Config, OnSpent, ServerToken};
 use crate::inbox::Store;
 use crate::journal::{Bounds, Journal};
@@ -121,6 +122,7 @@ pub(crate) struct Node {
     failed: Notify,
     tls: RwLock<Option<Arc<ServerConfig>>>,
     alerts: Alerts,
+    takings: Takings,
     /// Held by the worker that looks at budgets.
     judging: Mutex<()>,
     ledger: Arc<Ledger>,
@@ -173,6 +175,7 @@ impl Node {
             failed: Notify::new(),
             tls: RwLock::default(),
             alerts: Alerts::default(),
+            takings: Takings::default(),
             judging: Mutex::default(),
             ledger: Arc::default(),
             store: OnceLock::new(),
@@ -271,6 +274,11 @@ impl Node {
         let mut all = OutcomeCounts::default();
         self.current.read().tenants.iter().for_each(|tenant| all += tenant.tenancy.outcomes.counts());
         all
+    }
+
+    /// Notifications that connections have taken.
+    pub(crate) fn takings(&self) -> &Takings {
+        &self.takings
     }
 
     /// How many alerts were told.

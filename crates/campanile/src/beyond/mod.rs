@@ -12,6 +12,7 @@ pub mod push_endpoint;
 pub mod push_message;
 pub mod sealed;
 mod secret_file;
+pub mod takings;
 pub mod templates;
 pub mod unsubscribe;
 pub mod vapid;
