@@ -399,6 +399,7 @@ fn told(notice: &Notice) -> String {
             format!(" {socket_id}")
         }
         NoticeKind::GuardAlert { reason, rule, .. } => format!(" {reason} by {rule}"),
+        NoticeKind::Notification { user, .. } => format!(" {user}"),
         NoticeKind::ChannelOccupied { .. } | NoticeKind::ChannelVacated { .. } | NoticeKind::CacheMiss { .. } => {
             String::new()
         }
