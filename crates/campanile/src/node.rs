@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::alerts::{self, Alerts};
 use crate::beyond::takings::Takings;
+use crate::beyond::ways::Ways;
 use crate::config::{AllowedOrigins, Budget, Config, OnSpent, ServerToken};
 use crate::inbox::Store;
 use crate::journal::{Bounds, Journal};
@@ -123,6 +124,7 @@ pub(crate) struct Node {
     tls: RwLock<Option<Arc<ServerConfig>>>,
     alerts: Alerts,
     takings: Takings,
+    ways: RwLock<Arc<Ways>>,
     /// Held by the worker that looks at budgets.
     judging: Mutex<()>,
     ledger: Arc<Ledger>,
@@ -176,6 +178,7 @@ impl Node {
             tls: RwLock::default(),
             alerts: Alerts::default(),
             takings: Takings::default(),
+            ways: RwLock::default(),
             judging: Mutex::default(),
             ledger: Arc::default(),
             store: OnceLock::new(),
@@ -279,6 +282,16 @@ impl Node {
     /// Notifications that connections have taken.
     pub(crate) fn takings(&self) -> &Takings {
         &self.takings
+    }
+
+    /// By which ways users are reached who are not there.
+    pub(crate) fn ways(&self) -> Arc<Ways> {
+        Arc::clone(&self.ways.read())
+    }
+
+    /// Goes by these from now on. What is under way ends as it began.
+    pub(crate) fn go_by(&self, ways: Ways) {
+        *self.ways.write() = Arc::new(ways);
     }
 
     /// How many alerts were told.

@@ -7,6 +7,7 @@
 //! [`push_endpoint`]. The webhook is in [`crate::webhooks`].
 
 pub mod attempt;
+pub(crate) mod carrier;
 pub mod mail;
 pub mod push_endpoint;
 pub mod push_message;
@@ -16,4 +17,5 @@ pub mod takings;
 pub mod templates;
 pub mod unsubscribe;
 pub mod vapid;
+pub mod ways;
 pub mod web_push;
