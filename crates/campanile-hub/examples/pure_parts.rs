@@ -178,7 +178,7 @@ fn taken(hub: &mut Hub) -> usize {
 fn publish(hub: &mut Hub, channel: &ChannelName, event: &EventName, frame: &campanile_protocol::EncodedFrame) {
     let key = campanile_hub::letter::ChannelKey { app: AppIndex(0), name: channel.clone() };
     let (event, frame) = (event.clone(), frame.clone());
-    let publication = Publication { event, frame, except: None, remember: None, lasting: true };
+    let publication = Publication { event, frame, except: None, remember: None, lasting: true, receipt: None };
     hub.letter(Letter::Publish { key, publication, ask: None }, Moment(1));
 }
 

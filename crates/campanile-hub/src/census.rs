@@ -36,4 +36,6 @@ pub struct Census {
     pub waiting_events: usize,
     /// Letters that wait for a reload, or for what other workers say to a mind that was lost.
     pub waiting_letters: usize,
+    /// Notifications of which connections are awaited to say that they have taken them.
+    pub receipts: usize,
 }

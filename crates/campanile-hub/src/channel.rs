@@ -16,7 +16,7 @@ use campanile_protocol::{Position, ServerFrame, SocketId, UserId};
 use crate::app::App;
 use crate::effect::Effect;
 use crate::letter::{
-    Audience, ChannelInfo, ChannelKey, Departure, Letter, Member, Publication, Purpose, Subscriber, WorkerId,
+    Audience, ChannelInfo, ChannelKey, Departure, Letter, Member, Publication, Purpose, Sequel, Subscriber, WorkerId,
 };
 use crate::members::{Due, Full, Joined, Members};
 use crate::memory::{Age, Memory};
@@ -154,14 +154,14 @@ impl Channel {
         key: &ChannelKey,
         frame: &Bytes,
         except: Option<SocketId>,
-        at: Option<Position>,
+        sequel: Option<Sequel>,
         told: Told,
         out: &mut Outbound<'_>,
     ) {
         let frame = out.share(frame);
         for worker in self.subscribers.workers() {
-            let (key, frame, told) = (key.clone(), frame.clone(), told.clone());
-            out.send(worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers, at, told });
+            let (key, frame, sequel, told) = (key.clone(), frame.clone(), sequel.clone(), told.clone());
+            out.send(worker, Letter::Deliver { key, frame, except, to: Audience::Subscribers, sequel, told });
         }
     }
 
@@ -266,7 +266,7 @@ impl Channel {
         for worker in self.watchers.workers() {
             let (key, frame) = (key.clone(), frame.clone());
             let (to, told) = (Audience::Watchers, Told::WatchlistEvents);
-            out.send(worker, Letter::Deliver { key, frame, except: None, to, at: None, told });
+            out.send(worker, Letter::Deliver { key, frame, except: None, to, sequel: None, told });
         }
     }
 
@@ -430,9 +430,10 @@ impl Channel {
     }
 
     pub(crate) fn publish(&mut self, key: &ChannelKey, publication: Publication, out: &mut Outbound<'_>) {
-        let Publication { event, frame, except, remember, lasting } = publication;
+        let Publication { event, frame, except, remember, lasting, receipt } = publication;
         let at = if lasting { self.record(key, &frame, out) } else { None };
-        self.deliver(key, &frame, except, at, Told::Event(event), out);
+        let sequel = at.map(Sequel::Position).or(receipt.map(Sequel::Receipt));
+        self.deliver(key, &frame, except, sequel, Told::Event(event), out);
         if let Some(data) = remember {
             let until = out.now.after_secs(out.app.limits.cache_ttl_secs);
             let before = self.remembered.take().map(|remembered| remembered.age);

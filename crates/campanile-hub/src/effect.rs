@@ -1,11 +1,14 @@
 //! All that the mind may ask of the world, besides the frames that [`crate::fanout`] has gathered.
 
+use std::sync::Arc;
+
 use campanile_protocol::CloseCode;
 
 use crate::fanout::ConnectionId;
 use crate::guard::Alert;
 use crate::letter::{Answer, AskId, ChannelKey, Letter, Subscriber, WorkerId};
 use crate::notice::Notice;
+use crate::receipt::Receipt;
 
 /// Something to be done outside.
 #[derive(Debug, Clone)]
@@ -39,6 +42,8 @@ pub enum Effect {
         /// Who has entered. What it is told comes back as [`Letter::Restated`], which reaches no other subscription.
         subscriber: Subscriber,
     },
+    /// A connection has taken a notification.
+    Taken(Arc<Receipt>),
     /// Somebody outside waits for this.
     Answer {
         /// The question.

@@ -13,6 +13,7 @@ mod home;
 #[cfg(test)]
 mod inboxes;
 mod liveness;
+mod receipts;
 mod signin;
 
 use std::collections::VecDeque;
@@ -28,12 +29,13 @@ use crate::effect::Effect;
 use crate::fanout::{ConnectionId, Fanout, Left};
 use crate::guard::{Guard, Rules};
 use crate::idempotency::{RequestLimits, Requests};
-use crate::letter::{Answer, Audience, ChannelKey, Departure, Homes, Letter, Purpose, Subscriber, WorkerId};
+use crate::letter::{Answer, Audience, ChannelKey, Departure, Homes, Letter, Purpose, Sequel, Subscriber, WorkerId};
 use crate::memory::Memory;
 use crate::meter::{self, Meter, Reading, Subject, Told};
 use crate::notice::{Notice, NoticeKind};
 use crate::occupied::Occupied;
 use crate::rebirth::Waiting;
+use crate::receipt::Receipts;
 use crate::replay::Epochs;
 use crate::seeded::{Map, Seed};
 use crate::session::{Admission, Session, Unsubscribable};
@@ -94,6 +96,7 @@ pub struct Hub {
     memory: Memory,
     rings: Memory,
     pub(crate) epochs: Epochs,
+    pub(crate) receipts: Receipts,
     requests: Requests,
     guard: Guard,
     meter: Meter,
@@ -131,6 +134,7 @@ impl Hub {
             memory: Memory::default(),
             rings: Memory::default(),
             epochs: Epochs { seed, drawn: edges },
+            receipts: Receipts::new(seed),
             timers: Timers::default(),
             effects: Vec::new(),
             own: VecDeque::new(),
@@ -193,6 +197,7 @@ impl Hub {
             guard_keys: self.guard.len(),
             waiting_events: self.guard.waiting(),
             waiting_letters: self.early.len() + self.waiting.len(),
+            receipts: self.receipts.len(),
         }
     }
 
@@ -229,6 +234,9 @@ impl Hub {
             return;
         }
         let session = self.sessions[id.index as usize].take().expect("it has just been found");
+        if session.awaited {
+            self.receipts.take(id.index);
+        }
         for left in self.fanout.close(id) {
             self.depart(left, id, session.socket_id, departure, session.user.as_ref().map(|user| &user.id));
         }
@@ -407,10 +415,12 @@ impl Hub {
                     self.refuse(subscriber.connection, key.name.as_str(), &refused);
                 }
             }
-            Letter::Deliver { key, frame, except, to, at, told } => {
+            Letter::Deliver { key, frame, except, to, sequel, told } => {
                 self.deliver(&key, frame, except, to, &told);
-                if let Some(at) = at {
-                    self.fanout.advance(&key, at);
+                match sequel {
+                    None => {}
+                    Some(Sequel::Position(at)) => self.fanout.advance(&key, at),
+                    Some(Sequel::Receipt(receipt)) => self.gather_receipts(&key, &receipt),
                 }
             }
             Letter::Disconnect { key } => {

@@ -16,6 +16,7 @@ use crate::fanout::ConnectionId;
 use crate::guard::{Claim, Fate, GuardKey, Verdict};
 use crate::idempotency::{FirstAnswer, RequestKey, Unreserved};
 use crate::meter::Told;
+use crate::receipt::Receipt;
 use crate::shared_frame::SharedFrame;
 
 /// A worker's number in its process.
@@ -89,6 +90,17 @@ pub struct Publication {
     pub remember: Option<DataLiteral>,
     /// Whether those who come back are sent it, where the channel can: the application's events are, clients' are not.
     pub lasting: bool,
+    /// What is to be said once a connection has taken it.
+    pub receipt: Option<Arc<Receipt>>,
+}
+
+/// What concerns a delivery besides its frame. No event has both: a notification is told again by its inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sequel {
+    /// How far the channel has come with it, where events can be sent again.
+    Position(Position),
+    /// What is to be said once a connection has taken it.
+    Receipt(Arc<Receipt>),
 }
 
 /// What is asked of the mind from outside.
@@ -295,8 +307,8 @@ pub enum Letter {
         except: Option<SocketId>,
         /// To those who subscribe, or those who watch.
         to: Audience,
-        /// How far the channel has come with it, where events can be sent again.
-        at: Option<Position>,
+        /// What else there is to it.
+        sequel: Option<Sequel>,
         /// What it is, and as what each delivery counts.
         told: Told,
     },

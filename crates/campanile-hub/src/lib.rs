@@ -4,7 +4,7 @@
 //! [`Moment`]s go in, [`Effect`]s and frames come out, so all of it can be simulated from a seed. The invariant: each
 //! connection belongs to one worker and each channel to one home worker, and they talk by [`Letter`]s alone.
 //! Reading order: [`app`], [`hub`] (one worker's mind), [`session`], [`channel`], [`replay`], [`fanout`]; then [`letter`],
-//! [`notice`], [`effect`], [`idempotency`], [`guard`], [`meter`], [`histogram`], [`inbox`], and [`rebirth`] for the day on which
+//! [`notice`], [`effect`], [`idempotency`], [`guard`], [`meter`], [`histogram`], [`inbox`], [`receipt`], and [`rebirth`] for the day on which
 //! something went wrong.
 
 pub mod app;
@@ -25,6 +25,7 @@ pub mod meter;
 pub mod notice;
 mod occupied;
 pub mod rebirth;
+pub mod receipt;
 pub mod replay;
 mod seeded;
 pub mod session;
@@ -43,6 +44,7 @@ pub use inbox::{Capture, Inboxes, OnStoreError};
 pub use letter::{Answer, Ask, AskId, ChannelInfo, Letter, Publication, WorkerId};
 pub use meter::{Meter, Reading, Row, Sizes, Subject, Told, Unit, Usage};
 pub use notice::{Notice, NoticeKind};
+pub use receipt::Receipt;
 pub use replay::Replay;
 pub use shared_frame::SharedFrame;
 pub use timers::Moment;

@@ -96,11 +96,18 @@ pub enum NoticeKind {
         /// All of it, as JSON.
         data: Arc<str>,
     },
+    /// A user has not taken a notification.
+    Notification {
+        /// Whose it is.
+        user: Arc<str>,
+        /// All of it, as JSON.
+        data: Arc<str>,
+    },
 }
 
 impl NoticeKind {
     /// The event's name in a webhook, by the number of its kind.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "channel_occupied",
         "channel_vacated",
         "member_added",
@@ -111,6 +118,7 @@ impl NoticeKind {
         "connection_opened",
         "connection_closed",
         Self::GUARD_ALERT,
+        Self::NOTIFICATION,
     ];
 
     pub(crate) const OCCUPIED: u8 = 0;
@@ -118,6 +126,9 @@ impl NoticeKind {
 
     /// The name of an alert.
     pub const GUARD_ALERT: &'static str = "guard_alert";
+
+    /// The name of a notification that was not taken.
+    pub const NOTIFICATION: &'static str = "notification";
 
     /// The number of this kind: its place in [`NoticeKind::NAMES`].
     pub fn bit(&self) -> u8 {
@@ -132,6 +143,7 @@ impl NoticeKind {
             Self::ConnectionOpened { .. } => 7,
             Self::ConnectionClosed { .. } => 8,
             Self::GuardAlert { .. } => 9,
+            Self::Notification { .. } => 10,
         }
     }
 
@@ -150,7 +162,10 @@ impl NoticeKind {
             | Self::ClientEvent { channel, .. }
             | Self::CacheMiss { channel }
             | Self::SubscriptionCount { channel, .. } => Some(channel),
-            Self::ConnectionOpened { .. } | Self::ConnectionClosed { .. } | Self::GuardAlert { .. } => None,
+            Self::ConnectionOpened { .. }
+            | Self::ConnectionClosed { .. }
+            | Self::GuardAlert { .. }
+            | Self::Notification { .. } => None,
         }
     }
 }

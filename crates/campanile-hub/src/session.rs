@@ -80,6 +80,8 @@ pub(crate) struct Session {
     pub(crate) authorized: bool,
     pub(crate) established: Moment,
     pub(crate) heard: Moment,
+    /// It has been written a notification whose receipt is awaited.
+    pub(crate) awaited: bool,
     pub(crate) user: Option<Box<SignedIn>>,
     garbage: u8,
     garbage_since: Moment,
@@ -102,6 +104,7 @@ impl Session {
             authorized: false,
             established: now,
             heard: now,
+            awaited: false,
             user: None,
             garbage: 0,
             garbage_since: now,

@@ -239,7 +239,7 @@ impl Play {
         let key = self.key(channel);
         let remember = key.name.kind().cached.then_some(data);
         let event = EventName::parse(event, 200).expect("the file's names are valid");
-        let publication = Publication { event, frame, except, remember, lasting: true };
+        let publication = Publication { event, frame, except, remember, lasting: true, receipt: None };
         self.hub.letter(Letter::Publish { key, publication, ask: None }, self.now);
     }
 
@@ -340,6 +340,7 @@ impl Play {
                 Effect::Send { letter, .. } => panic!("one worker has nobody to write to: {letter:?}"),
                 Effect::Answer { answer, .. } => panic!("nobody has asked: {answer:?}"),
                 Effect::EnteredInbox { .. } => panic!("no app has inboxes"),
+                Effect::Taken(_) => panic!("no app has inboxes"),
                 Effect::Alert(alert) => panic!("no app has rules: {alert:?}"),
             }
         }
@@ -398,6 +399,7 @@ fn told(notice: &Notice) -> String {
             format!(" {socket_id}")
         }
         NoticeKind::GuardAlert { reason, rule, .. } => format!(" {reason} by {rule}"),
+        NoticeKind::Notification { user, .. } => format!(" {user}"),
         NoticeKind::ChannelOccupied { .. } | NoticeKind::ChannelVacated { .. } | NoticeKind::CacheMiss { .. } => {
             String::new()
         }

@@ -29,6 +29,8 @@ pub enum Change {
         captured: bool,
         /// Whether the user wants it pushed. If not, only the counts are.
         broadcast: bool,
+        /// Whether something waits to be sent beyond the socket, unless the user takes it there.
+        beyond: bool,
     },
     /// An inbox is otherwise than before.
     Updated {

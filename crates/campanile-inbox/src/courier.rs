@@ -317,6 +317,8 @@ async fn for_user<'j>(tx: &mut Tx, app: &str, name: &str, jobs: impl Iterator<It
             () => None,
         };
         let mut row = None;
+        let mut stowed = None;
+        let mut beyond = false;
         if via.contains(&Channel::Inbox) {
             if let Some(reason) = reason(Channel::Inbox) {
                 deliveries::suppress(tx, &user, job.id, &job.draft.kind, Channel::Inbox, reason).await?;
@@ -333,7 +335,7 @@ async fn for_user<'j>(tx: &mut Tx, app: &str, name: &str, jobs: impl Iterator<It
                     Stowed::New(stored) | Stowed::Known(stored) => {
                         row = Some((stored.id, stored.seq));
                         let broadcast = via.contains(&Channel::Broadcast) && allowed(Channel::Broadcast);
-                        arrived.push((stored, broadcast));
+                        stowed = Some((stored, broadcast));
                     }
                     Stowed::Gone => {}
                 }
@@ -361,13 +363,15 @@ async fn for_user<'j>(tx: &mut Tx, app: &str, name: &str, jobs: impl Iterator<It
             }
             let order = Order { id: job.id, row, kind: &job.draft.kind, channel, content: &job.content };
             deliveries::order(tx, &user, &order).await?;
+            beyond = true;
         }
+        arrived.extend(stowed.map(|(stored, broadcast)| (stored, broadcast, beyond)));
     }
     if user != before {
         user.save(tx).await?;
     }
     let state = user.state();
-    for (stored, broadcast) in arrived {
+    for (stored, broadcast, beyond) in arrived {
         tx.changes.push(Change::Arrived {
             app: app.to_owned(),
             user: name.to_owned(),
@@ -375,6 +379,7 @@ async fn for_user<'j>(tx: &mut Tx, app: &str, name: &str, jobs: impl Iterator<It
             state,
             captured: false,
             broadcast,
+            beyond,
         });
     }
     Ok(())

@@ -88,6 +88,11 @@ pub enum Settlement {
         /// What went wrong.
         reason: String,
     },
+    /// There is nobody to send it to by this way.
+    Suppressed {
+        /// What is missing.
+        reason: String,
+    },
     /// Nobody knows whether it was sent; it is not tried again.
     Unknown {
         /// What went wrong.

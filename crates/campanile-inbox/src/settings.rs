@@ -66,6 +66,8 @@ pub struct Settings {
     pub mail_delay: Duration,
     /// How long a push to a browser that may be closed waits for the same.
     pub web_push_delay: Duration,
+    /// How long a request to the application waits for the same.
+    pub webhook_delay: Duration,
     /// How long a delivery may be tried. Later it is not known how it ended.
     pub delivery_lease: Duration,
     /// How often a job is tried.
@@ -89,6 +91,7 @@ impl Settings {
             dead_jobs: 30 * DAY,
             mail_delay: Duration::from_secs(10 * 60),
             web_push_delay: Duration::from_secs(30),
+            webhook_delay: Duration::ZERO,
             delivery_lease: Duration::from_secs(120),
             job_tries: 5,
             limits: Limits::default(),

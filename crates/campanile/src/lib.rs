@@ -2,6 +2,7 @@
 
 mod alerts;
 mod api;
+pub mod beyond;
 mod bill;
 mod budget;
 mod calendar;

@@ -16,6 +16,8 @@ use rustls::ServerConfig;
 use tokio::sync::Notify;
 
 use crate::alerts::{self, Alerts};
+use crate::beyond::takings::Takings;
+use crate::beyond::ways::Ways;
 use crate::config::{AllowedOrigins, Budget, Config, OnSpent, ServerToken};
 use crate::inbox::Store;
 use crate::journal::{Bounds, Journal};
@@ -121,6 +123,8 @@ pub(crate) struct Node {
     failed: Notify,
     tls: RwLock<Option<Arc<ServerConfig>>>,
     alerts: Alerts,
+    takings: Takings,
+    ways: RwLock<Arc<Ways>>,
     /// Held by the worker that looks at budgets.
     judging: Mutex<()>,
     ledger: Arc<Ledger>,
@@ -173,6 +177,8 @@ impl Node {
             failed: Notify::new(),
             tls: RwLock::default(),
             alerts: Alerts::default(),
+            takings: Takings::default(),
+            ways: RwLock::default(),
             judging: Mutex::default(),
             ledger: Arc::default(),
             store: OnceLock::new(),
@@ -271,6 +277,21 @@ impl Node {
         let mut all = OutcomeCounts::default();
         self.current.read().tenants.iter().for_each(|tenant| all += tenant.tenancy.outcomes.counts());
         all
+    }
+
+    /// Notifications that connections have taken.
+    pub(crate) fn takings(&self) -> &Takings {
+        &self.takings
+    }
+
+    /// By which ways users are reached who are not there.
+    pub(crate) fn ways(&self) -> Arc<Ways> {
+        Arc::clone(&self.ways.read())
+    }
+
+    /// Goes by these from now on. What is under way ends as it began.
+    pub(crate) fn go_by(&self, ways: Ways) {
+        *self.ways.write() = Arc::new(ways);
     }
 
     /// How many alerts were told.

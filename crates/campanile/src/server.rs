@@ -14,6 +14,8 @@ use campanile_hub::{App, AppIndex, Apps, Credential, Features, NoticeKind, Notic
 use campanile_protocol::{Limits, Secret};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::beyond::carrier::Running;
+use crate::beyond::ways::{Ways, WaysError};
 use crate::clerk::{Clerk, ClerkError};
 use crate::config::{AppConfig, Config};
 use crate::inbox::{Opened, StoreError};
@@ -55,6 +57,9 @@ pub enum StartError {
     /// The store of notifications cannot be had.
     #[error("[inbox]: {0}")]
     Store(#[from] StoreError),
+    /// A way to users who are not there cannot be set up.
+    #[error(transparent)]
+    Beyond(#[from] WaysError),
     /// What they have used hour by hour cannot be had.
     #[error(transparent)]
     Clerk(#[from] ClerkError),
@@ -80,6 +85,7 @@ pub struct RunningServer {
     webhooks: Arc<Webhooks>,
     clerk: Clerk,
     store: Option<Opened>,
+    carrier: Option<Running>,
     _socket_file: Option<SocketFile>,
     /// Last, so that it is given back when nobody works in the directory any more.
     _state_dir: StateDir,
@@ -108,10 +114,12 @@ impl Server {
         let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("half of sixteen bytes"));
         let webhooks = Webhooks::start(&config, number(incarnation), &config.state_dir)?;
         let webhooks = Arc::new(webhooks);
+        let ways = Ways::set_up(&config, &config.state_dir)?;
         let apps = Arc::new(Apps::new(config.apps.iter().map(app).collect(), None));
         let homes = Homes { seed: number(seed), workers };
         let state = config.state_dir.clone();
         let node = Node::new(Arc::new(config), apps, homes);
+        node.go_by(ways);
         node.ledger().open(&state)?;
         node.look_at_all_budgets(&webhooks);
         let hours_of = Arc::clone(&node);
@@ -125,6 +133,10 @@ impl Server {
         if let Some(opened) = &store {
             node.keep_in(Arc::clone(&opened.store));
         }
+        let carrier = store
+            .as_ref()
+            .map(|opened| Running::start(opened.store.inbox().clone(), Arc::clone(&webhooks), Arc::clone(&node)))
+            .transpose()?;
         let (tell, told) = mpsc::channel();
         let mut threads = Vec::new();
         for (number_of, tcp) in listeners.into_iter().enumerate() {
@@ -161,6 +173,7 @@ impl Server {
             webhooks,
             clerk,
             store,
+            carrier,
             _socket_file: socket_file,
             _state_dir: state_dir,
         })
@@ -229,7 +242,14 @@ impl RunningServer {
                 None
             }
         };
+        let ways = {
+            let config = config.clone();
+            tokio::task::spawn_blocking(move || Ways::set_up(&config, &config.state_dir))
+                .await
+                .map_err(io::Error::other)??
+        };
         self.webhooks.reload(&config).await?;
+        self.node.go_by(ways);
         if let Some(tls) = tls {
             self.node.present(tls);
         }
@@ -272,6 +292,10 @@ impl RunningServer {
         let workers = self.workers;
         let joined = tokio::task::spawn_blocking(move || join(workers));
         let joined = joined.await.map_err(io::Error::other)?;
+        // Before the store and the webhooks, which it needs to the end.
+        if let Some(carrier) = self.carrier {
+            tokio::task::spawn_blocking(move || carrier.finish()).await.map_err(io::Error::other)?;
+        }
         if let Some(opened) = self.store {
             tokio::task::spawn_blocking(move || opened.finish()).await.map_err(io::Error::other)??;
         }

@@ -217,6 +217,7 @@ impl Worker {
             while self.contain(Self::write).unwrap_or(true) {
                 tokio::task::yield_now().await;
             }
+            self.contain(|worker| worker.hub.written());
             self.contain(Self::relieve);
             self.contain(Self::close);
             if self.is_drained() {
@@ -336,6 +337,7 @@ impl Worker {
                         store.tell_state(key, user, subscriber);
                     }
                 }
+                Effect::Taken(receipt) => self.node.takings().note(receipt),
             }
         }
         self.effects = effects;

@@ -78,6 +78,7 @@ impl Bench {
             except: None,
             remember: Some(data),
             lasting: true,
+            receipt: None,
         };
         self.at(millis, |channel, key, out| channel.publish(key, publication, out));
     }

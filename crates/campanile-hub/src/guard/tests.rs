@@ -41,6 +41,7 @@ fn late(text: &'static str, lane: Option<u8>) -> Fate {
         except: None,
         remember: None,
         lasting: false,
+        receipt: None,
     };
     Fate::Wait { channel, publication, lane: lane.map(|lane| [lane; 16]) }
 }

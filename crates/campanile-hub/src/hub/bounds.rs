@@ -53,6 +53,7 @@ fn publish(hub: &mut Hub, name: &str, data: &str, now: Moment) {
         except: None,
         remember: Some(DataLiteral::from_text(data)),
         lasting: true,
+        receipt: None,
     };
     hub.letter(Letter::Publish { key: key(name), publication, ask: None }, now);
 }
@@ -316,7 +317,8 @@ fn what_connections_are_sent_and_clients_send_is_counted_as_it_is_billed() {
     // Whoever is left out is not sent it; a stranger is left out in vain.
     for (except, deliveries) in [(0, 2), (9, 3)] {
         let except = Some(SocketId { place: except, secret: 1 });
-        let publication = Publication { event: told(), frame: Bytes::new(), except, remember: None, lasting: false };
+        let publication =
+            Publication { event: told(), frame: Bytes::new(), except, remember: None, lasting: false, receipt: None };
         hub.letter(Letter::Publish { key: key("private-a"), publication, ask: None }, Moment(0));
         assert_eq!(used(&mut hub), [0, 0, deliveries, 0, 0]);
     }

@@ -192,7 +192,8 @@ impl Hub {
         let user_id = seat.user.as_ref().map(UserId::as_str);
         let frame = ServerFrame::Event { event, channel: key.name.as_str(), data: &data, user_id }.encode();
         let event: Arc<str> = name.as_str().into();
-        let publication = Publication { event: name, frame, except: Some(socket_id), remember: None, lasting: false };
+        let publication =
+            Publication { event: name, frame, except: Some(socket_id), remember: None, lasting: false, receipt: None };
         let channel = key.name.clone();
         self.send(Letter::Publish { key, publication, ask: None });
         self.notify(app, NoticeKind::ClientEvent { channel, event, data, socket_id, user_id: seat.user });

@@ -13,10 +13,12 @@ use crate::timers::Moment;
 
 impl Hub {
     /// Anything at all has come from the client.
-    pub fn heard(&mut self, id: ConnectionId, now: Moment) {
-        if let Some(session) = self.session(id) {
-            (session.heard, session.pinged_at) = (now, None);
-        }
+    ///
+    /// Returns whether it is awaited: then, if all that it was ever sent has been written whole, call [`Hub::taken`].
+    pub fn heard(&mut self, id: ConnectionId, now: Moment) -> bool {
+        let Some(session) = self.session(id) else { return false };
+        (session.heard, session.pinged_at) = (now, None);
+        session.awaited
     }
 
     /// Looks after one connection's liveness; returns when to look again.

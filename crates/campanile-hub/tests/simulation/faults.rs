@@ -129,8 +129,8 @@ impl Faults {
             Fault::LoseMemberRemoved => (says(&letter, "member_removed"), vec![]),
             Fault::DeliverBeforeGrant | Fault::SwapDeliveries => return self.swap(queue, fault),
             Fault::ForgetExcept => match letter {
-                Letter::Deliver { key, frame, except: Some(_), to, at, told } => {
-                    (true, vec![Letter::Deliver { key, frame, except: None, to, at, told }])
+                Letter::Deliver { key, frame, except: Some(_), to, sequel, told } => {
+                    (true, vec![Letter::Deliver { key, frame, except: None, to, sequel, told }])
                 }
                 _ => return,
             },

@@ -144,7 +144,11 @@ impl World {
                         self.disconnect(person, Departure::Vanished);
                     }
                 }
-                Effect::Answer { .. } | Effect::Notice(_) | Effect::Alert(_) | Effect::EnteredInbox { .. } => {}
+                Effect::Answer { .. }
+                | Effect::Notice(_)
+                | Effect::Alert(_)
+                | Effect::EnteredInbox { .. }
+                | Effect::Taken(_) => {}
             }
         }
     }
@@ -238,7 +242,7 @@ impl World {
         let data = DataLiteral::from_text(&event.to_string());
         let frame = ServerFrame::Event { event: "e", channel: CHANNELS[channel], data: &data, user_id: None }.encode();
         let event = EventName::parse("e", 200).expect("the name is valid");
-        let publication = Publication { event, frame, except, remember: None, lasting: true };
+        let publication = Publication { event, frame, except, remember: None, lasting: true, receipt: None };
         let letter = Letter::Publish { key: key(channel), publication, ask: None };
         let home = usize::from(self.homes.of(&key(channel)).0);
         self.posts.entry((worker, home)).or_default().push_back(letter);

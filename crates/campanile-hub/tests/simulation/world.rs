@@ -564,7 +564,7 @@ impl World {
         let key = self.key_of(key);
         self.note(format_args!("api publishes {data} to {}, not to {except:?}", key.name));
         let event = EventName::parse("note", 200).expect("the name is valid");
-        let publication = Publication { event, frame, except, remember, lasting: true };
+        let publication = Publication { event, frame, except, remember, lasting: true, receipt: None };
         self.api(&key, Letter::Publish { key: key.clone(), publication, ask: None });
     }
 
@@ -838,6 +838,7 @@ impl World {
                 }
                 Effect::Answer { .. } => self.fail("an answer that nobody has asked for"),
                 Effect::EnteredInbox { .. } => self.fail("an inbox though no app has any"),
+                Effect::Taken(_) => self.fail("a receipt though no app has inboxes"),
                 Effect::Alert(_) => self.fail("an alert though no app has rules"),
             }
         }

@@ -221,6 +221,7 @@ pub(crate) async fn capture(tx: &mut Tx, app: &str, captured: &Captured) -> Resu
         state,
         captured: true,
         broadcast: true,
+        beyond: false,
     });
     Ok(Capture::Stored { seq, state })
 }

@@ -38,8 +38,11 @@ pub(crate) async fn order(tx: &mut Tx, user: &User, order: &Order<'_>) -> Result
     let delay = match order.channel {
         Channel::Mail => tx.settings.mail_delay,
         Channel::WebPush => tx.settings.web_push_delay,
-        Channel::Webhook | Channel::Inbox | Channel::Broadcast => std::time::Duration::ZERO,
+        Channel::Webhook => tx.settings.webhook_delay,
+        Channel::Inbox | Channel::Broadcast => std::time::Duration::ZERO,
     };
+    // What is in no inbox cannot be taken there.
+    let delay = if order.row.is_some() { delay } else { std::time::Duration::ZERO };
     let (id, now) = (order.id.to_string(), tx.now);
     let row_id = order.row.map(|(row, _)| row.to_string());
     let seq = order.row.map_or(0, |(_, seq)| seq);
@@ -256,6 +259,7 @@ pub(crate) async fn settle(tx: &mut Tx, id: DeliveryId, attempt: i64, settlement
         Settlement::Again { after, reason } => (DeliveryState::Waiting, Some(reason), Some(now.plus(*after))),
         Settlement::Failed { reason } => (DeliveryState::Failed, Some(reason), None),
         Settlement::Unknown { reason } => (DeliveryState::Unknown, Some(reason), None),
+        Settlement::Suppressed { reason } => (DeliveryState::Suppressed, Some(reason), None),
     };
     let settle = sql!(
         "UPDATE campanile_inbox_deliveries SET state = $3, reason = $4, due_at = coalesce($5, due_at), \

@@ -32,10 +32,10 @@ async fn what_is_accepted_is_numbered_without_gaps_counted_and_told(kind: Kind) 
         ids.push(stage.accept(to("7", &format!("number {number}"))).await);
     }
     for (number, id) in (1..).zip(&ids) {
-        let Change::Arrived { app, user, notification, state, captured, broadcast } = stage.told().await else {
+        let Change::Arrived { app, user, notification, state, captured, broadcast, beyond } = stage.told().await else {
             panic!("an arrival was to come");
         };
-        assert_eq!((app.as_str(), user.as_str(), captured, broadcast), (APP, "7", false, true));
+        assert_eq!((app.as_str(), user.as_str(), captured, broadcast, beyond), (APP, "7", false, true, false));
         assert_eq!((notification.seq, notification.id), (number, *id));
         assert!(state.seq >= number, "a row exists before anybody is told of it");
     }

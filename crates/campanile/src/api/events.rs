@@ -154,7 +154,14 @@ fn publication(trigger: &Trigger, channel: &ChannelName) -> Publication {
     }
     .encode();
     let remember = channel.kind().cached.then(|| trigger.data.clone());
-    Publication { event: trigger.event.clone(), frame, except: trigger.socket_id, remember, lasting: true }
+    Publication {
+        event: trigger.event.clone(),
+        frame,
+        except: trigger.socket_id,
+        remember,
+        lasting: true,
+        receipt: None,
+    }
 }
 
 /// Waits for all. Each is first polled in order, and then `begun` is called, before any is waited for; there are few

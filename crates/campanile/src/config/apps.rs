@@ -12,6 +12,7 @@ use campanile_hub::Inboxes;
 use campanile_hub::guard::Rules;
 
 use super::allowed_origins::AllowedOrigins;
+use super::beyond::{AppBeyond, Provided};
 use super::file::{AppTable, KeyTable};
 use super::guard::{self, Budget};
 use super::inbox::{self, ServerToken};
@@ -74,6 +75,8 @@ pub struct AppConfig {
     pub server_tokens: Vec<ServerToken>,
     /// Its users' inboxes.
     pub inbox: Option<Inboxes>,
+    /// By which ways they are reached when they are not there.
+    pub beyond: AppBeyond,
 }
 
 /// What clients and servers of an app identify themselves with.
@@ -167,7 +170,7 @@ pub(super) fn development() -> AppTable {
 pub(super) fn read(
     tables: &mut [AppTable],
     is_loopback: bool,
-    has_store: bool,
+    provided: Provided,
     problems: &mut Problems,
 ) -> Vec<AppConfig> {
     let mut ids = HashMap::new();
@@ -175,7 +178,7 @@ pub(super) fn read(
     let mut apps = Vec::new();
     for (index, table) in tables.iter_mut().enumerate() {
         let path = format!("apps[{index}]");
-        let Some(app) = AppConfig::read(table, &path, has_store, problems) else {
+        let Some(app) = AppConfig::read(table, &path, provided, problems) else {
             continue;
         };
         let at = format!("{path}.id");
@@ -219,7 +222,7 @@ pub(super) fn read(
 }
 
 impl AppConfig {
-    fn read(table: &mut AppTable, path: &str, has_store: bool, problems: &mut Problems) -> Option<Self> {
+    fn read(table: &mut AppTable, path: &str, provided: Provided, problems: &mut Problems) -> Option<Self> {
         let id = table.id.clone();
         match &id {
             Some(id) => check_name(id, &format!("{path}.id"), problems),
@@ -266,7 +269,8 @@ impl AppConfig {
             limits: AppLimits::read(table, path, problems),
             webhooks,
             server_tokens: inbox::read_tokens(&table.server_tokens, path, problems),
-            inbox: inbox::read_app(table.inbox.as_mut(), path, has_store, problems),
+            beyond: AppBeyond::read(table.inbox.as_ref(), path, provided, problems),
+            inbox: inbox::read_app(table.inbox.as_mut(), path, provided.store, problems),
             budgets: guard::read_budgets(&mut table.guard, &format!("{path}.guard"), problems),
             guard: guard::read(&mut table.guard, &format!("{path}.guard"), problems),
             id: id?,

@@ -165,6 +165,72 @@ tables! {
         reads_waiting_max: Option<u64>,
         /// Browsers that may be fed over HTTP.
         streams_max: Option<u64>,
+        /// Seconds for which a notification waits to be taken before it goes by mail, push or webhook.
+        untaken_after_secs: Option<u64>,
+        /// Attempts at each.
+        attempts_max: Option<u64>,
+        /// Where browsers reach this server.
+        public_url: Option<String>,
+        /// Mail.
+        mail: Option<MailTable>,
+        /// Pushes to browsers.
+        web_push: Option<WebPushTable>,
+    }
+
+    /// `[inbox.mail]`.
+    MailTable {
+        /// The relay's name.
+        host: Option<String>,
+        /// Its port; the default is that of the security.
+        port: Option<u64>,
+        /// `starttls`, `tls` or `none`.
+        security: Option<String>,
+        /// May it go over a network in clear?
+        unencrypted: Option<bool>,
+        /// As whom we send.
+        username: Option<String>,
+        /// What proves it.
+        password: Option<Secret>,
+        /// A file that holds the password.
+        password_file: Option<String>,
+        /// Certificates that are believed besides the system's: PEM.
+        ca_file: Option<String>,
+        /// How we introduce ourselves; our address, if nothing is said.
+        hello: Option<String>,
+        /// Who writes.
+        from: Option<String>,
+        /// Who gets answers, if somebody else.
+        reply_to: Option<String>,
+        /// A directory with templates.
+        templates: Option<String>,
+        /// Signs the links that end mails; several servers of one store share it.
+        unsubscribe_secret: Option<Secret>,
+        /// A file that holds it.
+        unsubscribe_secret_file: Option<String>,
+        /// Seconds for the relay.
+        timeout_secs: Option<u64>,
+    }
+
+    /// `[inbox.web_push]`.
+    WebPushTable {
+        /// Whom push services may write to: `mailto:` or `https:`.
+        contact: Option<String>,
+        /// Our public key, if it was not made here.
+        public_key: Option<String>,
+        /// The private one.
+        private_key: Option<Secret>,
+        /// A file that holds the private one.
+        private_key_file: Option<String>,
+        /// Seconds for which push services keep what they cannot deliver.
+        ttl_secs: Option<u64>,
+        /// `very-low`, `low`, `normal` or `high`.
+        urgency: Option<String>,
+        /// May endpoints be in private networks?
+        private_endpoints: Option<bool>,
+        /// Certificates that are believed besides the system's, for push services there: PEM.
+        ca_file: Option<String>,
+        /// Seconds for a push service to answer.
+        timeout_secs: Option<u64>,
     }
 
     /// `[listen]`.
@@ -374,6 +440,20 @@ tables! {
         identity: Vec<String>,
         /// Which events become rows.
         capture: Vec<CaptureTable>,
+        /// What the app's mails say of it; without it, it sends none.
+        mail: Option<AppMailTable>,
+        /// Are its users' browsers pushed to?
+        web_push: Option<bool>,
+    }
+
+    /// `[apps.inbox.mail]`.
+    AppMailTable {
+        /// Who writes.
+        from: Option<String>,
+        /// Who gets answers.
+        reply_to: Option<String>,
+        /// What stands before links that are paths.
+        link_base: Option<String>,
     }
 
     /// `[[apps.inbox.capture]]`.

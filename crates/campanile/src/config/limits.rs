@@ -141,6 +141,8 @@ pub const SERVER_TOKEN_LENGTH_MIN: usize = 32;
 /// Characters of a server token, at most.
 pub const SERVER_TOKEN_LENGTH_MAX: usize = 512;
 
+const DAY_SECS: u64 = 24 * 60 * 60;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -328,6 +330,25 @@ limits! {
     PLAN_CONNECTIONS: "plans" "connections", Required, 1..=1_000_000_000, "connections at once";
         "the same";
         "the next plan is told; nobody is held up";
+    INBOX_UNTAKEN_AFTER_SECS: "inbox" "untaken_after_secs",
+        Derived("the longest activity_timeout_secs of an app with an inbox, and limits.pong_timeout_secs twice"), 1..=30 * DAY_SECS, "seconds";
+        "before a silent client has had time to answer a ping, nobody knows whether it is there: a smaller value than both together is refused";
+        "a notification that nobody has taken goes by mail, push or webhook";
+    INBOX_ATTEMPTS_MAX: "inbox" "attempts_max", Default(6), 1..=50, "attempts at one mail, push or webhook";
+        "a relay that is away for an hour comes back, one that refuses for days does not";
+        "the delivery has failed";
+    MAIL_PORT: "inbox.mail" "port", Derived("587 with starttls, 465 with tls, 25 with none"), 1..=65_535, "a port";
+        "relays have their own";
+        "out of range is refused";
+    MAIL_TIMEOUT_SECS: "inbox.mail" "timeout_secs", Default(20), 1..=50, "seconds";
+        "a relay that hangs must not hold an attempt, and not longer than the store believes in it";
+        "up to the mail: tried again; after it: unknown";
+    WEB_PUSH_TTL_SECS: "inbox.web_push" "ttl_secs", Default(DAY_SECS), 0..=28 * DAY_SECS, "seconds";
+        "news of last week is no news; push services keep nothing for longer than four weeks";
+        "the push service forgets it";
+    WEB_PUSH_TIMEOUT_SECS: "inbox.web_push" "timeout_secs", Default(20), 1..=50, "seconds";
+        "a push service that hangs must not hold an attempt";
+        "not reached: tried again; no answer: unknown";
     APP_AUTHORIZED_TIMEOUT_SECS: "apps" "authorized_connections_timeout_secs", Off, 1..=3600, "seconds";
         "an app whose users are all known wants nobody else to hold a connection";
         "close 4009: the client stays away";
@@ -467,6 +488,7 @@ pub const CHANGED_BY_RESTART: &[&Limit] = &[
     &INBOX_WRITES_WAITING_MAX,
     &INBOX_READS_WAITING_MAX,
     &INBOX_STREAMS_MAX,
+    &INBOX_UNTAKEN_AFTER_SECS,
 ];
 
 /// Reads numbers of one table of the file, filling in what is not set.

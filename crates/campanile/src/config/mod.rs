@@ -8,6 +8,7 @@
 
 mod allowed_origins;
 mod apps;
+mod beyond;
 mod cgroup;
 mod cors;
 mod drain;
@@ -42,6 +43,7 @@ use serde::Deserialize;
 
 pub use allowed_origins::{AllowedOrigins, OriginPattern};
 pub use apps::{AppConfig, AppKeyPair, AppLimits, DEVELOPMENT_ID, DEVELOPMENT_KEY, DEVELOPMENT_SECRET};
+pub use beyond::{AppBeyond, AppMail, BeyondConfig, MailConfig, UNSUBSCRIBE_SECRET_LENGTH_MIN, WebPushConfig};
 pub use cors::Cors;
 pub use drain::Drain;
 pub use explanation::Explanation;
@@ -57,6 +59,7 @@ pub use secret::{REDACTED, Secret};
 pub use tls::Tls;
 pub use webhooks::{WebhookConfig, WebhookEvent};
 
+use beyond::Provided;
 use file::File;
 pub use limits::NodeLimits;
 use limits::{FILE_BYTES_MAX, Numbers, WORKERS, count};
@@ -88,6 +91,8 @@ pub struct Config {
     pub cors: Cors,
     /// Where notifications are kept; nothing where there is no inbox.
     pub inbox: Option<InboxConfig>,
+    /// How to reach users who are not there; nothing where there is no inbox.
+    pub beyond: Option<BeyondConfig>,
     /// What a service would ask for.
     pub plans: Vec<Plan>,
     /// The tenants; at least one.
@@ -205,9 +210,12 @@ impl Config {
             file.apps.push(apps::development());
         }
         let inbox = InboxConfig::read(file.inbox.as_mut(), Path::new(&state_dir), problems);
-        let apps = apps::read(&mut file.apps, is_loopback, file.inbox.is_some(), problems);
+        let apps = apps::read(&mut file.apps, is_loopback, Provided::by(file.inbox.as_ref()), problems);
         notes.extend(inbox::notes(inbox.as_ref(), &apps));
         let sizes = Sizes::of(&apps);
+        let limits = NodeLimits::read(&mut file.limits, workers, machine, &sizes, problems);
+        let beyond = file.inbox.as_mut().map(|table| BeyondConfig::read(table, &apps, limits.pong_timeout, problems));
+        notes.extend(beyond.iter().flat_map(|beyond| beyond.notes(&apps)));
         Self {
             state_dir: PathBuf::from(state_dir),
             workers,
@@ -215,11 +223,12 @@ impl Config {
             compression,
             listen,
             tls: Tls::read(file.tls.as_ref(), problems),
-            limits: NodeLimits::read(&mut file.limits, workers, machine, &sizes, problems),
+            limits,
             drain: Drain::read(&mut file.drain, problems),
             log: Log::read(&mut file.log, problems),
             cors: Cors::read(&file.cors, problems),
             inbox,
+            beyond,
             plans: plans::read(&mut file.plans, problems),
             apps,
             notes,

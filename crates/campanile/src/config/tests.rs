@@ -940,6 +940,120 @@ fn an_inbox_is_kept_in_state_dir_unless_a_database_is_named() {
     }
 }
 
+/// A file with a store and what stands there, and an app with an inbox and what stands there.
+fn beyond(store: &str, app: &str) -> String {
+    format!("[inbox]\n{store}{APP}[apps.inbox]\nchannels = ['private-user.{{user}}']\n{app}")
+}
+
+const MAIL: &str = "[inbox.mail]\nhost = 'localhost'\nfrom = 'The shop <hello@shop.example>'\n";
+
+#[test]
+fn a_notification_waits_for_longer_than_a_silent_client_is_believed_to_be_there() {
+    let waits = |store: &str, app: &str| accept(&beyond(store, app)).beyond.unwrap().untaken_after.as_secs();
+    assert_eq!(waits("", ""), 180, "120 for the ping, 30 for its answer, and as much again");
+    assert_eq!(waits("untaken_after_secs = 151\n", ""), 151);
+    let why = "inbox.untaken_after_secs: must be more than 150: a client that is silent is asked after \
+               activity_timeout_secs (120) and has limits.pong_timeout_secs (30) to answer";
+    assert_refused(&beyond("untaken_after_secs = 150\n", ""), why);
+    let patient = "[[apps]]\nid = 'b'\nactivity_timeout_secs = 300\nkeys = [{ key = 'kb', secret = 'sb' }]\n";
+    assert_eq!(waits("", patient), 180, "who has no inbox is not waited for");
+    let patient = format!("{patient}[apps.inbox]\nchannels = ['private-user.{{user}}']\n");
+    assert_eq!(waits("", &patient), 360);
+    assert!(accept(APP).beyond.is_none());
+}
+
+#[test]
+fn mail_goes_encrypted_unless_the_relay_is_here_or_it_was_asked_for() {
+    let mail =
+        |more: &str| accept(&beyond(&format!("{MAIL}{more}"), "[apps.inbox.mail]\n")).beyond.unwrap().mail.unwrap();
+    let unset = mail("");
+    assert_eq!((unset.security.name(), unset.port, unset.credentials), ("starttls", 587, None));
+    assert_eq!(mail("security = 'tls'\n").port, 465);
+    assert_eq!(mail("security = 'none'\n").port, 25);
+    let elsewhere = MAIL.replace("localhost", "smtp.example.com");
+    let in_clear = format!("{elsewhere}security = 'none'\n");
+    assert_refused(&beyond(&in_clear, ""), "inbox.mail.security: \"none\" is for a relay on this machine");
+    let asked = beyond(&format!("{in_clear}unencrypted = true\n"), "");
+    let (_, explanation) = explain(Some(&asked), &[]).unwrap();
+    let text = explanation.to_toml().unwrap();
+    assert!(text.contains("# note: inbox.mail: mails go to smtp.example.com in clear"), "{text}");
+    for (more, why) in [
+        ("security = 'ssl'\n", "inbox.mail.security: \"ssl\" is not one of starttls, tls, none"),
+        ("username = 'u'\n", "inbox.mail: has username and no password"),
+        ("password = 'p'\n", "inbox.mail: has a password and no username"),
+        ("username = 'u'\npassword = 'p'\npassword_file = '/dev/null'\n", "and in password_file as well: remove one"),
+        ("reply_to = 'nobody'\n", "inbox.mail.reply_to: is no mail address"),
+        ("ca_file = '/does/not/exist'\n", "inbox.mail.ca_file: cannot read /does/not/exist"),
+        ("unsubscribe_secret = 'short'\n", "inbox.mail.unsubscribe_secret: is short: 32 characters are the least"),
+    ] {
+        assert_refused(&beyond(&format!("{MAIL}{more}"), ""), why);
+    }
+    let least = "s".repeat(UNSUBSCRIBE_SECRET_LENGTH_MIN);
+    assert!(mail(&format!("unsubscribe_secret = '{least}'\n")).unsubscribe_secret.is_some());
+    assert_refused(&beyond("[inbox.mail]\nfrom = 'a@b.example'\n", ""), "inbox.mail: needs host");
+    assert_refused(&beyond("[inbox.mail]\nhost = 'h'\n", ""), "inbox.mail: needs from");
+    assert_refused(&beyond("", "[apps.inbox.mail]\n"), "apps[0].inbox.mail: needs a relay: write [inbox.mail]");
+}
+
+#[test]
+fn a_relays_password_is_shown_by_nobody() {
+    let file = beyond(&format!("{MAIL}username = 'u'\npassword = 'hushhush'\n"), "[apps.inbox.mail]\n");
+    let (config, explanation) = explain(Some(&file), &[]).unwrap();
+    assert!(!explanation.to_toml().unwrap().contains("hushhush"));
+    assert!(!format!("{config:?}").contains("hushhush"));
+}
+
+#[test]
+fn mails_say_of_their_app_what_it_wants_and_without_a_way_out_that_is_told() {
+    let own = "[apps.inbox.mail]\nfrom = 'App <app@shop.example>'\nlink_base = 'https://shop.example/x/'\n";
+    let file = beyond(&format!("public_url = 'https://live.shop.example'\n{MAIL}"), own);
+    let (config, explanation) = explain(Some(&file), &[]).unwrap();
+    let mail = config.apps[0].beyond.mail.clone().unwrap();
+    assert_eq!(
+        (mail.from.unwrap().to_string(), mail.link_base.as_deref()),
+        ("App <app@shop.example>".into(), Some("https://shop.example/x"))
+    );
+    assert!(!explanation.to_toml().unwrap().contains("no link to end them"));
+    let (_, explanation) = explain(Some(&beyond(MAIL, own)), &[]).unwrap();
+    assert!(explanation.to_toml().unwrap().contains("mails have no link to end them"));
+    let (_, explanation) = explain(Some(&beyond(MAIL, "")), &[]).unwrap();
+    assert!(explanation.to_toml().unwrap().contains("no app has an [apps.inbox.mail]: nobody gets one"));
+    for (url, why) in [
+        ("live.shop.example", "is no address"),
+        ("ftp://live.shop.example", "must begin with https:// or http://"),
+        ("https://live.shop.example/?a", "must end with its path"),
+        ("https://u:p@live.shop.example/", "must not hold a user or password"),
+    ] {
+        assert_refused(&beyond(&format!("public_url = '{url}'\n"), ""), &format!("inbox.public_url: {why}"));
+    }
+}
+
+#[test]
+fn pushes_need_a_contact_and_keys_that_belong_together() {
+    let push = |more: &str| format!("[inbox.web_push]\ncontact = 'mailto:ops@shop.example'\n{more}");
+    let config = accept(&beyond(&push(""), ""));
+    assert!(config.apps[0].beyond.web_push);
+    let web_push = config.beyond.unwrap().web_push.unwrap();
+    assert_eq!((web_push.urgency.name(), web_push.ttl.as_secs(), web_push.keys), ("normal", 86_400, None));
+    assert!(!accept(&beyond(&push(""), "web_push = false\n")).apps[0].beyond.web_push);
+    for (file, why) in [
+        (beyond("[inbox.web_push]\n", ""), "inbox.web_push: needs contact"),
+        (
+            beyond("[inbox.web_push]\ncontact = 'ops'\n", ""),
+            "inbox.web_push.contact: must begin with mailto: or https:",
+        ),
+        (beyond(&push("urgency = 'now'\n"), ""), "\"now\" is not one of very-low, low, normal, high"),
+        (beyond(&push("public_key = 'x'\n"), ""), "inbox.web_push: has public_key and no private_key"),
+        (beyond(&push("private_key = 'x'\n"), ""), "inbox.web_push: has a private key and no public_key"),
+        (beyond(&push("public_key = 'x'\nprivate_key = 'y'\n"), ""), "not a pair of VAPID keys"),
+        (beyond("", "web_push = true\n"), "apps[0].inbox.web_push: needs [inbox.web_push]"),
+    ] {
+        assert_refused(&file, why);
+    }
+    let (_, explanation) = explain(Some(&beyond(&push("private_endpoints = true\n"), "")), &[]).unwrap();
+    assert!(explanation.to_toml().unwrap().contains("send requests into its own network"));
+}
+
 #[test]
 fn inboxes_are_on_channels_that_name_a_user_and_that_the_application_signs() {
     for (channel, why) in [

@@ -65,6 +65,8 @@ pub enum WebhookEvent {
     ConnectionClosed,
     /// The guard holds up a publisher that seems to have gone wrong; ours, and only on request.
     GuardAlert,
+    /// A user has not taken a notification; ours, and only on request.
+    Notification,
 }
 
 impl WebhookEvent {
@@ -79,8 +81,8 @@ impl WebhookEvent {
         Self::SubscriptionCount,
     ];
 
-    /// All ten.
-    pub const ALL: [Self; 10] = [
+    /// All eleven.
+    pub const ALL: [Self; 11] = [
         Self::ChannelOccupied,
         Self::ChannelVacated,
         Self::MemberAdded,
@@ -91,6 +93,7 @@ impl WebhookEvent {
         Self::ConnectionOpened,
         Self::ConnectionClosed,
         Self::GuardAlert,
+        Self::Notification,
     ];
 
     /// The event's name in the file and on the wire.
@@ -107,6 +110,7 @@ impl WebhookEvent {
             Self::ConnectionOpened => "connection_opened",
             Self::ConnectionClosed => "connection_closed",
             Self::GuardAlert => "guard_alert",
+            Self::Notification => "notification",
         }
     }
 }

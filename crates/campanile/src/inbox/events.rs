@@ -3,8 +3,10 @@
 //! Owns their names and their data. Never sends one. The invariant: each carries how the inbox stood at the commit that it
 //! tells of, so that whoever hears them in another order keeps the one with the highest `rev`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use campanile_hub::Publication;
+use campanile_hub::{Publication, Receipt};
 use campanile_inbox::{Notification, State, Uuid};
 use campanile_protocol::json::DataLiteral;
 use campanile_protocol::{ChannelName, EventName, ServerFrame};
@@ -21,6 +23,8 @@ const STATE: &str = "inbox.state";
 pub(super) struct Event {
     name: &'static str,
     data: String,
+    /// What is to be said once one of the user's connections has taken it.
+    receipt: Option<Arc<Receipt>>,
 }
 
 #[derive(Serialize)]
@@ -51,17 +55,23 @@ impl Event {
         // Whole, so that a page which has missed nothing need not ask for what it has just been told.
         ours["notification"] = serde_json::to_value(notification).expect("a notification is JSON");
         data.insert("_campanile".to_owned(), ours);
-        Self { name: LARAVEL_NOTIFICATION, data: Value::Object(data).to_string() }
+        Self { name: LARAVEL_NOTIFICATION, data: Value::Object(data).to_string(), receipt: None }
+    }
+
+    /// The same, for a notification that goes by mail, push or webhook unless this is said.
+    #[must_use]
+    pub(super) fn awaited(self, receipt: Receipt) -> Self {
+        Self { receipt: Some(Arc::new(receipt)), ..self }
     }
 
     /// The inbox is otherwise than before.
     pub(super) fn updated(state: &State, changed: &[Uuid], reset: bool) -> Self {
-        Self { name: UPDATED, data: written(&Updated { state, changed, reset }) }
+        Self { name: UPDATED, data: written(&Updated { state, changed, reset }), receipt: None }
     }
 
     /// How the inbox stands, for whoever has just come.
     pub(super) fn state(state: &State) -> Self {
-        Self { name: STATE, data: written(state) }
+        Self { name: STATE, data: written(state), receipt: None }
     }
 
     /// The frame for a channel's subscribers.
@@ -74,7 +84,14 @@ impl Event {
     pub(super) fn publication(&self, channel: &ChannelName) -> Publication {
         let remember = channel.kind().cached.then(|| DataLiteral::from_text(&self.data));
         let event = EventName::parse(self.name, self.name.len()).expect("our names are not the protocol's");
-        Publication { event, frame: self.frame(channel), except: None, remember, lasting: false }
+        Publication {
+            event,
+            frame: self.frame(channel),
+            except: None,
+            remember,
+            lasting: false,
+            receipt: self.receipt.clone(),
+        }
     }
 
     /// The same in a stream of server-sent events.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use campanile_hub::letter::ChannelKey;
-use campanile_hub::{App, AppIndex, Letter, WorkerId};
+use campanile_hub::{App, AppIndex, Letter, Receipt, WorkerId};
 use campanile_inbox::{Change, Changes, Uuid};
 use campanile_protocol::ChannelName;
 
@@ -35,13 +35,18 @@ impl Pushes {
     pub(super) async fn run(self, mut changes: Changes, store: Arc<Store>, waiting: Arc<Waiting>) {
         while let Some(change) = changes.next().await {
             match change {
-                Change::Arrived { app, user, notification, state, captured, broadcast } => {
+                Change::Arrived { app, user, notification, state, captured, broadcast, beyond } => {
                     if captured {
                         store.fences.pass(notification.id).await;
                     }
                     let updated = Event::updated(&state, &[notification.id], false);
                     if broadcast && !captured {
-                        self.tell(&app, &user, &store, &[Event::arrived(&notification, &state), updated]).await;
+                        let mut event = Event::arrived(&notification, &state);
+                        if beyond && let Some(app) = self.app(&app) {
+                            let notification = notification.id.as_u128();
+                            event = event.awaited(Receipt { app: app.index, user: user.as_str().into(), notification });
+                        }
+                        self.tell(&app, &user, &store, &[event, updated]).await;
                     } else if captured {
                         // The event itself is on its way on the channel that it was captured from, and only there.
                         let event = Event::arrived(&notification, &state);

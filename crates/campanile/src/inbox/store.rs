@@ -126,7 +126,12 @@ impl Opened {
         incarnation: u64,
     ) -> Result<Option<Self>, StoreError> {
         let Some(inbox) = &config.inbox else { return Ok(None) };
-        let settings = settings(inbox, config.limits.http_request_timeout);
+        let mut settings = settings(inbox, config.limits.http_request_timeout);
+        if let Some(beyond) = &config.beyond {
+            settings.mail_delay = beyond.untaken_after;
+            settings.web_push_delay = beyond.untaken_after;
+            settings.webhook_delay = beyond.untaken_after;
+        }
         let streams = Streams::new(inbox.streams_max, incarnation);
         let sessions = Sessions::new().map_err(io::Error::other)?;
         let (tell, told) = mpsc::channel();

@@ -116,6 +116,17 @@ pub struct EndpointStatus {
     pub refused: u64,
 }
 
+/// What became of a notice that was to be on the disk before anything else happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deposit {
+    /// It is in the file of an endpoint at least, be it among the dead letters.
+    Taken,
+    /// No endpoint wants it.
+    Unwanted,
+    /// It is in none, because of this.
+    Refused(String),
+}
+
 /// What makes an endpoint this one. Two webhooks of an app may have one URL (and different filters): `nth` tells them
 /// apart by their order in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -215,6 +226,37 @@ impl Webhooks {
         for endpoint in endpoints.iter().filter(|endpoint| endpoint.settings().wants(&notice.kind)) {
             endpoint.notify(now, &notice);
         }
+    }
+
+    /// Puts a notice into the file of each endpoint that wants it, and waits until it is on the disk there: for what is
+    /// written down elsewhere as handed over, and must not be lost in between.
+    pub async fn deposit(&self, notice: Notice) -> Deposit {
+        let endpoints = self.routes.read().get(&notice.app).cloned().unwrap_or_default();
+        let (notice, incarnation) = (Arc::new(notice), self.incarnation);
+        let wanting: Vec<_> =
+            endpoints.into_iter().filter(|endpoint| endpoint.settings().wants(&notice.kind)).collect();
+        if wanting.is_empty() {
+            return Deposit::Unwanted;
+        }
+        let done = self.on_disk(move || {
+            let mut refused = None;
+            let mut has_taken = false;
+            for endpoint in wanting {
+                let settings = endpoint.settings();
+                let event = queue::Event { time_ms: now_ms(), json: settings.event(&notice, incarnation).encode() };
+                match endpoint.queue.append(&[event], settings.bounds(), now_ms()) {
+                    Ok(placed) => {
+                        has_taken |= placed.lost == 0;
+                        endpoint.alarms.add(&settings, placed, "the queue is full");
+                        endpoint.committed.notify_one();
+                    }
+                    Err(error) => refused = Some(error.to_string()),
+                }
+            }
+            let full = "the endpoint's queue and its dead letters are full";
+            Ok(if has_taken { Deposit::Taken } else { Deposit::Refused(refused.unwrap_or_else(|| full.to_owned())) })
+        });
+        done.await.unwrap_or_else(|error| Deposit::Refused(error.to_string()))
     }
 
     /// Takes the calls that were made since this was last called.

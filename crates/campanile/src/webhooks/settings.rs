@@ -114,13 +114,20 @@ impl Settings {
                 event.data = Some(data.as_ref().to_owned());
                 format!("{reason} {rule}")
             }
+            NoticeKind::Notification { user, data } => {
+                event.user_id = Some(user.as_ref().to_owned());
+                event.data = Some(data.as_ref().to_owned());
+                user.as_ref().to_owned()
+            }
         };
+        // Its edge is the store's number of the delivery, which outlives us: tried again after a restart, it is the same event.
+        let is_stored = matches!(kind, NoticeKind::Notification { .. });
         event.event_id = EventIdentity {
             app: &notice.app,
             channel: event.channel.as_deref().unwrap_or_default(),
             name: &event.name,
             subject: &subject,
-            incarnation,
+            incarnation: if is_stored { 0 } else { incarnation },
             edge: notice.edge,
         }
         .event_id();

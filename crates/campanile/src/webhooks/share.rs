@@ -3,7 +3,7 @@
 //! Owns the line between what takes a signature of the application and what anybody can cause who has the app key, which
 //! is public: to occupy and to vacate public channels, to miss their remembered events, to connect. Counts are with those, be
 //! the channel signed for or not: one signature is enough to change them as often as one likes, and the next tells it all.
-//! What the guard holds up was published by the application itself.
+//! What the guard holds up was published by the application itself, and so were notifications.
 //! Never counts what waits. The invariant: half of the room stays for events that took a signature, however fast a stranger
 //! invents names. Read on in [`super::intake`] and [`super::queue`], which have the room.
 
@@ -26,7 +26,7 @@ impl Share {
     /// Of a notice.
     pub(super) fn of_notice(kind: &NoticeKind) -> Self {
         match kind {
-            NoticeKind::GuardAlert { .. } => Self::All,
+            NoticeKind::GuardAlert { .. } | NoticeKind::Notification { .. } => Self::All,
             NoticeKind::SubscriptionCount { .. } => Self::Half,
             _ => Self::of_channel(kind.channel()),
         }
@@ -44,7 +44,7 @@ impl Share {
         // What cannot be read is none of ours, and nothing that a stranger can bring about.
         let Ok(event) = serde_json::from_slice::<Event<'_>>(json) else { return Self::All };
         match event.name.as_deref() {
-            Some(NoticeKind::GUARD_ALERT) => return Self::All,
+            Some(NoticeKind::GUARD_ALERT | NoticeKind::NOTIFICATION) => return Self::All,
             Some("subscription_count") => return Self::Half,
             _ => {}
         }
@@ -100,6 +100,10 @@ mod tests {
         };
         assert_eq!(Share::of_notice(&alert), Share::All);
         let json = format!(r#"{{"name":"{}","event":"order.shipped"}}"#, alert.name());
+        assert_eq!(Share::of_event(json.as_bytes()), Share::All);
+        let notification = NoticeKind::Notification { user: "42".into(), data: "{}".into() };
+        assert_eq!(Share::of_notice(&notification), Share::All);
+        let json = format!(r#"{{"name":"{}","user_id":"42"}}"#, notification.name());
         assert_eq!(Share::of_event(json.as_bytes()), Share::All);
     }
 

@@ -554,3 +554,52 @@ fn without_webhooks_nothing_is_made_on_disk() {
     stop(&webhooks);
     assert!(!state.path().join(DIRECTORY).exists());
 }
+
+fn notification(app: &str, delivery: u64) -> Notice {
+    let kind = NoticeKind::Notification { user: "42".into(), data: r#"{"title":"Hello"}"#.into() };
+    Notice { edge: delivery, ..notice(app, kind) }
+}
+
+#[test]
+fn a_notification_is_on_the_disk_before_it_counts_as_handed_over_and_is_the_same_event_in_another_life() {
+    let receiver = Receiver::new(&[]);
+    receiver.failing.store(true, Ordering::SeqCst);
+    let state = tempfile::tempdir().unwrap();
+    let wants = webhook(&receiver.url("/a"), "events = ['notification']");
+    let config = config(&state, &[&[wants]]);
+    let webhooks = start(&config);
+    assert_eq!(block(webhooks.deposit(notification("shop", 7))), Deposit::Taken);
+    assert_eq!(fill(&webhooks).0, 1, "no commit is waited for");
+    // As a kill would leave it.
+    drop(webhooks);
+    receiver.failing.store(false, Ordering::SeqCst);
+    let webhooks = Webhooks::start_on(&config, 99, state.path(), FAST).unwrap();
+    assert_eq!(block(webhooks.deposit(notification("shop", 7))), Deposit::Taken);
+    stop(&webhooks);
+    let bodies: Vec<WebhookBody> = {
+        let requests = receiver.requests.lock();
+        requests.iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
+    };
+    let events: Vec<_> = bodies.into_iter().flat_map(|body| body.events).collect();
+    let first = &events[0];
+    assert_eq!((&*first.name, first.user_id.as_deref()), ("notification", Some("42")));
+    assert_eq!(first.data.as_deref(), Some(r#"{"title":"Hello"}"#));
+    assert!(events.len() > 1 && events.iter().all(|event| event == first), "{events:?}");
+}
+
+#[test]
+fn a_notification_that_no_endpoint_wants_and_one_that_has_no_room_are_told_apart() {
+    let receiver = Receiver::new(&[]);
+    let state = tempfile::tempdir().unwrap();
+    let tight = "events = ['notification']\nqueue_events_max = 1\ndead_letters_max = 1";
+    let webhooks =
+        start(&config(&state, &[&[webhook(&receiver.url("/a"), "")], &[webhook(&receiver.url("/hang"), tight)]]));
+    assert_eq!(block(webhooks.deposit(notification("shop", 1))), Deposit::Unwanted);
+    assert_eq!(block(webhooks.deposit(notification("nobody", 1))), Deposit::Unwanted);
+    for delivery in [1, 2] {
+        assert_eq!(block(webhooks.deposit(notification("shop-1", delivery))), Deposit::Taken);
+    }
+    let Deposit::Refused(reason) = block(webhooks.deposit(notification("shop-1", 3))) else { panic!() };
+    assert_eq!(reason, "the endpoint's queue and its dead letters are full");
+    drop(webhooks);
+}

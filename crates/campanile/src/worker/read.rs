@@ -72,12 +72,14 @@ impl Worker {
     pub(super) fn take_frames(&mut self, index: u32, bytes: &mut [u8]) {
         let now = self.now();
         let Some(socket) = self.sockets[index as usize].as_mut() else { return };
+        if self.hub.heard(socket.id, now) && !socket.has_queued() {
+            self.hub.taken(socket.id);
+        }
         let Stage::Open { incoming, compression, .. } = &mut socket.stage else { return };
         let (id, hub, reading) = (socket.id, &mut self.hub, &mut self.reading);
         let rules = Rules { role: Role::Server, message_max: self.config.limits.frame_bytes_max };
         let inflated_max = rules.message_max + INFLATED_BYTES_PER_READ_MAX;
         let (mut inflated, mut closed) = (0, None);
-        hub.heard(id, now);
         // On credit, at worst: what TLS has decrypted and what came behind a head is nowhere but here. No socket is read
         // until that is paid back, so it is what one tick can read.
         let permit = self.permits.take_on_credit();

@@ -80,6 +80,11 @@ impl TestServer {
         block_on(self.running.reload(config(&self.state, settings))).expect("a reload succeeds");
     }
 
+    /// Tries to give the server other settings while it runs; why it does not take them.
+    pub(crate) fn reload_refused(&self, settings: &[(&str, &str)]) -> String {
+        block_on(self.running.reload(config(&self.state, settings))).expect_err("the reload is refused").to_string()
+    }
+
     /// Drains the server and starts another in its place, with these settings.
     pub(crate) fn restart(self, settings: &[(&str, &str)]) -> Self {
         let Self { running, state, .. } = self;

@@ -719,7 +719,7 @@ fn rows_outlive_a_restart_and_sessions_do_not() {
 
 #[test]
 fn an_applications_servers_look_after_users_audiences_categories_and_jobs() {
-    let server = with(&[]);
+    let server = with(&[("inbox.web_push.contact", "mailto:ops@shop.example")]);
     let ask = |method: &str, path: &str, body: Value| as_server(&server, method, &format!("/apps/app{path}"), &body);
     for (method, path, body, status) in [
         ("PUT", "/users/42", json!({ "email": "ann@example.com", "tz": "Europe/Vienna" }), 200),

@@ -70,6 +70,28 @@ const TESTED: &[(&str, &str, &str)] = &[
     ("plans.price_cents", BILL, PLANS_AT_THEIR_BOUNDS),
     ("plans.messages", BILL, PLANS_AT_THEIR_BOUNDS),
     ("plans.connections", BILL, PLANS_AT_THEIR_BOUNDS),
+    (
+        "inbox.untaken_after_secs",
+        CONFIG,
+        "a_notification_waits_for_longer_than_a_silent_client_is_believed_to_be_there",
+    ),
+    ("inbox.attempts_max", CARRIER, "what_is_refused_for_now_is_tried_as_often_as_may_be_and_then_given_up"),
+    ("inbox.mail.port", CONFIG, "every_number_is_accepted_at_its_bounds_and_refused_one_past_them"),
+    (
+        "inbox.mail.timeout_secs",
+        "campanile/src/beyond/mail/tests.rs",
+        "a_relay_that_says_nothing_has_certainly_not_taken_it",
+    ),
+    (
+        "inbox.web_push.ttl_secs",
+        "campanile/src/beyond/push_message.rs",
+        "a_push_waits_no_longer_than_its_notification_is_of_use",
+    ),
+    (
+        "inbox.web_push.timeout_secs",
+        "campanile/src/beyond/web_push/tests.rs",
+        "nobody_knows_what_became_of_a_push_that_was_not_answered",
+    ),
     ("apps.authorized_connections_timeout_secs", HERE, "who_is_not_authorized_in_time_is_closed"),
     ("apps.activity_timeout_secs", HERE, "who_is_silent_is_pinged_and_who_stays_silent_is_closed"),
     ("apps.connections_max", HERE, "an_app_takes_as_many_connections_as_it_may_and_turns_the_next_away"),
@@ -314,6 +336,7 @@ const CROWDS: &str = "campanile/tests/server/crowds.rs";
 const REACTIONS: &str = "campanile/tests/server/reactions.rs";
 const REPLAY: &str = "campanile/tests/server/replay.rs";
 const INBOX: &str = "campanile/tests/server/inbox.rs";
+const CARRIER: &str = "campanile/src/beyond/carrier/tests.rs";
 const API: &str = "campanile/src/api/tests.rs";
 const TRIGGER: &str = "campanile-protocol/src/trigger.rs";
 const REQUESTS: &str = "campanile-hub/src/idempotency.rs";

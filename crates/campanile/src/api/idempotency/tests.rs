@@ -93,7 +93,11 @@ async fn work(worker: WorkerId, stage: Stage) {
                 match effect {
                     Effect::Send { to, letter } => post.send(to, letter, permit.clone()),
                     Effect::Answer { id, answer } => doors[worker.0 as usize].answer(id, answer),
-                    Effect::Close { .. } | Effect::Notice(_) | Effect::Alert(_) | Effect::EnteredInbox { .. } => {}
+                    Effect::Close { .. }
+                    | Effect::Notice(_)
+                    | Effect::Alert(_)
+                    | Effect::EnteredInbox { .. }
+                    | Effect::Taken(_) => {}
                 }
             }
         }

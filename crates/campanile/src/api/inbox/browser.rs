@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use campanile_hub::App;
-use campanile_inbox::{Mark, PushSubscription, Seen, Switches, Timestamp, Uuid};
+use campanile_inbox::{Mark, Mistake, PushSubscription, Seen, Switches, Timestamp, Uuid};
 use campanile_protocol::SocketId;
 use hyper::body::Body;
 use hyper::http::request::Parts;
@@ -21,6 +21,8 @@ use super::refusal::{Code, Refused};
 use super::routes::{BrowserCall, Endpoint};
 use super::server::bearer;
 use super::{ask, json, meant, origin, read_body, receive, store, store_of};
+use crate::beyond::sealed::BrowserKeys;
+use crate::beyond::ways::Ways;
 use crate::door::{Door, Visit};
 use crate::inbox::Store;
 use crate::ledger;
@@ -127,8 +129,17 @@ where
             let category = body["category"].as_str().unwrap_or_default();
             Ok(json(&ask(store, visit, inbox.set_preference(app, user, category, channels)).await?))
         }
+        BrowserCall::PushKey => Ok(json(&json!({ "public_key": push_key(&visit.door().node().ways(), app)? }))),
         BrowserCall::AddPush => {
+            let ways = visit.door().node().ways();
+            push_key(&ways, app)?;
             let subscription: PushSubscription = meant(body)?;
+            let refused = |code, path: &str, message| Mistake { code, path: path.to_owned(), message };
+            ways.check_endpoint(&subscription.endpoint).map_err(|reason| {
+                refused("bad_endpoint", "/endpoint", format!("the endpoint {reason}: pass on what the browser gave"))
+            })?;
+            BrowserKeys::parse(&subscription.keys.p256dh, &subscription.keys.auth)
+                .map_err(|error| refused("bad_key", "/keys", error.to_string()))?;
             ask(store, visit, inbox.add_push_subscription(app, user, subscription)).await?;
             Ok(json(&json!({})))
         }
@@ -144,6 +155,13 @@ where
         | BrowserCall::Unarchive
         | BrowserCall::Snooze => unreachable!("marks are answered above"),
     }
+}
+
+/// What browsers subscribe with, or what to configure.
+fn push_key(ways: &Ways, app: &str) -> Result<String, Refused> {
+    let message = "nothing is pushed to browsers: write [inbox.web_push] with a contact in the server's configuration, and \
+                   leave web_push on in [apps.inbox]";
+    ways.push_key(app).map(str::to_owned).ok_or_else(|| Refused::new(Code::NoWebPush, message))
 }
 
 fn moment(value: &Value, path: &str) -> Result<Timestamp, Refused> {

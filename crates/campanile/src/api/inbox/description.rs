@@ -59,7 +59,11 @@ fn operation(endpoint: &Endpoint) -> Value {
         json!({ "name": name, "in": "query", "required": false, "description": about, "schema": { "type": "string" } })
     });
     let (status, answer) = endpoint.answer;
-    let content_type = if endpoint.call == Call::Stream { "text/event-stream" } else { "application/json" };
+    let content_type = match endpoint.call {
+        Call::Stream => "text/event-stream",
+        Call::Unsubscribe => "text/html",
+        Call::Server(_) | Call::Browser(_) | Call::OpenSession | Call::Description => "application/json",
+    };
     let schema = json!({ "$ref": format!("#/components/schemas/{answer}") });
     let mut responses = Map::new();
     responses.insert(
@@ -81,7 +85,7 @@ fn operation(endpoint: &Endpoint) -> Value {
     let security = match endpoint.call {
         Call::Server(_) => json!([{ "signature": [] }, { "server_token": [] }]),
         Call::Browser(_) => json!([{ "session": [] }]),
-        Call::OpenSession | Call::Stream | Call::Description => json!([]),
+        Call::OpenSession | Call::Unsubscribe | Call::Stream | Call::Description => json!([]),
     };
     let mut operation = json!({
         "summary": endpoint.about,
@@ -153,6 +157,8 @@ fn schemas() -> Value {
             "categories": list(object(json!({ "category": text, "label": text, "channels": switches, "required": channels }))),
         })),
         "Session": with_state(json!({ "token": text, "expires_in": number, "user": text, "app": text, "channels": list(text.clone()) })),
+        "PushKey": object(json!({ "public_key": text })),
+        "WebPage": { "type": "string", "description": "A page for people, in HTML, whatever the status." },
         "Removed": object(json!({ "removed": flag })),
         "Accepted": object(json!({ "id": id, "outcome": { "type": "string", "enum": ["accepted", "duplicate"] } })),
         "Cancelled": object(json!({ "cancelled": number, "retracted": number })),

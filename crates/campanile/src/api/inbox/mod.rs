@@ -3,7 +3,7 @@
 //! Owns the endpoints, in the order in which a request meets them: [`routes`] finds one, [`server`] proves an application's
 //! server and [`browser`] a user's session, which [`opening`] gives; [`shape`] and [`bodies`] read what came, [`refusal`]
 //! words what is refused, [`description`] describes all of it. [`capture`] makes rows of events on their way, [`stream`]
-//! feeds browsers without WebSockets. Never touches the database: [`crate::inbox::Store`] does. The invariant: nothing of an
+//! feeds browsers without WebSockets, [`unsubscribe`] is the page behind a mail's link. Never touches the database: [`crate::inbox::Store`] does. The invariant: nothing of an
 //! inbox is read or changed before somebody has proved that they may.
 
 mod bodies;
@@ -20,6 +20,7 @@ mod shape;
 pub(super) mod stream;
 #[cfg(test)]
 mod tests;
+mod unsubscribe;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -92,6 +93,7 @@ where
             Err(refused) => Err(refused),
         },
         Call::OpenSession => opening::open(head, body, endpoint, visit).await,
+        Call::Unsubscribe => Ok(unsubscribe::answer(head, body, visit).await),
         Call::Description => Ok(description::reply()),
         // It is answered before it comes here.
         Call::Stream => Err(Refused::new(Code::Overloaded, "a stream is not answered here")),

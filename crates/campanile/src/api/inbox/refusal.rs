@@ -62,6 +62,7 @@ codes! {
     AppDisabled "app_disabled" FORBIDDEN "the app is switched off";
     OriginRefused "origin_refused" FORBIDDEN "the app takes no requests from pages of this origin";
     NotIdentity "not_identity" FORBIDDEN "this channel's signature opens no inbox: it is not in the app's inbox.identity";
+    NoWebPush "no_web_push" NOT_FOUND "nothing is pushed to browsers of this app's users; the message says what to configure";
     NoInbox "no_inbox" NOT_FOUND "there is no inbox here; the message says what to configure";
     UnknownApp "unknown_app" NOT_FOUND "there is no app with this id or key";
     UnknownNotification "unknown_notification" NOT_FOUND "this user has no such notification (any more)";

@@ -15,6 +15,7 @@ pub(in crate::api) enum Call {
     Server(ServerCall),
     Browser(BrowserCall),
     OpenSession,
+    Unsubscribe,
     Stream,
     Description,
 }
@@ -52,6 +53,7 @@ pub(in crate::api) enum BrowserCall {
     ArchiveRead,
     Preferences,
     SetPreference,
+    PushKey,
     AddPush,
     RemovePush,
 }
@@ -93,7 +95,7 @@ macro_rules! endpoints {
 }
 
 use BrowserCall as B;
-use Call::{Browser, Description, OpenSession, Server, Stream};
+use Call::{Browser, Description, OpenSession, Server, Stream, Unsubscribe};
 use ServerCall as S;
 
 const PAGE: &[(&str, &str)] = &[
@@ -120,6 +122,7 @@ const JOBS: &[(&str, &str)] = &[
     ("before", "the last number of the page before"),
     ("limit", "how many, 1 to 100; 20 if nothing is said"),
 ];
+const UNSUBSCRIBE: &[(&str, &str)] = &[("token", "from the link in a mail")];
 const STREAM: &[(&str, &str)] = &[("app_key", "the app's key, which is public")];
 
 endpoints! {
@@ -149,8 +152,11 @@ endpoints! {
     POST "/inbox/archive-read" Browser(B::ArchiveRead), "Archives what is read and not newer than that.", &[], Some(bodies::ARCHIVE_READ), 200 "State";
     GET "/inbox/preferences" Browser(B::Preferences), "What the user wants, of each category.", &[], None, 200 "Preferences";
     PUT "/inbox/preferences" Browser(B::SetPreference), "Changes what the user wants of one category.", &[], Some(bodies::PREFERENCE), 200 "Preferences";
+    GET "/inbox/push-key" Browser(B::PushKey), "What the browser subscribes to pushes with: its applicationServerKey.", &[], None, 200 "PushKey";
     POST "/inbox/push-subscriptions" Browser(B::AddPush), "Adds a browser that takes pushes.", &[], Some(bodies::PUSH_SUBSCRIPTION), 200 "Nothing";
     DELETE "/inbox/push-subscriptions" Browser(B::RemovePush), "Forgets a browser.", &[], Some(bodies::PUSH_ENDPOINT), 200 "Removed";
+    GET "/inbox/unsubscribe" Unsubscribe, "The page behind the link in a mail: it asks, and changes nothing.", UNSUBSCRIBE, None, 200 "WebPage";
+    POST "/inbox/unsubscribe" Unsubscribe, "Ends mails of the link's category for its user: the page's button, or a mailbox provider's (RFC 8058). The body does not matter.", UNSUBSCRIBE, None, 200 "WebPage";
     GET "/inbox/stream" Stream, "Feeds a user's pages over HTTP where there is no WebSocket: server-sent events. The first is connected, with the socket id that a session must be opened with within 30 s.", STREAM, None, 200 "Events";
     GET "/openapi.json" Description, "This document.", &[], None, 200 "Description";
 }
