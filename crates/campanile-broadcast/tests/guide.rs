@@ -11,8 +11,8 @@ use axum::{Json, Router};
 use campanile_broadcast::outbox::{Outbox, durable_sqlite};
 use campanile_broadcast::sqlx::{self, SqlitePool};
 use campanile_broadcast::{
-    Broadcast, Campanile, Channel, Channels, Content, Member, Notification, NotificationKind, OnExceed, Rate, Recipient,
-    Settings, SocketId, To, Typescript, Via, ts_rs::TS,
+    Broadcast, Campanile, Channel, Channels, Content, Member, Notification, NotificationKind, OnExceed, Rate,
+    Recipient, Settings, SocketId, To, Typescript, Via, ts_rs::TS,
 };
 use serde::Serialize;
 use serde_json::json;

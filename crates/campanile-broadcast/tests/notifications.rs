@@ -255,7 +255,9 @@ async fn a_notification_is_something_that_was_sent() {
 async fn as_many_recipients_as_the_bound_are_told_and_one_more_is_an_error() {
     let fake = Campanile::fake();
     fake.notify_each(0..1000_i64, commented()).now().await.expect("as many as there may be");
-    fake.assert_notified::<Commented>(|_, draft| matches!(&draft.to, To::Users(users) if users.len() == RECIPIENTS_MAX));
+    fake.assert_notified::<Commented>(
+        |_, draft| matches!(&draft.to, To::Users(users) if users.len() == RECIPIENTS_MAX),
+    );
     let refused = refusal(fake.notify_each(0..1001_i64, commented()).now()).await;
     assert_eq!(refused, InvalidNotification::TooManyRecipients { count: 1001 });
     assert!(refused.to_string().contains("make them an audience"));
@@ -363,7 +365,9 @@ async fn fields_are_an_object_or_there_are_none() {
     let fake = Campanile::fake();
     assert_eq!(refusal(fake.notify(1_i64, Numbers(1, 2)).now()).await, InvalidNotification::NotAnObject);
     fake.notify(1, Closed).now().await.expect("it has no fields");
-    fake.assert_notified::<Closed>(|_, draft: &Draft| draft.data.is_empty() && draft.via == [Via::Inbox, Via::Broadcast]);
+    fake.assert_notified::<Closed>(|_, draft: &Draft| {
+        draft.data.is_empty() && draft.via == [Via::Inbox, Via::Broadcast]
+    });
 }
 
 #[test]

@@ -91,13 +91,7 @@ impl LiveServer {
         Ok(Some((Self::at(key, host, port, has_tls, has_inbox)?, settings)))
     }
 
-    fn at(
-        key: String,
-        host: String,
-        port: u16,
-        has_tls: bool,
-        has_inbox: bool,
-    ) -> Result<Self, LiveServerError> {
+    fn at(key: String, host: String, port: u16, has_tls: bool, has_inbox: bool) -> Result<Self, LiveServerError> {
         let (sockets, pages) = if has_tls { ("wss", "https") } else { ("ws", "http") };
         let policy = format!(
             "default-src 'self'; connect-src 'self' {sockets}://{host}:{port} {pages}://{host}:{port}; img-src 'self' data:; \

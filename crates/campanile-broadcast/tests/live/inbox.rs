@@ -142,7 +142,10 @@ struct Commented {
 
 impl<R: ?Sized> Notification<R> for Commented {
     fn to_inbox(&self, _: &R) -> Content {
-        Content::new("Ann has commented").body("I like it").action_url("/documents/7").action("Answer", "/documents/7#a")
+        Content::new("Ann has commented")
+            .body("I like it")
+            .action_url("/documents/7")
+            .action("Answer", "/documents/7#a")
     }
 }
 

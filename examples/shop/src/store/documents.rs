@@ -96,12 +96,8 @@ pub(crate) async fn comment(
         document_id,
     };
     either!(&mut tx, |tx| campanile.broadcast(event).to_others(socket).within(&mut *tx).await?);
-    let notification = CommentNotification {
-        document_id,
-        document,
-        author: comment.author.clone(),
-        body: comment.body.clone(),
-    };
+    let notification =
+        CommentNotification { document_id, document, author: comment.author.clone(), body: comment.body.clone() };
     let notification = campanile
         .notify_each(team, notification)
         .about("document", document_id)

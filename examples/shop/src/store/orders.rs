@@ -90,11 +90,8 @@ pub(crate) async fn ship(db: &Db, campanile: &Campanile, id: i64) -> Result<bool
 /// Tells owners that their orders leave: those who look by an event, and all when they look.
 async fn tell(tx: &mut Tx, campanile: &Campanile, leaving: Vec<Leaving>) -> Result<(), StoreError> {
     for Leaving { order_id, item, tracking_number, user_id, .. } in leaving.iter().filter(|order| !order.is_simulated) {
-        let notification = ShippedNotification {
-            order_id: *order_id,
-            item: item.clone(),
-            tracking_number: tracking_number.clone(),
-        };
+        let notification =
+            ShippedNotification { order_id: *order_id, item: item.clone(), tracking_number: tracking_number.clone() };
         let notification = campanile.notify(*user_id, notification).about("order", order_id);
         let notification = notification.key(format!("shipped:{order_id}"));
         either!(&mut *tx, |tx| notification.within(&mut *tx).await?);
@@ -184,7 +181,9 @@ mod tests {
         });
         fake.assert_broadcast_times::<OrderShipped>(1);
         fake.assert_notified::<ShippedNotification>(|_, draft| {
-            draft.to == To::user(1) && draft.title == "Notebook is on its way" && draft.key == format!("shipped:{order}")
+            draft.to == To::user(1)
+                && draft.title == "Notebook is on its way"
+                && draft.key == format!("shipped:{order}")
         });
         fake.assert_notified_times::<ShippedNotification>(1);
         let found = &of_user(&db, 1).await.unwrap()[1];
